@@ -1,0 +1,118 @@
+package raftpb
+
+// MessageType says what a message between two replicas of a shard is.
+type MessageType uint8
+
+// The messages of the protocol. The comment of each names the fields that it uses besides the addressing
+// (ShardID, From, To, the incarnations, the sessions, Term), which all carry.
+const (
+	// MessagePreVote asks whether the receiver would vote for the sender in Term, which is one above the
+	// sender's own. LogIndex, LogTerm: the candidate's last entry. Request: number of the attempt.
+	MessagePreVote MessageType = iota + 1
+	// MessagePreVoteResponse answers it. Request echoed; Reason none means granted. Term: as asked when
+	// granted, the receiver's own when rejected.
+	MessagePreVoteResponse
+	// MessageVote asks for a vote in Term. LogIndex, LogTerm, Request as in MessagePreVote. Flag
+	// transfer: the candidate was told to campaign by the leader (sticky votes do not apply).
+	MessageVote
+	// MessageVoteResponse answers it. Request echoed; Reason none means granted.
+	MessageVoteResponse
+	// MessageReplicate carries Batches that follow the entry (LogIndex, LogTerm), and the Commit index.
+	// Without batches it is a probe or a commit announcement. Request: number of the message.
+	MessageReplicate
+	// MessageReplicateResponse answers it. Reason none: (LogIndex, LogTerm) is the last entry durable at
+	// the sender that is known to agree with the leader. Otherwise Reason says why, and for
+	// ReasonConflict HintIndex and HintTerm say where to look next. Request echoed.
+	MessageReplicateResponse
+	// MessageHeartbeat keeps the leader's authority, announces min(Commit, match), and confirms reads.
+	// Request: the round, one higher for each; Time: the sender's clock, echoed.
+	MessageHeartbeat
+	// MessageHeartbeatResponse answers it. Request and Time echoed. LogIndex, LogTerm: last durable entry.
+	MessageHeartbeatResponse
+	// MessageReadIndex forwards a batch of reads from a follower to the leader. Request: its number there.
+	MessageReadIndex
+	// MessageReadIndexResponse answers it. Request echoed; LogIndex: the index to wait for, if Reason is none.
+	MessageReadIndexResponse
+	// MessagePropose forwards a sealed, unstamped batch in Batches[0] to the leader named by To, ToSession
+	// and Term. Request: the origin's sequence (R2).
+	MessagePropose
+	// MessageProposeResponse refuses a forwarded proposal: Request echoed, Reason says why. A proposal that
+	// was taken is not answered; the origin sees it applied.
+	MessageProposeResponse
+	// MessageTimeoutNow tells the receiver to campaign at once: leadership is handed to it.
+	MessageTimeoutNow
+	// MessageTransferLeader asks the leader to hand leadership to replica HintIndex. Request: its number.
+	MessageTransferLeader
+	// MessageTransferLeaderResponse refuses that: Request echoed, Reason says why.
+	MessageTransferLeaderResponse
+	// MessageSnapshotStatus tells the leader how the receiver's snapshot went: LogIndex, LogTerm of the
+	// snapshot; Reason none when it is installed.
+	MessageSnapshotStatus
+	// MessageBootstrap asks an initial member what it is: the sender is empty (R16). Payload: the
+	// sender's initial Membership, encoded.
+	MessageBootstrap
+	// MessageBootstrapResponse answers: Reason none means "empty too"; ReasonNotEmpty carries the newest
+	// Membership in Payload.
+	MessageBootstrapResponse
+	// MessageRemoved tells the receiver that it is no member any more: Payload is the committed Membership
+	// that says so (R18).
+	MessageRemoved
+
+	// MessageTypeCount is one more than the highest message type.
+	MessageTypeCount
+)
+
+// Reason says why a request was not done. The zero value means that it was.
+type Reason uint8
+
+// The reasons.
+const (
+	ReasonNone          Reason = iota
+	ReasonDenied               // vote: log too old, voted for another, or a leader is alive
+	ReasonConflict             // replicate: the previous entry does not match
+	ReasonBusy                 // the receiver's write budget or queue is full (R13)
+	ReasonFull                 // the receiver's disk is full (R10)
+	ReasonDamaged              // a batch failed its checksum at the receiver (R4)
+	ReasonNotLeader            // the receiver does not lead in that term and session
+	ReasonTermMismatch         // the proposal's expected term is not the leader's
+	ReasonTransferring         // leadership is being handed over
+	ReasonNotReady             // no entry of the leader's term is committed yet
+	ReasonNotMember            // the sender, or the target, is not a member
+	ReasonNotEmpty             // bootstrap: the receiver holds state
+	ReasonTooLarge             // the proposal exceeds a limit
+	ReasonStopped              // the receiver is stopping
+	ReasonPendingChange        // a membership change is under way
+	ReasonFailed               // the receiver's storage failed (R9)
+
+	// ReasonCount is one more than the highest reason.
+	ReasonCount
+)
+
+// Message is one message between two replicas of a shard: plain data, copied by value. Batches and Payload
+// alias the buffer that they were received in or built in and are never changed.
+type Message struct {
+	Type     MessageType
+	Reason   Reason
+	Transfer bool // vote: leadership transfer
+
+	ShardID         uint64
+	From, To        uint64 // replica IDs
+	FromIncarnation uint64
+	ToIncarnation   uint64 // 0 when the sender does not know it yet
+	FromSession     uint64
+	ToSession       uint64 // 0 when the sender does not know it yet
+	Term            uint64
+
+	LogIndex, LogTerm   uint64
+	Commit              uint64
+	Request             uint64
+	HintIndex, HintTerm uint64
+	Time                int64
+
+	Batches []Batch
+	Payload []byte
+
+	// Chunk is the number, in the receiving host's log cache, of the buffer that Batches alias; 0 when
+	// there is none. It does not travel.
+	Chunk uint64
+}

@@ -1,0 +1,105 @@
+package raftpb
+
+// HardState is what a replica must remember about its term (thesis figure 3.1). Commit is a hint: it is
+// written along with other things and never forces a sync by itself.
+type HardState struct {
+	Term   uint64
+	Vote   uint64 // replica voted for in Term, 0 for none
+	Commit uint64
+}
+
+// MemberKind says what a member does.
+type MemberKind uint8
+
+const (
+	// Voter votes and counts for commit.
+	Voter MemberKind = 1
+	// Learner receives the log and serves reads, and does not vote.
+	Learner MemberKind = 2
+	// Witness votes and acknowledges headers, and holds no commands.
+	Witness MemberKind = 3
+)
+
+// Member is one replica of a shard as its membership records it.
+type Member struct {
+	ReplicaID   uint64
+	Kind        MemberKind
+	Incarnation uint64 // 0 until it is known (R15)
+	Address     string // where its host listens
+	AutoPromote bool   // a learner that the leader promotes once it has caught up (R18)
+}
+
+// Membership is a shard's configuration. It takes effect when its entry is appended (R17).
+type Membership struct {
+	ID      uint64   // index of the entry that made it; 0 for the initial one
+	Members []Member // sorted by ReplicaID
+}
+
+// ConfigRecord is a membership together with the position of the entry that holds it.
+type ConfigRecord struct {
+	Index      uint64
+	Membership Membership
+}
+
+// TermStart says that the entries from First on, up to the next TermStart, have Term.
+type TermStart struct {
+	Term, First uint64
+}
+
+// Bootstrap is what a replica was started with. It is written before the replica says anything.
+type Bootstrap struct {
+	Incarnation uint64
+	Join        bool       // the replica joins an existing shard and waits for its leader
+	Initial     Membership // the initial members when not joining; incarnations filled in as they are learned
+	Complete    bool       // every initial voter has answered "empty too" (R16); Initial then has their incarnations
+}
+
+// Save is what one step of one replica wants written, atomically and durably. The log store applies its
+// parts in the order of the fields.
+type Save struct {
+	ShardID   uint64
+	ReplicaID uint64
+
+	// Number counts the writes of this replica's session from 1; completions are matched by it (R7).
+	Number uint64
+
+	// Bootstrap, if not nil, replaces the stored one.
+	Bootstrap *Bootstrap
+	// State replaces the stored hard state if StateChanged.
+	State        HardState
+	StateChanged bool
+	// TruncateFrom, if not 0, removes every stored batch whose first index is at or above it, and every
+	// config record at or above it. It is always the first index of a stored batch; if the log was cut
+	// inside a batch, Batches begins with the piece that is kept.
+	TruncateFrom uint64
+	// Batches are appended; they follow what is left of the log without a gap.
+	Batches []Batch
+	// Configs are the memberships among Batches, for finding them without reading the log.
+	Configs []ConfigRecord
+	// MustSync says that something waits for this write to be durable. A mere change of State.Commit
+	// does not set it.
+	MustSync bool
+}
+
+// Stored is what a log store returns for a replica when it is started.
+type Stored struct {
+	Bootstrap Bootstrap
+	State     HardState
+	// Compacted is the last entry that was removed from the front of the log, with its term; 0 if none.
+	Compacted     uint64
+	CompactedTerm uint64
+	// Last is the index of the last entry, equal to Compacted for an empty log.
+	Last uint64
+	// Terms covers (Compacted, Last], ascending.
+	Terms []TermStart
+	// Configs are the stored memberships, ascending by index: the newest at or below Compacted, and all above.
+	Configs []ConfigRecord
+}
+
+// BatchRef says where a batch stands in the host's log cache. It holds no pointer, so that long run lists
+// cost the garbage collector nothing and an evicted chunk is really free.
+type BatchRef struct {
+	Chunk  uint64 // number of the chunk, 0 for none
+	Offset uint32
+	Length uint32
+}
