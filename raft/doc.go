@@ -1,0 +1,2 @@
+// Package raft is the deterministic protocol core of one replica of one shard.
+package raft

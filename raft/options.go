@@ -1,0 +1,46 @@
+package raft
+
+import "time"
+
+// Instant is a point of the host's monotonic clock in nanoseconds. The core never reads a clock: every call that needs
+// the time is given it.
+type Instant int64
+
+// Never is an Instant that does not come.
+const Never Instant = 1<<63 - 1
+
+// Options configure one core. The zero value of each field but the identities is useful.
+type Options struct {
+	ShardID   uint64
+	ReplicaID uint64
+	// Session is drawn at random for every start of the replica and never stored; not 0.
+	Session uint64
+	// Seed drives the election timeouts. Two replicas of a shard have different seeds.
+	Seed uint64
+	// Address is where this replica's host listens; it goes into the membership that a first leader records.
+	Address string
+
+	// ElectionTimeout is the base of the randomized timeout: each is drawn from [1, 2) times it. Default 1 s.
+	ElectionTimeout time.Duration
+	// HeartbeatInterval is how often a leader without traffic is heard. Heartbeats are due at multiples of it on the
+	// host's clock, so that those of all shards travel in one frame. Default ElectionTimeout / 10.
+	HeartbeatInterval time.Duration
+	// DisablePreVote and DisableCheckQuorum turn off what is on by default (thesis 9.6, 6.2).
+	DisablePreVote     bool
+	DisableCheckQuorum bool
+
+	// MaxMessageBytes bounds the batches in one Replicate message; one larger batch travels alone. Default 1 MiB.
+	MaxMessageBytes int
+	// MaxInflightBytes and MaxInflightMessages bound what is sent to one follower and not yet answered.
+	// Default 16 MiB and 256.
+	MaxInflightBytes    int
+	MaxInflightMessages int
+	// MaxUncommittedBytes bounds the leader's uncommitted tail; above it proposals are refused as busy.
+	// Default 64 MiB.
+	MaxUncommittedBytes int
+	// MaxPinnedBytes bounds the saved but unapplied batches that are held in memory for a slow state machine; what is
+	// beyond is read back from the cache or the log. Default 4 MiB.
+	MaxPinnedBytes int
+	// MaxApplyBytes bounds what Drain hands over for apply at once. Default 1 MiB, at least one batch.
+	MaxApplyBytes int
+}
