@@ -1,0 +1,39 @@
+package rsm
+
+import "errors"
+
+// ErrQuarantined says that the state machine returned an error or panicked earlier, so that its replica neither leads, reads
+// nor applies until a restart (R24).
+var ErrQuarantined = errors.New("rsm: state machine failed, replica is quarantined")
+
+// Result is what a state machine answers to one command: a number, and optional bytes that the engine keeps until
+// the caller has them.
+type Result struct {
+	Value uint64
+	Data  []byte
+}
+
+// Entry is one committed command on its way through a state machine. Command is read-only, has capacity equal to its length, and
+// may be retained: it is never overwritten, but a retained command keeps the whole buffer that it came in alive.
+type Entry struct {
+	Index   uint64
+	Command []byte
+	Result  Result // set by Update
+}
+
+// StateMachine is an in-memory state machine: it is rebuilt from the log at every start. All calls are made one at a
+// time, except that Lookups run concurrently with each other, never with Update.
+type StateMachine interface {
+	// Update applies entries in order and sets each entry's Result. Indexes ascend but need not be contiguous: entries of the
+	// engine's own are not shown. It must be deterministic: equal entries give equal states and results on every replica. The
+	// slice is reused after the call. An error, or a panic, quarantines the replica: the entries' outcome is unknown to their
+	// callers and no further call but Close is made.
+	Update(entries []Entry) error
+	// Lookup answers a query from the current state without changing it.
+	Lookup(query any) (any, error)
+	// Close releases what the state machine holds.
+	Close() error
+}
+
+// Factory makes the state machine of one replica.
+type Factory func(shardID, replicaID uint64) (StateMachine, error)

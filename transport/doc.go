@@ -1,0 +1,2 @@
+// Package transport holds the contract for moving messages between hosts and its TCP implementation.
+package transport
