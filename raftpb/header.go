@@ -13,28 +13,38 @@ const HeaderVersion = 1
 
 // Offsets of the header's fields. The layout is drawn in doc.go; all integers are little endian.
 const (
-	offVersion       = 0
-	offKind          = 1
-	offFlags         = 2
-	offReserved      = 3
-	offCount         = 4
-	offShard         = 8
-	offTerm          = 16
-	offFirst         = 24
-	offReplica       = 32
-	offSession       = 40
-	offSequence      = 48
-	offPiece         = 56
-	offOriginCount   = 60
-	offExpectedTerm  = 64
-	offStoredLength  = 72
-	offPlainLength   = 76
-	offStoredCRC     = 80
-	offPlainCRC      = 84
-	offReserved2     = 88
-	offHeaderCRC     = 92
-	maxBodyLength    = 1<<31 - 1
-	maxEntriesPerRun = 1 << 24
+	offVersion      = 0
+	offKind         = 1
+	offFlags        = 2
+	offReserved     = 3
+	offCount        = 4
+	offShard        = 8
+	offTerm         = 16
+	offFirst        = 24
+	offReplica      = 32
+	offSession      = 40
+	offSequence     = 48
+	offPiece        = 56
+	offOriginCount  = 60
+	offExpectedTerm = 64
+	offStoredLength = 72
+	offPlainLength  = 76
+	offStoredCRC    = 80
+	offPlainCRC     = 84
+	offReserved2    = 88
+	offHeaderCRC    = 92
+)
+
+// Limits of a batch. ParseBatch refuses what is beyond them; whoever builds batches keeps below them (the engine's own
+// limits on commands and batches are far lower).
+const (
+	// MaxBatchEntries is the highest number of entries in a batch.
+	MaxBatchEntries = 1 << 24
+	// MaxPlainLength is the greatest length in bytes of a body, before compression and after it.
+	MaxPlainLength = 128 << 20
+	// MaxExpansion bounds PlainLength / StoredLength of a compressed body, so that a few received bytes cannot ask for
+	// a large buffer. Compress keeps to it.
+	MaxExpansion = 64
 )
 
 // Kind says what the entries of a batch are.
