@@ -1,7 +1,201 @@
 package raftpb
 
+import (
+	"fmt"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// Limits of a Membership.
+const (
+	// MaxMembers is the highest number of members of a shard.
+	MaxMembers = 1024
+	// MaxAddressLength is the greatest length in bytes of a member's address.
+	MaxAddressLength = 512
+)
+
+var (
+	membershipFields = []fieldSpec{
+		1: {"id", protowire.VarintType},
+		2: {"members", protowire.BytesType},
+	}
+	memberFields = []fieldSpec{
+		1: {"replica_id", protowire.VarintType},
+		2: {"kind", protowire.VarintType},
+		3: {"incarnation", protowire.Fixed64Type},
+		4: {"address", protowire.BytesType},
+		5: {"auto_promote", protowire.VarintType},
+	}
+)
+
 // NewNoOp returns the unstamped batch with the single empty entry that a new leader appends in its term.
 func NewNoOp(shard uint64) Batch {
 	arena := AppendEntry(make([]byte, HeaderSize, HeaderSize+1), nil)
 	return SealArena(arena, 1, shard, KindNoOp, Origin{}, 0)
+}
+
+// NewMembership returns the unstamped batch with the single entry that makes membership the shard's configuration. Its
+// ID is not known before the stamp and is not written; Batch.Membership puts it in. The caller has validated membership.
+func NewMembership(shard uint64, membership Membership) Batch {
+	membership.ID = 0
+	entry := EncodeMembership(membership)
+	arena := AppendEntry(make([]byte, HeaderSize, HeaderSize+len(entry)+3), entry)
+	return SealArena(arena, 1, shard, KindMembership, Origin{}, 0)
+}
+
+// Membership decodes the configuration that a membership batch holds; its ID is the index of the entry. It aliases
+// nothing of the batch. Errors: ErrBadBatch, ErrNotPlain, ErrBadRecord.
+func (b Batch) Membership() (Membership, error) {
+	if b.Kind() != KindMembership || b.Count() != 1 {
+		return Membership{}, fmt.Errorf("%w: kind %s with %d entries, want one membership", ErrBadBatch, b.Kind(), b.Count())
+	}
+	it := b.Iterator()
+	var entry []byte
+	for it.Next() {
+		entry = it.Command()
+	}
+	if it.Err() != nil {
+		return Membership{}, it.Err()
+	}
+	membership, err := DecodeMembership(entry)
+	membership.ID = b.First()
+	return membership, err
+}
+
+// EncodeMembership returns the encoding of a Membership.
+func EncodeMembership(membership Membership) []byte {
+	return AppendMembership(make([]byte, 0, membershipLength(membership)), membership)
+}
+
+// AppendMembership appends the encoding of a Membership.
+func AppendMembership(dst []byte, membership Membership) []byte {
+	dst = appendUint(dst, 1, membership.ID)
+	for i := range membership.Members {
+		member := &membership.Members[i]
+		dst = appendLength(dst, 2, memberLength(member))
+		dst = appendUint(dst, 1, member.ReplicaID)
+		dst = appendUint(dst, 2, uint64(member.Kind))
+		dst = appendFixed(dst, 3, member.Incarnation)
+		if member.Address != "" {
+			dst = appendLength(dst, 4, len(member.Address))
+			dst = append(dst, member.Address...)
+		}
+		dst = appendBool(dst, 5, member.AutoPromote)
+	}
+	return dst
+}
+
+func membershipLength(membership Membership) int {
+	length := sizeUint(1, membership.ID)
+	for i := range membership.Members {
+		length += sizeBytes(2, memberLength(&membership.Members[i]))
+	}
+	return length
+}
+
+func memberLength(member *Member) int {
+	length := sizeUint(1, member.ReplicaID) + sizeUint(2, uint64(member.Kind)) +
+		sizeFixed(3, member.Incarnation) + sizeUint(5, protowire.EncodeBool(member.AutoPromote))
+	if member.Address != "" {
+		length += sizeBytes(4, len(member.Address))
+	}
+	return length
+}
+
+// DecodeMembership decodes data, which must be exactly one Membership, and validates it. It aliases nothing of data.
+// Errors are ErrBadRecord.
+func DecodeMembership(data []byte) (Membership, error) {
+	membership, err := decodeMembership(data)
+	if err != nil {
+		return Membership{}, fmt.Errorf("%w: membership: %w", ErrBadRecord, err)
+	}
+	return membership, nil
+}
+
+// decodeMembership returns errors that name the field, for its callers to put the record's name in front.
+func decodeMembership(data []byte) (Membership, error) {
+	var membership Membership
+	reader := fieldReader{data: data, specs: membershipFields}
+	for reader.next() {
+		if reader.number == 1 {
+			membership.ID = reader.value
+			continue
+		}
+		position := len(membership.Members)
+		if position == MaxMembers {
+			return Membership{}, fmt.Errorf("members: more than %d", MaxMembers)
+		}
+		member, err := decodeMember(reader.bytes)
+		if err != nil {
+			return Membership{}, fmt.Errorf("members[%d].%w", position, err)
+		}
+		membership.Members = append(membership.Members, member)
+		if err := membership.checkMember(position); err != nil {
+			return Membership{}, err
+		}
+	}
+	if reader.err != nil {
+		return Membership{}, reader.err
+	}
+	return membership, nil
+}
+
+func decodeMember(data []byte) (Member, error) {
+	var member Member
+	reader := fieldReader{data: data, specs: memberFields}
+	for reader.next() {
+		switch reader.number {
+		case 1:
+			member.ReplicaID = reader.value
+		case 2:
+			if reader.value > uint64(Witness) {
+				return Member{}, fmt.Errorf("kind: %d, want %d to %d", reader.value, Voter, Witness)
+			}
+			member.Kind = MemberKind(reader.value)
+		case 3:
+			member.Incarnation = reader.value
+		case 4:
+			if len(reader.bytes) > MaxAddressLength {
+				return Member{}, fmt.Errorf("address: %d bytes, want at most %d", len(reader.bytes), MaxAddressLength)
+			}
+			member.Address = string(reader.bytes)
+		case 5:
+			member.AutoPromote = protowire.DecodeBool(reader.value)
+		}
+	}
+	return member, reader.err
+}
+
+// Validate reports what would make another replica refuse the membership: more than MaxMembers members, members that are
+// not in ascending order of ReplicaID or appear twice, an ID of 0, an unknown kind, an address that is too long or not
+// UTF-8. The error is an ErrBadRecord. Whether the members make sense together is for the protocol to say.
+func (m Membership) Validate() error {
+	if len(m.Members) > MaxMembers {
+		return fmt.Errorf("%w: membership: members: %d, want at most %d", ErrBadRecord, len(m.Members), MaxMembers)
+	}
+	for i := range m.Members {
+		if err := m.checkMember(i); err != nil {
+			return fmt.Errorf("%w: membership: %w", ErrBadRecord, err)
+		}
+	}
+	return nil
+}
+
+func (m Membership) checkMember(i int) error {
+	member := &m.Members[i]
+	switch {
+	case member.ReplicaID == 0:
+		return fmt.Errorf("members[%d].replica_id: 0, want another number", i)
+	case i > 0 && member.ReplicaID <= m.Members[i-1].ReplicaID:
+		return fmt.Errorf("members[%d].replica_id: %d, want more than the previous %d", i,
+			member.ReplicaID, m.Members[i-1].ReplicaID)
+	case member.Kind < Voter || member.Kind > Witness:
+		return fmt.Errorf("members[%d].kind: %d, want %d to %d", i, member.Kind, Voter, Witness)
+	case len(member.Address) > MaxAddressLength:
+		return fmt.Errorf("members[%d].address: %d bytes, want at most %d", i, len(member.Address), MaxAddressLength)
+	case !utf8.ValidString(member.Address):
+		return fmt.Errorf("members[%d].address: %q, want UTF-8", i, member.Address)
+	}
+	return nil
 }
