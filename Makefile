@@ -1,0 +1,73 @@
+# Everything here works on a machine with Go, make and a C compiler (for the race detector); generators and linters are
+# Go modules, pinned under tools/ and built into bin/ at their first use.
+
+# A target's flags are its own: what a user's GOFLAGS would change about the module graph, build tags or the cache is left
+# out, the rest is kept. -mod=readonly is the default, stated so that the variable is never empty (an empty one falls back
+# to `go env`).
+export GOFLAGS := -mod=readonly $(filter-out -mod=% -modfile=% -tags=% -race -count=%,$(shell go env GOFLAGS))
+export GOWORK := off
+export LC_ALL := C
+
+# The version stamp needs a repository that git agrees to read; without one the command is built all the same.
+BUILDVCS := $(if $(shell git rev-parse --verify HEAD 2>/dev/null),true,false)
+
+# Where goroutines meet: the packages that run under the race detector.
+RACE_DIRS := engine nodehost transport plugin logdb benchmark
+RACE_PACKAGES := $(patsubst %,./%/...,$(wildcard $(RACE_DIRS)))
+
+# TIME is how long `make fuzz` spends on each target.
+TIME ?= 10s
+
+# REPORT, if set, is a file that the closing lines of each test pass are appended to.
+REPORT ?=
+SUMMARY = go run ./internal/testsummary $(if $(REPORT),-report $(REPORT))
+
+LINTERS := bin/tools/.built
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help build test race lint fuzz proto proto-check bench compare clean
+
+help: ## list the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build every package, and the command into bin/flotilla
+	go build -buildvcs=$(BUILDVCS) ./...
+	go build -buildvcs=$(BUILDVCS) -o bin/ ./cmd/flotilla
+
+# Two passes: all tests with the costly assertions compiled in; then the allocation budgets, which those assertions would
+# distort, without them. Packages run one test binary per core; no test measures time.
+test: ## run all tests: with assertions, then the allocation budgets without
+	$(SUMMARY) -name "with assertions" -- -tags invariants -timeout 8m ./...
+	$(SUMMARY) -name "allocation budgets" -- -run '^TestAllocations' -timeout 2m ./...
+
+race: ## run the tests of the concurrent packages under the race detector
+	CGO_ENABLED=1 $(SUMMARY) -name "race detector" -- -race -short -tags invariants -timeout 10m $(RACE_PACKAGES)
+
+lint: $(LINTERS) ## gofmt, go vet, staticcheck, golangci-lint
+	scripts/gofmt-check
+	go vet ./...
+	go vet -tags invariants ./...
+	bin/tools/staticcheck -tests ./...
+	bin/tools/golangci-lint run ./...
+
+# One build makes all the tools of that module.
+$(LINTERS): tools/lint/go.mod tools/lint/go.sum
+	@echo "building the linters (some minutes, once)"
+	@mkdir -p bin/tools
+	go -C tools/lint build -o $(CURDIR)/bin/tools/ tool
+	@touch $@
+
+fuzz: ## run each fuzz target for TIME (10s)
+	scripts/fuzz $(TIME)
+
+bench: bin/flotilla ## three hosts, 48 shards, ten seconds: rates, latencies and a summary
+	bin/flotilla bench
+
+.PHONY: bin/flotilla
+bin/flotilla:
+	@mkdir -p bin
+	go build -buildvcs=$(BUILDVCS) -o bin/ ./cmd/flotilla
+
+clean: ## remove what was built
+	rm -rf bin
