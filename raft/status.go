@@ -1,0 +1,57 @@
+package raft
+
+import "github.com/flotilla-raft/flotilla/raftpb"
+
+// ProgressState says how a leader sends to one follower.
+type ProgressState uint8
+
+const (
+	// ProgressProbe sends one message at a time until the follower's log is found.
+	ProgressProbe ProgressState = iota
+	// ProgressReplicate pipelines, bounded by bytes and count.
+	ProgressReplicate
+	// ProgressSnapshot sends nothing: what the follower needs is compacted, and a snapshot has to bring it.
+	ProgressSnapshot
+)
+
+var progressNames = [...]string{"probe", "replicate", "snapshot"}
+
+// String returns the state's name.
+func (s ProgressState) String() string {
+	if int(s) < len(progressNames) {
+		return progressNames[s]
+	}
+	return "unknown"
+}
+
+// FollowerStatus is a leader's view of one member.
+type FollowerStatus struct {
+	ReplicaID     uint64
+	Kind          raftpb.MemberKind
+	State         ProgressState
+	Match         uint64  // last entry known durable there and equal to the leader's
+	Next          uint64  // next entry to send
+	LastContact   Instant // when it last answered; 0 if never
+	InflightBytes int     // bytes sent and not yet answered
+	Paused        bool    // it said busy, full or failed; it is tried again after its next heartbeat response
+}
+
+// Status is a copy of a core's state for users.
+type Status struct {
+	ShardID, ReplicaID uint64
+	Role               Role
+	Term, Vote         uint64
+	Leader             uint64 // 0 when none is known
+	Commit             uint64
+	LastIndex          uint64
+	Durable            uint64 // last entry that is durable here
+	Applied            uint64 // last entry that the state machine reported as applied
+	Storage            StorageState
+	Quarantined        bool
+	Membership         *raftpb.Membership // effective; immutable
+	Followers          []FollowerStatus   // a leader's; nil otherwise
+	// Ignored counts messages for empty cells of the handler table, by type; Dropped counts those that were not for
+	// this replica, or stale, or not credible.
+	Ignored [raftpb.MessageTypeCount]uint64
+	Dropped uint64
+}
