@@ -51,7 +51,8 @@ func BenchmarkIterate(b *testing.B) {
 	total := 0
 	b.ReportAllocs()
 	for b.Loop() {
-		for it := batch.Iterator(); it.Next(); {
+		it := batch.Iterator()
+		for it.Next() {
 			total += len(it.Command())
 		}
 	}

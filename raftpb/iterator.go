@@ -7,13 +7,14 @@ import (
 
 // EntryIterator walks over the entries of one batch with a plain body:
 //
-//	for it := b.Iterator(); it.Next(); {
+//	it := b.Iterator()
+//	for it.Next() {
 //		use(it.Command())
 //	}
+//	if it.Err() != nil { … }
 //
-// followed by a look at it.Err (the loop above needs the iterator declared outside for that). Next returns true for
-// exactly Count entries, or Err tells why it did not. An EntryIterator is a value, needs no release, and is not safe for
-// concurrent use.
+// Next returns true for exactly Count entries, or Err tells why it did not. An EntryIterator is a value, needs no release,
+// and is not safe for concurrent use. (Declared in the for statement it would be copied at every round.)
 type EntryIterator struct {
 	body      []byte
 	position  int
