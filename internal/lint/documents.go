@@ -1,0 +1,99 @@
+package lint
+
+import (
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// requirement is a direct dependency as go.mod has it.
+type requirement struct {
+	Path     string
+	Version  string
+	Indirect bool
+}
+
+func directRequirements() ([]requirement, error) {
+	command := exec.Command("go", "mod", "edit", "-json")
+	command.Dir = root
+	output, err := command.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go mod edit: %w", err)
+	}
+	var module struct{ Require []requirement }
+	if err := json.Unmarshal(output, &module); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(module.Require, func(r requirement) bool { return r.Indirect }), nil
+}
+
+// checkDependencies holds the table of dependencies against go.mod. Every row gives module, version and reason.
+func checkDependencies(page string, required []requirement) []finding {
+	const name = "docs/dependencies.md"
+	var findings []finding
+	report := func(format string, arguments ...any) {
+		findings = append(findings, finding{file: name, message: fmt.Sprintf(format, arguments...)})
+	}
+	listed := map[string]bool{}
+	for _, cells := range tableRows(page, "module", "version", "reason") {
+		modules := codeSpans(cells[0])
+		if len(modules) != 1 || len(cells) < 3 || cells[2] == "" {
+			report("row %q needs a module, its version and a reason", strings.Join(cells, " | "))
+			continue
+		}
+		listed[modules[0]] = true
+		i := slices.IndexFunc(required, func(r requirement) bool { return r.Path == modules[0] })
+		switch {
+		case i < 0:
+			report("%s is not a direct dependency in go.mod: remove its row", modules[0])
+		case required[i].Version != cells[1]:
+			report("%s is at %s in go.mod, the page says %s", modules[0], required[i].Version, cells[1])
+		}
+	}
+	for _, r := range required {
+		if !listed[r.Path] {
+			report("%s %s has no row: say what it is for", r.Path, r.Version)
+		}
+	}
+	return findings
+}
+
+var (
+	testReference = regexp.MustCompile(`\(tests?: ([^)]*)\)`)
+	testName      = regexp.MustCompile(`^(Test|Fuzz|Example)\w*$`)
+)
+
+// checkNamedTests finds tests named in a page, as "(test: TestOne)" or "(tests: TestOne, FuzzTwo)", that no test file of the
+// tree declares. A page that names none at all is a finding too.
+func checkNamedTests(name, page string, files []file) []finding {
+	declared := map[string]bool{}
+	for _, f := range files {
+		for _, declaration := range f.syntax.Decls {
+			function, ok := declaration.(*ast.FuncDecl)
+			if ok && function.Recv == nil && (f.isTest() || f.isTestKit()) {
+				declared[function.Name.Name] = true
+			}
+		}
+	}
+	var findings []finding
+	references := testReference.FindAllStringSubmatch(page, -1)
+	for _, reference := range references {
+		for test := range strings.SplitSeq(reference[1], ",") {
+			test = strings.Trim(strings.TrimSpace(test), "`")
+			switch {
+			case !testName.MatchString(test):
+				findings = append(findings, finding{file: name, message: fmt.Sprintf("%q is no name of a test", test)})
+			case !declared[test]:
+				findings = append(findings, finding{file: name, message: test + " does not exist: a promise is worth its test"})
+			}
+		}
+	}
+	if len(references) == 0 {
+		findings = append(findings, finding{file: name, message: "names no test"})
+	}
+	return findings
+}
