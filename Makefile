@@ -48,6 +48,7 @@ lint: $(LINTERS) ## gofmt, go vet, staticcheck, golangci-lint
 	scripts/gofmt-check
 	go vet ./...
 	go vet -tags invariants ./...
+	go -C tools/protogen vet ./...
 	bin/tools/staticcheck -tests ./...
 	bin/tools/golangci-lint run ./...
 
@@ -61,8 +62,31 @@ $(LINTERS): tools/lint/go.mod tools/lint/go.sum
 fuzz: ## run each fuzz target for TIME (10s)
 	scripts/fuzz $(TIME)
 
+# The schema's Go code comes from a compiler and a generator that are Go modules themselves.
+PROTOGEN = go -C tools/protogen run .
+
+proto: ## generate raftpb/schema from its .proto file
+	$(PROTOGEN) ../.. raftpb/schema/flotilla.proto
+
+proto-check: ## fail if generating raftpb/schema would change a byte
+	$(PROTOGEN) -check ../.. raftpb/schema/flotilla.proto
+
 bench: bin/flotilla ## three hosts, 48 shards, ten seconds: rates, latencies and a summary
 	bin/flotilla bench
+
+# Flotilla beside the limit (the same client against hosts that only copy, send, write and fsync), interleaved in one run, so
+# that the ratio means something on a machine that drifts. DATA is the directory for the hosts' files.
+REPEAT ?= 3
+COMPARE = bin/flotilla bench --repeat $(REPEAT) $(if $(DATA),--data $(DATA))
+
+compare: bin/flotilla ## flotilla against the limit, with the required ratios
+	$(COMPARE) --engine flotilla,limit --shards 48 --payload 16 --in-flight 10000 \
+		--require 'writes_per_second>=0.25*limit' --require 'write_latency_ms.p50<=4*limit' \
+		--require 'errors==0' --require 'leader_changes==0' --require 'allocs_per_op<=0.2'
+	$(COMPARE) --engine flotilla:blocking,limit --shards 48 --payload 16 --in-flight 10000 \
+		--require 'writes_per_second>=0.0625*limit' --require 'errors==0'
+	$(COMPARE) --engine flotilla,limit --shards 1 --payload 16 --in-flight 1 \
+		--require 'write_latency_ms.p50<=1.6*limit' --require 'errors==0'
 
 .PHONY: bin/flotilla
 bin/flotilla:
