@@ -36,6 +36,17 @@ const (
 	LaneCount
 )
 
+// String returns the lane's name.
+func (l Lane) String() string {
+	switch l {
+	case LaneControl:
+		return "control"
+	case LaneBulk:
+		return "bulk"
+	}
+	return "unknown"
+}
+
 // LaneOf returns the lane on which a message travels.
 func LaneOf(t raftpb.MessageType) Lane {
 	switch t {
@@ -99,8 +110,10 @@ type Handler interface {
 	// NewChunk returns a fresh buffer of at least size bytes for received batches. Its bytes belong to the transport until it has
 	// delivered messages from them, and are immutable from then on.
 	NewChunk(size int) Chunk
-	// Receive takes the messages of one frame. The slice belongs to the transport and is reused after the call; batches
-	// and payloads alias a Chunk whose number each message carries. One connection's frames come in order.
+	// Receive takes the messages of one frame. The slice belongs to the transport and is reused after the call; the lists
+	// of batches in the messages are fresh and may be kept. Batches and payloads alias a Chunk whose number each such
+	// message carries, and keep the chunk's capacity: cap(chunk.Bytes) - cap(batch) is a batch's offset. Nobody appends
+	// to them. One connection's frames come in order.
 	Receive(from HostIdentity, lane Lane, messages []raftpb.Message)
 	// PeerUp says that an outgoing lane to address is connected, PeerDown that it is lost or could not be made.
 	PeerUp(address string, lane Lane, identity HostIdentity)

@@ -1,0 +1,2 @@
+// Package tcp moves messages between hosts over TCP.
+package tcp
