@@ -93,6 +93,9 @@ func checkImports(rules []importRule, packages []goPackage) []finding {
 }
 
 func insideName(importPath string) (string, bool) {
+	if importPath == modulePath {
+		return ".", true
+	}
 	return strings.CutPrefix(importPath, modulePath+"/")
 }
 
