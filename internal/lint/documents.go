@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"go/ast"
 	"os/exec"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -96,4 +97,47 @@ func checkNamedTests(name, page string, files []file) []finding {
 		findings = append(findings, finding{file: name, message: "names no test"})
 	}
 	return findings
+}
+
+var pageLink = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+
+// checkLinks finds links of a page to files that are not there. exists is asked for paths relative to the root.
+func checkLinks(name, page string, exists func(string) bool) []finding {
+	var findings []finding
+	for _, match := range pageLink.FindAllStringSubmatch(page, -1) {
+		if target := path.Join(path.Dir(name), match[1]); !exists(target) {
+			findings = append(findings, finding{file: name, message: "links to " + target + ", which is not there"})
+		}
+	}
+	return findings
+}
+
+var shownExample = regexp.MustCompile("(?s)<!-- example: (\\S+) -->\\s*```go\n(.*?)```")
+
+// checkShownExamples finds code shown in a page, behind a line "<!-- example: FILE -->", that is not in that file word for word
+// but for indentation: what a newcomer copies has been run. read returns a file's content.
+func checkShownExamples(name, page string, read func(string) (string, error)) []finding {
+	shown := shownExample.FindAllStringSubmatch(page, -1)
+	var findings []finding
+	if len(shown) == 0 {
+		findings = append(findings, finding{file: name, message: "shows no example: put a go block behind <!-- example: FILE -->"})
+	}
+	for _, match := range shown {
+		source, err := read(match[1])
+		switch {
+		case err != nil:
+			findings = append(findings, finding{file: name, message: err.Error()})
+		case !strings.Contains(unindented(source), unindented(match[2])):
+			findings = append(findings, finding{file: name, message: "the example differs from " + match[1] + ": copy it from there"})
+		}
+	}
+	return findings
+}
+
+func unindented(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		lines = append(lines, strings.TrimSpace(line))
+	}
+	return strings.TrimSpace(strings.Join(lines, "\n"))
 }
