@@ -1,0 +1,132 @@
+package benchmark
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-multierror"
+)
+
+// ErrConfig is wrapped by every fault of a configuration.
+var ErrConfig = errors.New("benchmark: bad configuration")
+
+// BlockingSuffix, behind an engine's name, makes that one run with blocking calls beside others that do not.
+const BlockingSuffix = ":blocking"
+
+// Config describes a benchmark. DefaultConfig is the place to start from: the zero value is refused.
+type Config struct {
+	// Engines are the names of the engines to run, each with or without BlockingSuffix. With several, their repeats take turns and
+	// the first is compared with the others.
+	Engines []string
+	// Hosts (1 to 9) and Shards (1 to 100,000) are counts; every shard has a replica on every host.
+	Hosts, Shards int
+	// Payload is the size of a command in bytes, 16 to 1,048,576.
+	Payload int
+	// InFlight is the number of requests in flight over all shards, 1 to 1,000,000.
+	InFlight int
+	// Duration is what is measured (10 ms to 24 h), after Warmup (0 to 24 h), Repeat times (1 to 1,000), each with new hosts and data.
+	Duration, Warmup time.Duration
+	Repeat           int
+	// ReadRatio is the share of requests that are linearizable reads, 0 to 1.
+	ReadRatio float64
+	// LogDB and Transport select parts of an engine that has a choice.
+	LogDB, Transport string
+	// Blocking makes every request in flight a goroutine that calls Propose, for all engines.
+	Blocking bool
+	// Data is the directory for all data. If empty, a fresh one is made among the temporary files, or in the user's cache if those
+	// are in memory. What was made is removed at the end unless Keep is set.
+	Data string
+	Keep bool
+	// JSON is a file for the report; none if empty.
+	JSON string
+	// Seed makes the payloads.
+	Seed uint64
+	// Require are targets for the medians; a miss is ErrRequirement.
+	Require []Requirement
+	// Inject commits a fault that the end check must find.
+	Inject Injection
+}
+
+// DefaultConfig returns the configuration of the headline figure, for the engine of that name.
+func DefaultConfig(engine string) Config {
+	return Config{
+		Engines:   []string{engine},
+		Hosts:     3,
+		Shards:    48,
+		Payload:   MinPayload,
+		InFlight:  10_000,
+		Duration:  10 * time.Second,
+		Warmup:    3 * time.Second,
+		Repeat:    1,
+		LogDB:     "pebble",
+		Transport: "tcp",
+		Seed:      1,
+	}
+}
+
+// Validate reports every fault at once; each wraps ErrConfig and names the flag of the command line that sets the value.
+func (c *Config) Validate(engines []Engine) error {
+	var faults *multierror.Error
+	for _, f := range c.flags(engines) {
+		if err := f.check(); err != nil {
+			faults = multierror.Append(faults, f.fault(err))
+		}
+	}
+	faults = multierror.Append(faults, c.checkTogether(engines)...)
+	return faults.ErrorOrNil()
+}
+
+// checkTogether finds the faults that no flag has alone.
+func (c *Config) checkTogether(engines []Engine) []error {
+	var faults []error
+	refuse := func(format string, arguments ...any) {
+		faults = append(faults, fmt.Errorf("%w: %w", ErrConfig, fmt.Errorf(format, arguments...)))
+	}
+	for _, label := range c.Engines {
+		engine, known := engineNamed(engines, label)
+		if known && c.ReadRatio > 0 && !engine.Reads {
+			refuse("--read-ratio %g: engine %s serves writes only (accepted: 0)", c.ReadRatio, engine.Name)
+		}
+		if known && len(engine.LogDBs) > 0 && !slices.Contains(engine.LogDBs, c.LogDB) {
+			refuse("--logdb %s: engine %s has %s", c.LogDB, engine.Name, strings.Join(engine.LogDBs, ", "))
+		}
+		if known && len(engine.Transports) > 0 && !slices.Contains(engine.Transports, c.Transport) {
+			refuse("--transport %s: engine %s has %s", c.Transport, engine.Name, strings.Join(engine.Transports, ", "))
+		}
+	}
+	for _, r := range c.Require {
+		if r.Engine != "" && !slices.Contains(c.Engines, r.Engine) {
+			refuse("--require %s: engine %s does not run (--engine %s)", r, r.Engine, strings.Join(c.Engines, ","))
+		}
+	}
+	if c.Inject != InjectNothing && len(c.Engines) > 1 {
+		refuse("--inject %s: accepted with one engine only", c.Inject)
+	}
+	return faults
+}
+
+// engineNamed finds the engine of a label.
+func engineNamed(engines []Engine, label string) (Engine, bool) {
+	name := strings.TrimSuffix(label, BlockingSuffix)
+	i := slices.IndexFunc(engines, func(e Engine) bool { return e.Name == name })
+	if i < 0 {
+		return Engine{}, false
+	}
+	return engines[i], true
+}
+
+// load returns what the closed loop of one engine needs to know.
+func (c *Config) load(label string) loadOptions {
+	return loadOptions{
+		shards:    c.Shards,
+		inFlight:  c.InFlight,
+		payload:   c.Payload,
+		seed:      c.Seed,
+		readRatio: c.ReadRatio,
+		blocking:  c.Blocking || strings.HasSuffix(label, BlockingSuffix),
+		inject:    c.Inject,
+	}
+}

@@ -1,0 +1,77 @@
+package benchmark
+
+import (
+	"bytes"
+	"os"
+	"runtime"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// usage is what the process has used up to a moment. Figures that the system does not tell stay 0.
+type usage struct {
+	at           time.Time
+	cpu          time.Duration // user and system time of all threads
+	allocs       uint64        // objects
+	allocBytes   uint64
+	diskBytes    uint64 // handed to the block layer, or dirtied on their way there
+	steal, ticks uint64 // of all processors of the machine
+}
+
+// readUsage stops the world for a moment, so it is called at the two ends of a measurement only.
+func readUsage() usage {
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	u := usage{at: time.Now(), allocs: memory.Mallocs, allocBytes: memory.TotalAlloc}
+	var rusage unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &rusage) == nil {
+		u.cpu = time.Duration(rusage.Utime.Nano() + rusage.Stime.Nano())
+	}
+	if text, err := os.ReadFile("/proc/self/io"); err == nil {
+		u.diskBytes = parseProcessIO(text)
+	}
+	if text, err := os.ReadFile("/proc/stat"); err == nil {
+		u.steal, u.ticks = parseProcessorTicks(text)
+	}
+	return u
+}
+
+// stealPercent is the share of the machine's processor time since an earlier moment that its host gave to others.
+func (u usage) stealPercent(since usage) float64 {
+	if u.ticks == since.ticks {
+		return 0
+	}
+	return 100 * float64(u.steal-since.steal) / float64(u.ticks-since.ticks)
+}
+
+// parseProcessIO finds write_bytes in the text of /proc/self/io.
+func parseProcessIO(text []byte) uint64 {
+	for line := range bytes.Lines(text) {
+		if value, found := bytes.CutPrefix(line, []byte("write_bytes:")); found {
+			bytes, _ := strconv.ParseUint(string(bytes.TrimSpace(value)), 10, 64)
+			return bytes
+		}
+	}
+	return 0
+}
+
+// parseProcessorTicks reads the first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal. The guest times
+// behind are part of user and nice.
+func parseProcessorTicks(text []byte) (steal, total uint64) {
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	fields := bytes.Fields(line)
+	if len(fields) < 9 || string(fields[0]) != "cpu" {
+		return 0, 0
+	}
+	for _, field := range fields[1:9] {
+		ticks, err := strconv.ParseUint(string(field), 10, 64)
+		if err != nil {
+			return 0, 0
+		}
+		total += ticks
+		steal = ticks
+	}
+	return steal, total
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/flotilla-raft/flotilla/benchmark"
+	"github.com/flotilla-raft/flotilla/benchmark/limit"
+)
+
+// engines lists what --engine can name; the first is the default.
+func engines() []benchmark.Engine {
+	return []benchmark.Engine{limit.Engine()}
+}
+
+const benchHelp = `Runs hosts in this process that replicate shards to each other, keeps a fixed number of requests in flight, and prints
+rates and latencies each second and a summary at the end. Then all replicas of a shard must agree, and every acknowledged
+command must be in exactly once.
+
+Several engines take turns and are compared:
+
+  flotilla bench --engine A,B --repeat 3 --require 'writes_per_second>=0.25*B' --require 'errors==0'
+
+Exit codes: 0 all is well; 1 a run, the end check or a requirement failed; 2 the machine changed too much between the engines
+for a comparison; 3 a flag is wrong.`
+
+func benchCommand() *cobra.Command {
+	known := engines()
+	config := benchmark.DefaultConfig(known[0].Name)
+	flags := benchmark.NewFlags(&config, known)
+	command := &cobra.Command{
+		Use:   "bench",
+		Short: "Run the multi-shard benchmark",
+		Long:  benchHelp,
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := flags.Err(); err != nil {
+				return failure{err}
+			}
+			if _, err := benchmark.Run(cmd.Context(), config, known, cmd.OutOrStdout()); err != nil {
+				return failure{err}
+			}
+			return nil
+		},
+	}
+	command.Flags().SortFlags = false
+	for _, flag := range flags.List {
+		bound := command.Flags().VarPF(flag, flag.Name, "", usage(flag))
+		if flag.Switch {
+			bound.NoOptDefVal = "true"
+		}
+		bound.Hidden = flag.Hidden
+	}
+	return command
+}
+
+func usage(flag *benchmark.Flag) string {
+	return strings.TrimSpace(flag.Usage + ": " + flag.Accepts)
+}
