@@ -99,6 +99,27 @@ func checkNamedTests(name, page string, files []file) []finding {
 	return findings
 }
 
+var ruleNumber = regexp.MustCompile(`\bR[0-9]+\b`)
+
+// checkRuleNumbers finds comments that refer to a rule, as in (R6), which the page does not explain.
+func checkRuleNumbers(page string, files []file) []finding {
+	explained := map[string]bool{}
+	for _, number := range ruleNumber.FindAllString(page, -1) {
+		explained[number] = true
+	}
+	var findings []finding
+	for _, f := range files {
+		for _, group := range f.syntax.Comments {
+			for _, number := range ruleNumber.FindAllString(group.Text(), -1) {
+				if !explained[number] {
+					findings = append(findings, f.at(group, "%s is not explained in docs/guarantees.md", number))
+				}
+			}
+		}
+	}
+	return findings
+}
+
 var pageLink = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
 
 // checkLinks finds links of a page to files that are not there. exists is asked for paths relative to the root.

@@ -23,6 +23,24 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
+func TestRuleNumbersAreExplained(t *testing.T) {
+	page, err := readPage("docs/guarantees.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	report(t, checkRuleNumbers(page, tree(t)), noExemptions)
+}
+
+func TestUnknownRuleNumbersAreFound(t *testing.T) {
+	f, err := parseFile("p/a.go", []byte("// Package p keeps to R1"+" and R99"+".\npackage p\n\n// RFC, R2D and FR3 are no numbers.\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := checkRuleNumbers("**R1 One.** ", []file{f}); len(got) != 1 {
+		t.Errorf("%d findings, want 1: %v", len(got), got)
+	}
+}
+
 func TestReadmeShowsAnExampleThatRuns(t *testing.T) {
 	page, err := readPage("README.md")
 	if err != nil {
