@@ -6,6 +6,12 @@ import "errors"
 // nor applies until a restart (R24).
 var ErrQuarantined = errors.New("rsm: state machine failed, replica is quarantined")
 
+// ErrClosed says that the state machine was closed.
+var ErrClosed = errors.New("rsm: state machine is closed")
+
+// ErrLookupPanicked says that the state machine panicked in a Lookup. The state is untouched and later calls go on.
+var ErrLookupPanicked = errors.New("rsm: lookup panicked")
+
 // Result is what a state machine answers to one command: a number, and optional bytes that the engine keeps until
 // the caller has them.
 type Result struct {

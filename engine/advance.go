@@ -1,0 +1,332 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/flotilla-raft/flotilla/raft"
+	"github.com/flotilla-raft/flotilla/raftpb"
+)
+
+// mark remembers how far an Output was filled, so that what a replica put in can be found, or thrown away.
+type mark struct {
+	messages, saves, apply, logReads, reads, refusals, events int
+}
+
+func markOf(o *raft.Output) mark {
+	return mark{len(o.Messages), len(o.Saves), len(o.Apply), len(o.LogReads), len(o.Reads), len(o.Refusals), len(o.Events)}
+}
+
+func (m mark) rollback(o *raft.Output) {
+	o.Messages, o.Saves, o.Apply = o.Messages[:m.messages], o.Saves[:m.saves], o.Apply[:m.apply]
+	o.LogReads, o.Reads = o.LogReads[:m.logReads], o.Reads[:m.reads]
+	o.Refusals, o.Events = o.Refusals[:m.refusals], o.Events[:m.events]
+}
+
+// advance gives a touched replica its requests, drains its core and passes on what came out. If anything panics, what
+// the core had put out in this call is thrown away and the replica is fenced.
+func (w *StepWorker) advance(r *Replica) {
+	defer w.guard(r)
+	before := markOf(&w.out)
+	drained := false
+	defer func() {
+		if !drained {
+			before.rollback(&w.out)
+		}
+	}()
+	if applied := r.machine.Applied(); applied != r.toldApplied {
+		r.toldApplied = applied
+		r.core.Applied(applied)
+	}
+	w.takeRequests(r)
+	if r.core.Dirty() {
+		r.core.Drain(&w.out)
+	}
+	drained = true
+	w.distribute(r, before)
+	if r.promiseDirty {
+		w.notePromise(r)
+	}
+	if r.core.Dirty() {
+		w.touch(r)
+	}
+	r.pending.trim()
+	w.wheel.arm(r, w.deadlineOf(r))
+}
+
+// takeRequests moves what callers queued into the core, as far as the rule of the open batch allows.
+func (w *StepWorker) takeRequests(r *Replica) {
+	commit := r.core.Commit()
+	progressed := commit != r.lastCommit
+	if progressed {
+		r.lastCommit = commit
+		r.progressAt = w.now
+	}
+	if !r.hasRequests && !(r.waiting && progressed) {
+		return
+	}
+	r.hasRequests = false
+	if batch := r.queue.takeReads(); batch != nil {
+		w.startRead(r, batch)
+	}
+	allowed := r.batchesInFlightAllowed()
+	for {
+		batches, entries := r.inFlight()
+		p, waiting := r.queue.take(&w.engine.limits, entries, batches < allowed)
+		r.waiting = waiting
+		if p == nil {
+			break
+		}
+		r.progressAt = w.now
+		w.propose(r, p)
+	}
+	w.settleOverload(r)
+}
+
+// inFlight returns the batches of this host that left the queue and are not committed, and their entries.
+func (r *Replica) inFlight() (batches int, entries uint32) {
+	if r.core.IsLeader() {
+		return r.core.UncommittedBatches(), uint32(r.core.UncommittedEntries())
+	}
+	return r.forwardedBatches, r.forwardedEntries
+}
+
+func (w *StepWorker) propose(r *Replica, p *pendingBatch) {
+	p.taken = w.now
+	p.sequence = r.pending.next()
+	p.prepare()
+	origin := raftpb.Origin{Replica: r.replicaID, Session: r.session, Sequence: p.sequence, Count: p.count}
+	batch := raftpb.SealArena(p.arena, p.count, r.shardID, raftpb.KindCommands, origin, p.expectedTerm)
+	p.arena = nil
+	if reason := r.core.Propose(w.now, batch); reason != raftpb.ReasonNone {
+		w.dropped(r, reason)
+		p.fail(w.errorOf(r, reason))
+		return
+	}
+	if r.core.IsLeader() {
+		p.last = r.core.LastIndex()
+	} else {
+		r.forwardedBatches++
+		r.forwardedEntries += p.count
+	}
+	r.pending.push(p, len(batch))
+}
+
+func (w *StepWorker) dropped(r *Replica, reason raftpb.Reason) {
+	w.engine.events.publish(Event{Kind: EventProposalDropped, ShardID: r.shardID, ReplicaID: r.replicaID, Reason: reason})
+}
+
+// settleOverload refuses further proposals of a shard whose waiting ones make no progress, or whose state machine is too far
+// behind, and accepts them again when that is over.
+func (w *StepWorker) settleOverload(r *Replica) {
+	stuck := r.waiting && w.now-r.progressAt >= raft.Instant(w.engine.options.MaxQueueDelay) && r.queue.holds()
+	overloaded := stuck || r.pending.bytes > maxPendingBytes
+	if overloaded == r.overloaded || r.quarantined {
+		return
+	}
+	r.overloaded = overloaded
+	if overloaded {
+		r.refuse(ErrBusy)
+	} else {
+		r.refuse(nil)
+	}
+}
+
+// maxPendingBytes bounds the batches of one shard that were taken and not answered; a state machine that is slower
+// than its log reaches it.
+const maxPendingBytes = 64 << 20
+
+func (w *StepWorker) startRead(r *Replica, batch *readBatch) {
+	r.nextRead++
+	batch.id, batch.taken = r.nextRead, w.now
+	if r.quarantined {
+		batch.fail(ErrQuarantined)
+		return
+	}
+	if reason := r.core.ReadIndex(w.now, batch.id); reason != raftpb.ReasonNone {
+		batch.fail(w.errorOf(r, reason))
+		return
+	}
+	r.waitingReads = append(r.waitingReads, batch)
+}
+
+// errorOf says to a caller why a request was surely not done.
+func (w *StepWorker) errorOf(r *Replica, reason raftpb.Reason) error {
+	switch reason {
+	case raftpb.ReasonNotLeader:
+		if leader, _ := r.core.Leader(); leader == 0 {
+			return ErrNoLeader
+		}
+		return ErrNotLeader
+	case raftpb.ReasonBusy, raftpb.ReasonNotReady, raftpb.ReasonPendingChange:
+		return ErrBusy
+	case raftpb.ReasonFull:
+		return ErrDiskFull
+	case raftpb.ReasonTermMismatch:
+		return ErrTermMismatch
+	case raftpb.ReasonTransferring:
+		return ErrTransferring
+	case raftpb.ReasonNotMember:
+		return ErrNotMember
+	case raftpb.ReasonTooLarge:
+		return ErrTooLarge
+	case raftpb.ReasonStopped:
+		return ErrStopped
+	case raftpb.ReasonFailed:
+		return ErrStorageFailed
+	}
+	return fmt.Errorf("%w: %v", ErrNotLeader, reason)
+}
+
+// distribute passes on what the core has put out since before.
+func (w *StepWorker) distribute(r *Replica, before mark) {
+	out := &w.out
+	for i := before.events; i < len(out.Events); i++ {
+		w.coreEvent(r, &out.Events[i])
+	}
+	if len(out.Messages) > before.messages {
+		w.refreshRoutes(r)
+		for i := before.messages; i < len(out.Messages); i++ {
+			w.post(r, &out.Messages[i])
+		}
+	}
+	for i := before.saves; i < len(out.Saves); i++ {
+		w.owners = append(w.owners, r)
+		if from := out.Saves[i].TruncateFrom; from != 0 {
+			w.truncated(r, from)
+		}
+	}
+	for i := before.refusals; i < len(out.Refusals); i++ {
+		w.refusal(r, &out.Refusals[i])
+	}
+	if len(out.Apply) > before.apply {
+		w.handOver(r, out.Apply[before.apply:])
+	}
+	for i := before.reads; i < len(out.Reads); i++ {
+		w.confirmed(r, out.Reads[i])
+	}
+	if len(r.readyReads) > 0 {
+		w.handOverReads(r)
+	}
+	w.watchApply(r)
+}
+
+// handOver gives committed and durable batches to the apply pool, each with whoever waits for it. All five fields of the
+// origin have to match (R1): replica, session and count are compared here and in find, sequence finds, and the piece's
+// offset says which of the waiters are meant.
+func (w *StepWorker) handOver(r *Replica, batches []raftpb.Batch) {
+	r.handedOver = batches[len(batches)-1].Last()
+	if r.quarantined {
+		r.toldApplied = r.handedOver
+		r.core.Applied(r.handedOver) // nothing is applied any more; the core need not keep it
+		return
+	}
+	for _, batch := range batches {
+		item := applyItem{batch: batch}
+		if origin := batch.Origin(); origin.Replica == r.replicaID && origin.Session == r.session && batch.Kind() == raftpb.KindCommands {
+			item.pending = r.pending.find(origin)
+			w.landed(r, item.pending)
+		}
+		w.items = append(w.items, item)
+	}
+	if r.applyQueue.push(w.items...) {
+		w.applied = append(w.applied, r)
+	}
+	clear(w.items)
+	w.items = w.items[:0]
+}
+
+// landed ends the flight of a forwarded batch.
+func (w *StepWorker) landed(r *Replica, p *pendingBatch) {
+	if p != nil && p.last == 0 && r.forwardedBatches > 0 {
+		p.last = 1
+		r.forwardedBatches--
+		r.forwardedEntries -= min(p.count, r.forwardedEntries)
+		r.hasRequests = r.hasRequests || r.waiting
+		if r.hasRequests {
+			w.touch(r)
+		}
+	}
+}
+
+// watchApply asks the apply worker for a signal if the core holds committed entries back until more is applied. The flag is
+// raised first and the applied index looked at after; the apply worker publishes the index first and looks at the flag after:
+// one of the two sees the other.
+func (w *StepWorker) watchApply(r *Replica) {
+	if min(r.core.Commit(), r.core.Durable()) <= r.handedOver {
+		return
+	}
+	r.applyWanted.Store(true)
+	if r.machine.Applied() != r.toldApplied {
+		w.touch(r)
+	}
+}
+
+func (w *StepWorker) confirmed(r *Replica, state raft.ReadState) {
+	for i, batch := range r.waitingReads {
+		if batch.id == state.ID {
+			batch.index = state.Index
+			r.readyReads = append(r.readyReads, batch)
+			r.waitingReads = append(r.waitingReads[:i], r.waitingReads[i+1:]...)
+			return
+		}
+	}
+}
+
+// handOverReads queues confirmed reads behind the batches that they have to see.
+func (w *StepWorker) handOverReads(r *Replica) {
+	kept := r.readyReads[:0]
+	for _, batch := range r.readyReads {
+		if batch.index > r.handedOver {
+			kept = append(kept, batch)
+			continue
+		}
+		if r.applyQueue.push(applyItem{reads: batch}) {
+			w.applied = append(w.applied, r)
+		}
+		r.servedReads = append(r.servedReads, batch)
+	}
+	clear(r.readyReads[len(kept):])
+	r.readyReads = kept
+}
+
+// truncated ends the proposals whose entries were cut from this log. Another replica may still hold them and lead later, so their
+// outcome is unknown.
+func (w *StepWorker) truncated(r *Replica, from uint64) {
+	for _, p := range r.pending.items {
+		if p != nil && p.last >= from {
+			p.fail(errLeaderChangedUnknown)
+		}
+	}
+}
+
+func (w *StepWorker) refusal(r *Replica, refusal *raft.Refusal) {
+	switch refusal.Kind {
+	case raft.RefusedProposal:
+		w.refuseProposal(r, refusal)
+	case raft.RefusedRead:
+		for i, batch := range r.waitingReads {
+			if batch.id == refusal.ID {
+				batch.fail(w.errorOf(r, refusal.Reason))
+				r.waitingReads = append(r.waitingReads[:i], r.waitingReads[i+1:]...)
+				return
+			}
+		}
+	case raft.RefusedTransfer:
+		w.endTransfer(r, refusal.ID, fmt.Errorf("%w: %v", ErrTransferFailed, refusal.Reason))
+	}
+}
+
+func (w *StepWorker) refuseProposal(r *Replica, refusal *raft.Refusal) {
+	i := refusal.ID - r.pending.base
+	if refusal.ID < r.pending.base || i >= uint64(len(r.pending.items)) || r.pending.items[i] == nil {
+		return
+	}
+	p := r.pending.items[i]
+	w.landed(r, p)
+	w.dropped(r, refusal.Reason)
+	err := w.errorOf(r, refusal.Reason)
+	if refusal.MaybeApplied {
+		err = errLeaderChangedUnknown
+	}
+	p.fail(err)
+}

@@ -1,0 +1,311 @@
+package engine
+
+import (
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/flotilla-raft/flotilla/raft"
+	"github.com/flotilla-raft/flotilla/raftpb"
+	"github.com/flotilla-raft/flotilla/rsm"
+)
+
+// applyItem is one thing to do for a state machine, in the order of the log: apply a batch (and complete who waits for it),
+// serve confirmed reads, or run the last act of a replica that is stopped.
+type applyItem struct {
+	batch   raftpb.Batch
+	pending *pendingBatch
+	reads   *readBatch
+	last    func()
+}
+
+// applyQueue holds what one replica's state machine has to do. The step worker appends, one apply worker at a time removes:
+// `scheduled` is true from the append that found it false until a worker finds the queue empty, and only a scheduled replica
+// is in the pool's list, once. That is what keeps a shard in at most one apply worker.
+type applyQueue struct {
+	mu        sync.Mutex
+	items     []applyItem
+	scheduled bool
+}
+
+// push appends items and reports whether the replica has to be handed to the pool.
+func (q *applyQueue) push(items ...applyItem) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.items = append(q.items, items...)
+	if q.scheduled {
+		return false
+	}
+	q.scheduled = true
+	return true
+}
+
+// pop moves items into work, up to maxBytes of batches but at least one item; more says whether some are left. If
+// nothing was there the replica is not scheduled any more.
+func (q *applyQueue) pop(work []applyItem, maxBytes int) (taken []applyItem, more bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	bytes, n := 0, 0
+	for n < len(q.items) && (n == 0 || bytes+len(q.items[n].batch) <= maxBytes) {
+		bytes += len(q.items[n].batch)
+		n++
+	}
+	work = append(work, q.items[:n]...)
+	clear(q.items[:n])
+	if n == len(q.items) {
+		q.items = q.items[:0]
+		if cap(q.items) > 256 {
+			q.items = nil
+		}
+	} else {
+		q.items = q.items[n:]
+	}
+	return work, len(q.items) > 0
+}
+
+// rest ends the replica's turn: true means that more arrived meanwhile and it stays scheduled.
+func (q *applyQueue) rest() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.scheduled = len(q.items) > 0
+	return q.scheduled
+}
+
+// applyPool shares the apply workers among all shards. Replicas with work queue up; each gets a bounded turn and then goes to
+// the back of the list. Workers with nothing to do are on the idle list: submit signals exactly as many of them as there are new
+// replicas, and a worker looks at the list again before it goes idle, so nothing waits while a worker is free.
+//
+// A state machine that holds its worker up cannot be interrupted. When replicas wait and every worker has been inside one turn
+// for longer than growAfter, the pool gets another worker, up to a limit, so that a slow machine slows its own shard only.
+type applyPool struct {
+	engine *Engine
+	grow   func(Worker) // starts a worker's goroutine; nil when the engine is driven by hand
+
+	mu      sync.Mutex
+	list    []*Replica
+	idle    []*applyWorker
+	workers []*applyWorker
+	backlog atomic.Int32
+}
+
+const (
+	growAfter     = 20 * time.Millisecond
+	maxApplyBytes = 1 << 20
+)
+
+type applyWorker struct {
+	pool  *applyPool
+	name  string
+	sig   signal
+	since atomic.Int64 // when the turn under way began, 0 for none
+
+	work    []applyItem
+	entries []rsm.Entry
+}
+
+func newApplyPool(e *Engine, workers int) *applyPool {
+	pool := &applyPool{engine: e}
+	for range workers {
+		pool.add()
+	}
+	pool.idle = append(pool.idle, pool.workers...)
+	return pool
+}
+
+func (p *applyPool) add() *applyWorker {
+	worker := &applyWorker{pool: p, sig: newSignal(), name: "apply " + strconv.Itoa(len(p.workers))}
+	p.workers = append(p.workers, worker)
+	return worker
+}
+
+// submit hands replicas over that were just scheduled.
+func (p *applyPool) submit(replicas []*Replica) {
+	p.mu.Lock()
+	p.list = append(p.list, replicas...)
+	p.backlog.Store(int32(len(p.list)))
+	for range replicas {
+		n := len(p.idle)
+		if n == 0 {
+			break
+		}
+		p.idle[n-1].sig.set()
+		p.idle = p.idle[:n-1]
+	}
+	p.mu.Unlock()
+}
+
+// take removes the next replica, or makes the worker idle.
+func (p *applyPool) take(worker *applyWorker) (replica *Replica, more bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.list) == 0 {
+		p.idle = append(p.idle, worker)
+		return nil, false
+	}
+	replica = p.list[0]
+	p.list[0] = nil
+	p.list = p.list[1:]
+	if len(p.list) == 0 {
+		p.list = nil
+	}
+	p.backlog.Store(int32(len(p.list)))
+	return replica, len(p.list) > 0
+}
+
+// again puts a replica that has more to do at the back of the list; the calling worker takes from it next.
+func (p *applyPool) again(r *Replica) {
+	p.mu.Lock()
+	p.list = append(p.list, r)
+	p.backlog.Store(int32(len(p.list)))
+	p.mu.Unlock()
+}
+
+// watch adds a worker if all are held up while replicas wait.
+func (p *applyPool) watch(now raft.Instant) {
+	if p.grow == nil || p.backlog.Load() == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.list) == 0 || len(p.idle) > 0 || len(p.workers) >= p.engine.options.MaxApplyWorkers {
+		return
+	}
+	for _, worker := range p.workers {
+		since := worker.since.Load()
+		if since == 0 || now-raft.Instant(since) < raft.Instant(growAfter) {
+			return
+		}
+	}
+	worker := p.add()
+	worker.sig.set()
+	p.grow(worker)
+}
+
+func (w *applyWorker) Name() string    { return w.name }
+func (w *applyWorker) Ready() bool     { return w.sig.ready() }
+func (w *applyWorker) signal() *signal { return &w.sig }
+
+// RunOnce gives one replica a turn.
+func (w *applyWorker) RunOnce(now raft.Instant) raft.Instant {
+	w.sig.clear()
+	r, _ := w.pool.take(w)
+	if r == nil {
+		return raft.Never
+	}
+	w.since.Store(int64(now))
+	w.turn(r)
+	w.since.Store(0)
+	// The worker is not on the idle list, so it has to look again; take puts it there once nothing waits.
+	return now
+}
+
+func (w *applyWorker) turn(r *Replica) {
+	// A violated invariant fences the replica: it stays scheduled for ever, so no worker touches it again.
+	defer func() {
+		if value := recover(); value != nil {
+			for i := range w.work {
+				w.abandon(&w.work[i])
+			}
+			clear(w.work)
+			stack := debug.Stack()
+			r.worker.control(func(worker *StepWorker) { worker.fence(r, value, stack) })
+		}
+	}()
+	var more bool
+	w.work, more = r.applyQueue.pop(w.work[:0], maxApplyBytes)
+	for i := 0; i < len(w.work); {
+		switch item := &w.work[i]; {
+		case item.batch != nil:
+			n := i + 1
+			for n < len(w.work) && w.work[n].batch != nil {
+				n++
+			}
+			w.apply(r, w.work[i:n])
+			i = n
+		case item.reads != nil:
+			w.read(r, item.reads)
+			i++
+		default:
+			item.last()
+			i++
+		}
+	}
+	clear(w.work)
+	if r.applyWanted.Load() && r.applyWanted.Swap(false) {
+		r.worker.requests(r)
+	}
+	if more || r.applyQueue.rest() {
+		w.pool.again(r)
+	}
+}
+
+// apply runs consecutive batches through the state machine in one Update and completes their waiters.
+func (w *applyWorker) apply(r *Replica, items []applyItem) {
+	w.entries = w.entries[:0]
+	var err error
+	if failure := r.machine.Failure(); failure != nil {
+		err = failure
+	}
+	for i := 0; i < len(items) && err == nil; i++ {
+		if w.entries, err = r.machine.Entries(items[i].batch, w.entries); err != nil {
+			err = r.machine.Quarantine(err)
+		}
+	}
+	if err == nil {
+		err = r.machine.Apply(w.entries, items[0].batch.First()-1, items[len(items)-1].batch.Last())
+	}
+	if err != nil {
+		w.fail(r, items)
+	} else {
+		w.complete(items)
+	}
+	clear(w.entries)
+}
+
+// abandon answers whoever waits for an item that will not be done.
+func (w *applyWorker) abandon(item *applyItem) {
+	switch {
+	case item.pending != nil:
+		item.pending.fail(errFencedUnknown)
+	case item.reads != nil:
+		item.reads.fail(ErrFenced)
+	case item.last != nil:
+		item.last()
+	}
+}
+
+func (w *applyWorker) complete(items []applyItem) {
+	entries := w.entries
+	for i := range items {
+		item := &items[i]
+		if item.batch.Kind() != raftpb.KindCommands {
+			continue
+		}
+		count := item.batch.Count()
+		if item.pending != nil {
+			item.pending.complete(item.batch.Origin().Piece, entries[:count])
+		}
+		entries = entries[count:]
+	}
+}
+
+// fail answers the waiters of batches that a failed state machine did not, or did not surely, apply.
+func (w *applyWorker) fail(r *Replica, items []applyItem) {
+	for i := range items {
+		if items[i].pending != nil {
+			items[i].pending.fail(errQuarantinedUnknown)
+		}
+	}
+	failure := r.machine.Failure()
+	r.worker.control(func(worker *StepWorker) { worker.quarantine(r, failure) })
+}
+
+func (w *applyWorker) read(r *Replica, reads *readBatch) {
+	if failure := r.machine.Failure(); failure != nil {
+		reads.fail(failure)
+		return
+	}
+	reads.serve(r)
+}

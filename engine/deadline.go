@@ -1,0 +1,69 @@
+package engine
+
+import (
+	"github.com/flotilla-raft/flotilla/raft"
+)
+
+// deadlineOf returns when the replica wants to be touched although nothing reaches it.
+func (w *StepWorker) deadlineOf(r *Replica) raft.Instant {
+	options := &w.engine.options
+	deadline := r.core.Deadline()
+	if oldest := r.pending.oldest(); oldest != raft.Never {
+		deadline = min(deadline, oldest+raft.Instant(options.RequestTimeout))
+	}
+	if r.waiting {
+		wait := options.MaxQueueDelay
+		if r.overloaded {
+			wait = options.RequestTimeout
+		}
+		deadline = min(deadline, r.progressAt+raft.Instant(wait))
+	}
+	for _, reads := range [...][]*readBatch{r.waitingReads, r.readyReads, r.servedReads} {
+		if len(reads) > 0 {
+			deadline = min(deadline, reads[0].taken+raft.Instant(options.RequestTimeout))
+		}
+	}
+	if len(r.transfers) > 0 {
+		deadline = min(deadline, r.transfers[0].at+raft.Instant(options.RequestTimeout))
+	}
+	return deadline
+}
+
+// expire ends what has waited for longer than the request timeout, and looks whether the shard is overloaded.
+func (w *StepWorker) expire(r *Replica) {
+	timeout := raft.Instant(w.engine.options.RequestTimeout)
+	for _, p := range r.pending.items {
+		if p == nil {
+			continue
+		}
+		if p.taken+timeout > w.now {
+			break
+		}
+		p.fail(errTimeoutUnknown)
+	}
+	r.pending.trim()
+	r.waitingReads = expireReads(r.waitingReads, w.now-timeout)
+	r.readyReads = expireReads(r.readyReads, w.now-timeout)
+	r.servedReads = expireReads(r.servedReads, w.now-timeout)
+	for len(r.transfers) > 0 && r.transfers[0].at+timeout <= w.now {
+		w.endTransfer(r, r.transfers[0].id, ErrTimeout)
+	}
+	w.settleOverload(r)
+	if r.waiting && w.now-r.progressAt >= timeout {
+		batches, _ := r.queue.takeAll(nil)
+		for _, p := range batches {
+			p.fail(ErrTimeout)
+		}
+		r.progressAt = w.now
+	}
+}
+
+// expireReads drops from the front what was answered and ends what was taken at or before limit.
+func expireReads(reads []*readBatch, limit raft.Instant) []*readBatch {
+	for len(reads) > 0 && (reads[0].ended.Load() || reads[0].taken <= limit) {
+		reads[0].fail(ErrTimeout)
+		reads[0] = nil
+		reads = reads[1:]
+	}
+	return reads
+}

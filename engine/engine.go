@@ -1,0 +1,290 @@
+package engine
+
+import (
+	"cmp"
+	"fmt"
+	"math/bits"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/go-multierror"
+	"github.com/lni/goutils/syncutil"
+
+	"github.com/flotilla-raft/flotilla/raft"
+	"github.com/flotilla-raft/flotilla/raftpb"
+	"github.com/flotilla-raft/flotilla/transport"
+)
+
+// Engine schedules the replicas of one host. New makes it; Start gives its workers goroutines, or a test or simulator calls
+// RunOnce on Workers by itself. It implements transport.Handler.
+type Engine struct {
+	options Options
+	limits  queueLimits
+
+	workers  []*StepWorker
+	writer   *logWriter
+	apply    *applyPool
+	reader   *logReader
+	promises *promiseKeeper
+	events   *eventQueue
+	stopper  *syncutil.Stopper
+
+	failure       atomic.Pointer[error] // the latch of R9
+	stalled       atomic.Bool
+	full          atomic.Bool
+	leaderChanges atomic.Uint64
+
+	mu      sync.Mutex
+	started map[uint64]bool // shards that are started or being started
+}
+
+// New returns an engine without goroutines.
+func New(options Options) (*Engine, error) {
+	if err := options.Validate(); err != nil {
+		return nil, err
+	}
+	options.withDefaults()
+	e := &Engine{
+		options: options,
+		limits: queueLimits{
+			maxCommand:    options.MaxCommandBytes,
+			maxBatchBytes: options.MaxBatchBytes,
+			maxOpenBytes:  options.MaxOpenBytes,
+		},
+		started: make(map[uint64]bool),
+		stopper: syncutil.NewStopper(),
+	}
+	e.events = newEventQueue(options.Listener, options.MaxEvents)
+	e.writer = newLogWriter(e)
+	e.apply = newApplyPool(e, options.ApplyWorkers)
+	e.reader = &logReader{engine: e, sig: newSignal()}
+	e.promises = &promiseKeeper{engine: e, sig: newSignal(), store: options.Promises}
+	for i := range options.StepWorkers {
+		e.workers = append(e.workers, newStepWorker(e, "step "+strconv.Itoa(i)))
+	}
+	return e, nil
+}
+
+// Workers returns every worker of the engine, in a fixed order. The apply pool may grow by itself only after Start.
+func (e *Engine) Workers() []Worker {
+	var all []Worker
+	for _, w := range e.workers {
+		all = append(all, w)
+	}
+	all = append(all, e.writer)
+	for _, w := range e.apply.workers {
+		all = append(all, w)
+	}
+	return append(all, e.reader, e.promises, e.events)
+}
+
+// workerOf spreads shards over the step workers by a mixed hash; nothing on disk depends on it.
+func (e *Engine) workerOf(shardID uint64) *StepWorker {
+	mixed := shardID * 0x9e3779b97f4a7c15
+	mixed ^= mixed >> 32
+	high, _ := bits.Mul64(mixed*0xd6e8feb86659fd93, uint64(len(e.workers)))
+	return e.workers[high]
+}
+
+func (e *Engine) reserve(shardID uint64) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.started[shardID] {
+		return fmt.Errorf("%w: shard %d", ErrAlreadyStarted, shardID)
+	}
+	e.started[shardID] = true
+	return nil
+}
+
+func (e *Engine) release(shardID uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.started, shardID)
+}
+
+func (e *Engine) nonZeroRandom() uint64 {
+	for {
+		if n := e.options.Random(); n != 0 {
+			return n
+		}
+	}
+}
+
+// storageFailed sets the latch of R9: nothing is written, voted for, acknowledged or led on this host until the process
+// starts again.
+func (e *Engine) storageFailed(err error) {
+	if !e.failure.CompareAndSwap(nil, &err) {
+		return
+	}
+	e.options.Logger.Error("log store failed; the host takes no more writes until a restart", "error", err)
+	e.events.publish(Event{Kind: EventStorageFailed, Err: err})
+	for _, w := range e.workers {
+		w.sig.set()
+	}
+}
+
+// StorageFailure returns why the log store failed, or nil.
+func (e *Engine) StorageFailure() error {
+	if err := e.failure.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// SetDiskFull says whether the disk is below its reserve (R10): proposals are refused, reads and elections go on.
+func (e *Engine) SetDiskFull(full bool) {
+	if e.full.Swap(full) == full {
+		return
+	}
+	for _, w := range e.workers {
+		w.sig.set()
+	}
+}
+
+// storageState says what cores have to know about the log store at now.
+func (e *Engine) storageState(now raft.Instant) raft.StorageState {
+	if e.failure.Load() != nil {
+		return raft.StorageFailed
+	}
+	oldest := raft.Instant(e.writer.oldest.Load())
+	stalled := oldest != 0 && now-oldest > raft.Instant(e.options.MaxStall)
+	if e.stalled.Load() != stalled && e.stalled.CompareAndSwap(!stalled, stalled) {
+		kind := EventStorageRecovered
+		if stalled {
+			kind = EventStorageStalled
+		}
+		e.options.Logger.Warn("log store", "stalled", stalled)
+		e.events.publish(Event{Kind: kind})
+	}
+	switch {
+	case stalled:
+		return raft.StorageFailed
+	case e.full.Load():
+		return raft.StorageFull
+	case e.writer.bytes.Load() > e.options.MaxWriteBytes:
+		return raft.StorageBusy
+	}
+	return raft.StorageOK
+}
+
+// NewChunk implements transport.Handler.
+func (e *Engine) NewChunk(size int) transport.Chunk {
+	number, bytes := e.options.Cache.NewChunk(size)
+	return transport.Chunk{Number: number, Bytes: bytes}
+}
+
+// Receive implements transport.Handler: one append and one signal per step worker and frame.
+func (e *Engine) Receive(from transport.HostIdentity, _ transport.Lane, messages []raftpb.Message) {
+	if len(e.workers) == 1 {
+		e.workers[0].receive(messages, from.Address, false)
+		return
+	}
+	for _, w := range e.workers {
+		w.receive(messages, from.Address, true)
+	}
+}
+
+// PeerUp implements transport.Handler.
+func (e *Engine) PeerUp(address string, lane transport.Lane, _ transport.HostIdentity) {
+	e.events.publish(Event{Kind: EventConnectionUp, Address: address})
+	for _, w := range e.workers {
+		w.link(linkEvent{address: address, up: true})
+	}
+}
+
+// PeerDown implements transport.Handler.
+func (e *Engine) PeerDown(address string, lane transport.Lane, err error) {
+	e.events.publish(Event{Kind: EventConnectionDown, Address: address, Err: err})
+	for _, w := range e.workers {
+		w.link(linkEvent{address: address, up: false, err: err})
+	}
+}
+
+// Counters are totals since the engine was made.
+type Counters struct {
+	StepIterations  uint64
+	ReplicasTouched uint64 // by step workers; an iteration with nothing due touches none
+	CoreEvents      uint64
+	GroupCommits    uint64
+	LeaderChanges   uint64 // times a replica here learned of another leader
+	ReplicasFenced  uint64
+	EventsDropped   uint64
+	MessagesDropped uint64 // by full inboxes
+	Unroutable      uint64 // messages for, or to, replicas that are not known
+	WriteBytes      int64  // accepted and not yet durable
+}
+
+// Counters returns a copy. Safe for concurrent use.
+func (e *Engine) Counters() Counters {
+	c := Counters{
+		GroupCommits:  e.writer.commits.Load(),
+		LeaderChanges: e.leaderChanges.Load(),
+		EventsDropped: e.events.Dropped(),
+		WriteBytes:    e.writer.bytes.Load(),
+	}
+	for _, w := range e.workers {
+		c.StepIterations += w.published.iterations.Load()
+		c.ReplicasTouched += w.published.touches.Load()
+		c.CoreEvents += w.published.events.Load()
+		c.ReplicasFenced += w.published.fenced.Load()
+		c.Unroutable += w.published.unroutable.Load()
+		w.mu.Lock()
+		c.MessagesDropped += w.inboxDropped
+		w.mu.Unlock()
+	}
+	return c
+}
+
+// Stop ends the goroutines that Start made and waits for them. Stop every replica first: what is still pending afterwards is never
+// answered. The promises that are not recorded yet are recorded.
+func (e *Engine) Stop() error {
+	e.stopper.Stop()
+	var faults *multierror.Error
+	for _, w := range e.workers {
+		w.promises.due = 0
+		w.flushPromises()
+	}
+	e.promises.RunOnce(0)
+	e.events.RunOnce(0)
+	if err := e.StorageFailure(); err != nil {
+		faults = multierror.Append(faults, fmt.Errorf("%w: %w", ErrStorageFailed, err))
+	}
+	return faults.ErrorOrNil()
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
+	keys := make([]K, 0, len(m))
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// validate lists every fault of a replica's options.
+func (o *ReplicaOptions) validate() error {
+	var faults *multierror.Error
+	if o.ShardID == 0 {
+		faults = multierror.Append(faults, fmt.Errorf("ShardID is 0, accepted is 1 and above"))
+	}
+	if o.ReplicaID == 0 {
+		faults = multierror.Append(faults, fmt.Errorf("ReplicaID is 0, accepted is 1 and above"))
+	}
+	if o.Join && len(o.Members) > 0 {
+		faults = multierror.Append(faults, fmt.Errorf("Members has %d entries, accepted is none together with Join", len(o.Members)))
+	}
+	if _, member := o.Members[o.ReplicaID]; len(o.Members) > 0 && !member {
+		faults = multierror.Append(faults, fmt.Errorf("Members does not hold ReplicaID %d", o.ReplicaID))
+	}
+	for _, id := range sortedKeys(o.Members) {
+		if id == 0 || o.Members[id] == "" {
+			faults = multierror.Append(faults, fmt.Errorf("Members[%d] is %q, accepted is an ID above 0 with an address", id, o.Members[id]))
+		}
+	}
+	if faults == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrInvalidOptions, faults)
+}

@@ -1,0 +1,68 @@
+package engine
+
+import "errors"
+
+// Errors of requests. Those that match ErrMaybeApplied leave the outcome unknown: the request may have been or may yet be
+// applied. All others say that it surely was not.
+var (
+	// ErrMaybeApplied is matched by every error after which the outcome is unknown.
+	ErrMaybeApplied = errors.New("flotilla: outcome unknown, may be applied")
+
+	// ErrBusy refuses a request at once because bounded queues are full or move too slowly. Try again later.
+	ErrBusy = errors.New("flotilla: busy")
+	// ErrDiskFull refuses a proposal because the disk of a needed host is below its reserve.
+	ErrDiskFull = errors.New("flotilla: disk full")
+	// ErrNoLeader refuses a request because no leader is known. Try again later.
+	ErrNoLeader = errors.New("flotilla: no leader")
+	// ErrNotLeader refuses a request that the replica it was sent to cannot serve, because leadership moved meanwhile.
+	ErrNotLeader = errors.New("flotilla: not the leader")
+	// ErrTermMismatch refuses a proposal made for another term than the leader's.
+	ErrTermMismatch = errors.New("flotilla: leader is in another term")
+	// ErrTransferring refuses a proposal while leadership is being handed over.
+	ErrTransferring = errors.New("flotilla: leadership is being transferred")
+	// ErrTransferFailed says that a leadership transfer did not happen.
+	ErrTransferFailed = errors.New("flotilla: leadership transfer failed")
+	// ErrNotMember says that a replica named in a request is not a member of the shard.
+	ErrNotMember = errors.New("flotilla: not a member")
+	// ErrTooLarge refuses a command above the configured limit.
+	ErrTooLarge = errors.New("flotilla: command too large")
+	// ErrEmptyBatch refuses a batch without commands.
+	ErrEmptyBatch = errors.New("flotilla: no commands")
+	// ErrTimeout says that a request's deadline passed. It is joined with ErrMaybeApplied if it had left the queue.
+	ErrTimeout = errors.New("flotilla: deadline passed")
+	// ErrLeaderChanged says that leadership moved while the request was under way.
+	ErrLeaderChanged = errors.New("flotilla: leader changed")
+	// ErrStopped says that the replica or its host is stopped.
+	ErrStopped = errors.New("flotilla: stopped")
+	// ErrQuarantined says that the replica's state machine failed (R24).
+	ErrQuarantined = errors.New("flotilla: replica is quarantined")
+	// ErrFenced says that an assertion failed in the replica; it is silent until a restart (R24).
+	ErrFenced = errors.New("flotilla: replica is fenced")
+	// ErrStorageFailed says that the host's log store failed; it takes no writes until a restart (R9).
+	ErrStorageFailed = errors.New("flotilla: log store failed")
+	// ErrAlreadyStarted says that the shard already runs on this host.
+	ErrAlreadyStarted = errors.New("flotilla: shard already started")
+	// ErrNotStarted says that the shard does not run on this host.
+	ErrNotStarted = errors.New("flotilla: shard not started")
+	// ErrInvalidOptions says that options are wrong; the text lists every fault.
+	ErrInvalidOptions = errors.New("flotilla: invalid options")
+)
+
+// unknown is an error that matches its cause and ErrMaybeApplied.
+type unknown struct{ cause error }
+
+func (u *unknown) Error() string   { return u.cause.Error() + " (may be applied)" }
+func (u *unknown) Unwrap() []error { return []error{u.cause, ErrMaybeApplied} }
+
+// The joined errors are made once: a batch of a thousand waiters costs no allocation for its error.
+var (
+	errTimeoutUnknown       error = &unknown{ErrTimeout}
+	errLeaderChangedUnknown error = &unknown{ErrLeaderChanged}
+	errStoppedUnknown       error = &unknown{ErrStopped}
+	errQuarantinedUnknown   error = &unknown{ErrQuarantined}
+	errFencedUnknown        error = &unknown{ErrFenced}
+	errBusyUnknown          error = &unknown{ErrBusy}
+)
+
+// MaybeApplied reports whether the request that ended with err may nevertheless have been, or yet be, applied.
+func MaybeApplied(err error) bool { return errors.Is(err, ErrMaybeApplied) }

@@ -1,0 +1,355 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/flotilla-raft/flotilla/logdb"
+	"github.com/flotilla-raft/flotilla/raft"
+	"github.com/flotilla-raft/flotilla/raftpb"
+	"github.com/flotilla-raft/flotilla/rsm"
+)
+
+// StartReplica starts a replica and calls done once, with the handle or why it could not be started. What is stored of it
+// is read on the calling goroutine. A replica without state first gets its bootstrap record, random incarnation
+// included, written durably; many starts share one group commit. Safe for concurrent use.
+func (e *Engine) StartReplica(options ReplicaOptions, factory rsm.Factory, done func(*Replica, error)) {
+	if err := options.validate(); err != nil {
+		done(nil, err)
+		return
+	}
+	if err := e.reserve(options.ShardID); err != nil {
+		done(nil, err)
+		return
+	}
+	fail := func(err error) {
+		e.release(options.ShardID)
+		done(nil, err)
+	}
+	key := logdb.ReplicaKey{ShardID: options.ShardID, ReplicaID: options.ReplicaID}
+	stored, err := e.options.LogDB.Load(key)
+	switch {
+	case err == nil:
+		e.install(options, stored, factory, done, fail)
+		return
+	case !errors.Is(err, logdb.ErrNotFound):
+		fail(fmt.Errorf("load replica %d of shard %d: %w", options.ReplicaID, options.ShardID, err))
+		return
+	case !options.Join && len(options.Members) == 0:
+		fail(fmt.Errorf("%w: Members is empty and Join is false, but the host has no state of the replica", ErrInvalidOptions))
+		return
+	}
+	bootstrap := e.newBootstrap(&options)
+	group := e.options.LogDB.NewGroup()
+	save := raftpb.Save{ShardID: key.ShardID, ReplicaID: key.ReplicaID, Bootstrap: &bootstrap, MustSync: true}
+	if err := group.Save(&save); err != nil {
+		fail(err)
+		return
+	}
+	e.writer.submit(writeItem{group: group, done: func(err error) {
+		if err != nil {
+			fail(fmt.Errorf("%w: %w", ErrStorageFailed, err))
+			return
+		}
+		e.install(options, raftpb.Stored{Bootstrap: bootstrap}, factory, done, fail)
+	}})
+}
+
+func (e *Engine) newBootstrap(options *ReplicaOptions) raftpb.Bootstrap {
+	bootstrap := raftpb.Bootstrap{Incarnation: e.nonZeroRandom(), Join: options.Join}
+	if options.Join {
+		return bootstrap
+	}
+	for _, id := range sortedKeys(options.Members) {
+		member := raftpb.Member{ReplicaID: id, Kind: raftpb.Voter, Address: options.Members[id]}
+		if id == options.ReplicaID {
+			member.Incarnation = bootstrap.Incarnation
+		}
+		bootstrap.Initial.Members = append(bootstrap.Initial.Members, member)
+	}
+	bootstrap.Complete = options.SkipBootstrapCheck || len(bootstrap.Initial.Members) == 1
+	return bootstrap
+}
+
+// install makes the core and the state machine and gives the replica to its step worker.
+func (e *Engine) install(options ReplicaOptions, stored raftpb.Stored, factory rsm.Factory, done func(*Replica, error), fail func(error)) {
+	machine, err := makeMachine(factory, options.ShardID, options.ReplicaID)
+	if err != nil {
+		fail(err)
+		return
+	}
+	r := &Replica{
+		engine:    e,
+		worker:    e.workerOf(options.ShardID),
+		shardID:   options.ShardID,
+		replicaID: options.ReplicaID,
+		session:   e.nonZeroRandom(),
+		machine:   rsm.NewManager(machine, stored.Compacted),
+	}
+	r.handedOver, r.toldApplied = stored.Compacted, stored.Compacted
+	r.pending.base = 1
+	coreOptions := options.Raft
+	coreOptions.ShardID, coreOptions.ReplicaID = options.ShardID, options.ReplicaID
+	coreOptions.Session, coreOptions.Seed = r.session, e.nonZeroRandom()
+	coreOptions.Address = e.options.Address
+	key := logdb.ReplicaKey{ShardID: options.ShardID, ReplicaID: options.ReplicaID}
+	promised := e.options.Promises.Promised(key)
+	r.worker.control(func(w *StepWorker) {
+		core, err := raft.New(w.now, coreOptions, stored, promised, e.options.Cache)
+		if err != nil {
+			_ = r.machine.Close()
+			fail(err)
+			return
+		}
+		r.core = core
+		w.add(r)
+		done(r, nil)
+	})
+}
+
+func makeMachine(factory rsm.Factory, shardID, replicaID uint64) (machine rsm.StateMachine, err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = fmt.Errorf("state machine of shard %d panicked while it was made: %v", shardID, value)
+		}
+	}()
+	if machine, err = factory(shardID, replicaID); err != nil {
+		return nil, fmt.Errorf("make state machine of shard %d: %w", shardID, err)
+	}
+	if machine == nil {
+		return nil, fmt.Errorf("%w: the factory of shard %d returned no state machine", ErrInvalidOptions, shardID)
+	}
+	return machine, nil
+}
+
+// add takes a replica into the worker.
+func (w *StepWorker) add(r *Replica) {
+	r.storage = raft.StorageOK
+	r.progressAt = w.now
+	w.replicas[r.shardID] = r
+	w.all = append(w.all, r)
+	w.touch(r)
+	w.engine.events.publish(Event{Kind: EventReplicaReady, ShardID: r.shardID, ReplicaID: r.replicaID})
+}
+
+// StopReplica stops a replica: what is pending is answered, leadership is handed over if that is cheap, its writes under way are
+// waited for, its state machine is closed. done is called once after all of that. Safe for concurrent use.
+func (e *Engine) StopReplica(r *Replica, done func(error)) {
+	r.worker.control(func(w *StepWorker) { w.stop(r, done) })
+}
+
+func (w *StepWorker) stop(r *Replica, done func(error)) {
+	if r.stopped {
+		done(ErrNotStarted)
+		return
+	}
+	if !r.fenced {
+		func() {
+			defer w.guard(r)
+			r.core.Stop(w.now)
+			w.advance(r)
+		}()
+	}
+	r.stopped = true
+	r.refuse(ErrStopped)
+	w.failRequests(r, ErrStopped, errStoppedUnknown)
+	w.dropRoutes(r)
+	r.routesOf = nil
+	w.wheel.disarm(r)
+	delete(w.replicas, r.shardID)
+	for i, other := range w.all {
+		if other == r {
+			w.all = append(w.all[:i], w.all[i+1:]...)
+			break
+		}
+	}
+	closing := applyItem{last: func() {
+		err := r.machine.Close()
+		w.engine.release(r.shardID)
+		w.engine.events.publish(Event{Kind: EventReplicaStopped, ShardID: r.shardID, ReplicaID: r.replicaID})
+		done(err)
+	}}
+	// An empty group is a barrier: its completion comes after that of every write of the replica, so that whoever
+	// starts it again loads all of them.
+	w.engine.writer.submit(writeItem{group: w.engine.options.LogDB.NewGroup(), done: func(error) {
+		if r.applyQueue.push(closing) {
+			w.engine.apply.submit([]*Replica{r})
+		}
+	}})
+}
+
+// RemoveReplicaData removes everything that is stored of a replica that does not run here, and calls done once that is durable.
+func (e *Engine) RemoveReplicaData(shardID, replicaID uint64, done func(error)) {
+	if err := e.reserve(shardID); err != nil {
+		done(err)
+		return
+	}
+	key := logdb.ReplicaKey{ShardID: shardID, ReplicaID: replicaID}
+	group := e.options.LogDB.NewGroup()
+	group.Remove(key)
+	e.writer.submit(writeItem{group: group, done: func(err error) {
+		if err == nil {
+			e.promises.forget(key)
+		}
+		e.release(shardID)
+		done(err)
+	}})
+}
+
+// failRequests answers everything that callers wait for in a replica: untaken requests with certain, taken ones with unknown.
+func (w *StepWorker) failRequests(r *Replica, certain, unknown error) {
+	batches, reads := r.queue.takeAll(certain)
+	for _, p := range batches {
+		p.fail(certain)
+	}
+	for _, batch := range reads {
+		batch.fail(certain)
+	}
+	r.pending.failAll(unknown)
+	for _, list := range [...][]*readBatch{r.waitingReads, r.readyReads, r.servedReads} {
+		for _, batch := range list {
+			batch.fail(certain)
+		}
+	}
+	r.waitingReads, r.readyReads, r.servedReads = nil, nil, nil
+	for len(r.transfers) > 0 {
+		w.endTransfer(r, r.transfers[0].id, certain)
+	}
+}
+
+// quarantine follows the failure of a replica's state machine (R24): it gives up leadership, serves nothing, and goes on voting
+// and acknowledging, since those promises do not depend on the state.
+func (w *StepWorker) quarantine(r *Replica, failure *rsm.Failure) {
+	if r.quarantined || r.stopped || r.fenced {
+		return
+	}
+	r.quarantined = true
+	w.engine.options.Logger.Error("state machine failed; replica is quarantined", "shard", r.shardID, "replica", r.replicaID,
+		"error", failure.Cause, "stack", string(failure.Stack))
+	r.refuse(ErrQuarantined)
+	w.failRequests(r, ErrQuarantined, errQuarantinedUnknown)
+	w.engine.events.publish(Event{Kind: EventReplicaQuarantined, ShardID: r.shardID, ReplicaID: r.replicaID, Err: failure})
+	defer w.guard(r)
+	if w.enter(r) {
+		r.core.Quarantine(w.now)
+		r.toldApplied = r.handedOver
+		r.core.Applied(r.handedOver)
+	}
+}
+
+// fence silences a replica in which an assertion failed (R24): it sends nothing until a restart has read durable state again.
+func (w *StepWorker) fence(r *Replica, value any, stack []byte) {
+	if r.fenced {
+		return
+	}
+	r.fenced = true
+	w.counters.fenced++
+	err := fmt.Errorf("%w: %v", ErrFenced, value)
+	w.engine.options.Logger.Error("assertion failed; replica is fenced", "shard", r.shardID, "replica", r.replicaID,
+		"error", err, "stack", string(stack))
+	r.leading.Store(false)
+	r.refuse(ErrFenced)
+	w.wheel.disarm(r)
+	w.failRequests(r, ErrFenced, errFencedUnknown)
+	w.engine.events.publish(Event{Kind: EventReplicaFenced, ShardID: r.shardID, ReplicaID: r.replicaID, Err: err})
+}
+
+func (w *StepWorker) transfer(r *Replica, target uint64, done func(error)) {
+	if r.stopped || r.fenced {
+		done(r.endedErr())
+		return
+	}
+	defer w.guard(r)
+	w.enter(r)
+	w.transferID++
+	id := w.transferID
+	r.transfers = append(r.transfers, transfer{id, done, w.now})
+	if reason := r.core.TransferLeader(w.now, id, target); reason != raftpb.ReasonNone {
+		w.endTransfer(r, id, fmt.Errorf("%w: %w", ErrTransferFailed, w.errorOf(r, reason)))
+	}
+}
+
+func (w *StepWorker) endTransfer(r *Replica, id uint64, err error) {
+	for i, t := range r.transfers {
+		if t.id == id {
+			r.transfers = append(r.transfers[:i], r.transfers[i+1:]...)
+			t.done(err)
+			return
+		}
+	}
+}
+
+// coreEvent passes on what a core reports, and follows leadership for the callers.
+func (w *StepWorker) coreEvent(r *Replica, event *raft.Event) {
+	out := Event{ShardID: r.shardID, ReplicaID: r.replicaID, Term: event.Term, Leader: event.Leader, Peer: event.Replica, Reason: event.Reason}
+	switch event.Kind {
+	case raft.EventLeaderChanged:
+		w.leaderChanged(r, event)
+		out.Kind = EventLeaderChanged
+	case raft.EventTransferDone:
+		w.endTransfer(r, event.ID, nil)
+		return
+	case raft.EventReplicationRejected:
+		out.Kind = EventReplicationRejected
+	case raft.EventMembershipChanged:
+		out.Kind = EventMembershipChanged
+	case raft.EventSecondLeader:
+		out.Kind = EventSecondLeader
+		w.engine.options.Logger.Error("a second leader in one term", "shard", r.shardID, "term", event.Term, "replica", event.Replica)
+	case raft.EventAbstaining:
+		out.Kind = EventReplicaAbstaining
+		w.engine.options.Logger.Error("replica abstains: it holds less than it promised", "shard", r.shardID, "replica", r.replicaID)
+	case raft.EventBootstrapped:
+		out.Kind = EventReplicaBootstrapped
+	case raft.EventRemoved:
+		out.Kind = EventReplicaRemoved
+	default:
+		return
+	}
+	w.engine.events.publish(out)
+}
+
+func (w *StepWorker) leaderChanged(r *Replica, event *raft.Event) {
+	if event.Leader != 0 && event.Leader != r.publishedLeader.Load() {
+		w.engine.leaderChanges.Add(1)
+	}
+	r.publishedLeader.Store(event.Leader)
+	r.publishedTerm.Store(event.Term)
+	r.leading.Store(event.Leader == r.replicaID)
+	// Forwards to the former leader do not hold up the queue any longer.
+	for _, p := range r.pending.items {
+		if p != nil && p.last == 0 {
+			p.last = 1
+		}
+	}
+	r.forwardedBatches, r.forwardedEntries = 0, 0
+	r.hasRequests = true
+	w.touch(r)
+}
+
+// stepLink tells the replicas with a member on a host whether it can be reached.
+func (w *StepWorker) stepLink(event *linkEvent) {
+	box := w.outboxes[event.address]
+	if box == nil || box.online == event.up {
+		return
+	}
+	box.online = event.up
+	kind := EventFollowerOnline
+	if !event.up {
+		kind = EventFollowerOffline
+	}
+	for _, r := range box.replicas {
+		member := uint64(0)
+		for i := range r.routes {
+			if r.routes[i].outbox == box {
+				member = r.routes[i].replicaID
+			}
+		}
+		if !event.up {
+			w.unreachable(r, member)
+		}
+		if r.leading.Load() {
+			w.engine.events.publish(Event{Kind: kind, ShardID: r.shardID, ReplicaID: r.replicaID, Peer: member, Err: event.err})
+		}
+	}
+}

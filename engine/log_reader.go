@@ -1,0 +1,63 @@
+package engine
+
+import (
+	"sync"
+
+	"github.com/flotilla-raft/flotilla/logdb"
+	"github.com/flotilla-raft/flotilla/raft"
+)
+
+// logReader reads old log for followers that are behind, and for state machines that are, so that no step worker ever waits for
+// a disk. Requests are served in order; a core has at most one under way per follower.
+type logReader struct {
+	engine *Engine
+	sig    signal
+
+	mu      sync.Mutex
+	waiting []logReadRequest
+}
+
+type logReadRequest struct {
+	replica *Replica
+	request raft.LogRead
+}
+
+func (l *logReader) Name() string    { return "log reader" }
+func (l *logReader) Ready() bool     { return l.sig.ready() }
+func (l *logReader) signal() *signal { return &l.sig }
+
+// submit takes over the reads that an iteration has asked for.
+func (l *logReader) submit(w *StepWorker) {
+	if len(w.out.LogReads) == 0 {
+		return
+	}
+	l.mu.Lock()
+	for _, request := range w.out.LogReads {
+		if r := w.replicas[request.ShardID]; r != nil && r.replicaID == request.ReplicaID {
+			l.waiting = append(l.waiting, logReadRequest{r, request})
+		}
+	}
+	l.mu.Unlock()
+	l.sig.set()
+}
+
+// RunOnce serves one request and returns at once if more wait.
+func (l *logReader) RunOnce(now raft.Instant) raft.Instant {
+	l.sig.clear()
+	l.mu.Lock()
+	if len(l.waiting) == 0 {
+		l.mu.Unlock()
+		return raft.Never
+	}
+	next := l.waiting[0]
+	l.waiting[0] = logReadRequest{}
+	l.waiting = l.waiting[1:]
+	if len(l.waiting) == 0 {
+		l.waiting = nil
+	}
+	l.mu.Unlock()
+	key := logdb.ReplicaKey{ShardID: next.request.ShardID, ReplicaID: next.request.ReplicaID}
+	batches, err := l.engine.options.LogDB.Read(key, next.request.From, next.request.To, next.request.MaxBytes, nil)
+	next.replica.worker.logRead(logReadResult{next.replica, next.request, batches, err})
+	return now
+}

@@ -1,0 +1,51 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/flotilla-raft/flotilla/raft"
+)
+
+// loop is the one goroutine body of the engine: it runs a worker whenever it is signalled or its own deadline is due,
+// until stop is closed. Everything that a worker does happens in RunOnce; everything about waiting happens here.
+func loop(worker Worker, clock Clock, stop <-chan struct{}) {
+	signal := worker.signal()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	deadline := raft.Never
+	for {
+		now := clock.Now()
+		if signal.ready() || deadline <= now {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			deadline = worker.RunOnce(now)
+			continue
+		}
+		var due <-chan time.Time
+		if deadline != raft.Never {
+			timer.Reset(time.Duration(deadline - now))
+			due = timer.C
+		}
+		select {
+		case <-signal.wake:
+		case <-due:
+		case <-stop:
+			return
+		}
+	}
+}
+
+// Start gives every worker its goroutine. Without Start the engine is driven by calling RunOnce on Workers.
+func (e *Engine) Start() {
+	for _, worker := range e.Workers() {
+		e.spawn(worker)
+	}
+	e.apply.grow = e.spawn
+}
+
+func (e *Engine) spawn(worker Worker) {
+	e.stopper.RunWorker(func() { loop(worker, e.options.Clock, e.stopper.ShouldStop()) })
+}

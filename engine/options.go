@@ -1,0 +1,166 @@
+package engine
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"github.com/hashicorp/go-multierror"
+
+	"github.com/flotilla-raft/flotilla/logdb"
+	"github.com/flotilla-raft/flotilla/raft"
+	"github.com/flotilla-raft/flotilla/transport"
+)
+
+// Options configure an engine. LogDB, Transport, Cache, Promises and Random are required; the zero value of every other
+// field means its default.
+type Options struct {
+	// Address is where other hosts reach this one.
+	Address string
+	// LogDB, Transport and Cache are used, not owned: whoever made them closes them, after the engine.
+	LogDB     logdb.LogDB
+	Transport transport.Transport
+	Cache     *logdb.Cache
+	// Promises keeps what replicas promised (R14).
+	Promises PromiseStore
+	// Random returns random numbers for incarnations, sessions and seeds.
+	Random func() uint64
+	// Clock is read once per RunOnce by the goroutines that Start makes. Default: the system's monotonic clock.
+	Clock Clock
+	// Logger takes what an operator should know; nothing is logged per proposal. Default: discards.
+	Logger *slog.Logger
+	// Listener is called with every event, in order, on a goroutine (worker) of its own. Default: none.
+	Listener func(Event)
+
+	// StepWorkers is the number of step workers. Default max(1, GOMAXPROCS/2).
+	StepWorkers int
+	// ApplyWorkers is the number of apply workers. Default max(2, GOMAXPROCS/2). The pool grows by itself, up to
+	// MaxApplyWorkers (default 64), when all of them are held up inside slow state machines.
+	ApplyWorkers    int
+	MaxApplyWorkers int
+
+	// MaxCommandBytes bounds one command. Default 8 MiB, at most 256 MiB.
+	MaxCommandBytes int
+	// MaxBatchBytes is the size at which an open batch takes no further command. Default 1 MiB.
+	MaxBatchBytes int
+	// MaxOpenBytes bounds what waits in the open batches of one shard. Default 8 MiB.
+	MaxOpenBytes int
+	// MaxOpenReads bounds the reads of one shard that wait for the step worker. Default 65,536.
+	MaxOpenReads int
+	// MaxQueueDelay is how long proposals of a shard may wait behind uncommitted ones before further proposals are
+	// refused with ErrBusy. Default 200 ms.
+	MaxQueueDelay time.Duration
+	// RequestTimeout ends every request that has no earlier deadline of its own. Default 10 s.
+	RequestTimeout time.Duration
+
+	// MaxWriteBytes is the host's budget for updates on their way to the disk (R13). Default 64 MiB.
+	MaxWriteBytes int64
+	// MaxStall is how long one write may take before the host counts as stalled: it then hands its leaderships over and does not
+	// campaign until the write ends (R9). Default 10 s.
+	MaxStall time.Duration
+	// PromiseInterval is how late a promise may be recorded (R14). Default 500 ms, at most 1 s.
+	PromiseInterval time.Duration
+	// MaxInboxMessages bounds the received messages that wait for one step worker; more are dropped and counted, which the
+	// protocol survives. Default 262,144.
+	MaxInboxMessages int
+	// MaxEvents bounds the events that wait for the listener; more are dropped and counted. Default 4,096.
+	MaxEvents int
+}
+
+func (o *Options) withDefaults() {
+	setDefault(&o.StepWorkers, max(1, runtime.GOMAXPROCS(0)/2))
+	setDefault(&o.ApplyWorkers, max(2, runtime.GOMAXPROCS(0)/2))
+	setDefault(&o.MaxApplyWorkers, max(64, o.ApplyWorkers))
+	setDefault(&o.MaxCommandBytes, 8<<20)
+	setDefault(&o.MaxBatchBytes, 1<<20)
+	setDefault(&o.MaxOpenBytes, 8<<20)
+	setDefault(&o.MaxOpenReads, 1<<16)
+	setDefault(&o.MaxQueueDelay, 200*time.Millisecond)
+	setDefault(&o.RequestTimeout, 10*time.Second)
+	setDefault(&o.MaxWriteBytes, 64<<20)
+	setDefault(&o.MaxStall, 10*time.Second)
+	setDefault(&o.PromiseInterval, 500*time.Millisecond)
+	setDefault(&o.MaxInboxMessages, 1<<18)
+	setDefault(&o.MaxEvents, 4096)
+	if o.Clock == nil {
+		o.Clock = NewSystemClock()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Listener == nil {
+		o.Listener = func(Event) {}
+	}
+}
+
+func setDefault[T int | int64 | time.Duration](field *T, value T) {
+	if *field == 0 {
+		*field = value
+	}
+}
+
+// maxCommandBytes keeps a batch of one command, and the frame round it, within 32 bit lengths.
+const maxCommandBytes = 256 << 20
+
+// Validate lists every fault of the options at once; the error matches ErrInvalidOptions.
+func (o *Options) Validate() error {
+	var faults *multierror.Error
+	fault := func(format string, arguments ...any) {
+		faults = multierror.Append(faults, fmt.Errorf(format, arguments...))
+	}
+	for _, required := range []struct {
+		name    string
+		missing bool
+	}{
+		{"Address", o.Address == ""}, {"LogDB", o.LogDB == nil}, {"Transport", o.Transport == nil},
+		{"Cache", o.Cache == nil}, {"Promises", o.Promises == nil}, {"Random", o.Random == nil},
+	} {
+		if required.missing {
+			fault("%s is required", required.name)
+		}
+	}
+	for _, bounded := range []struct {
+		name            string
+		value, from, to int64
+	}{
+		{"StepWorkers", int64(o.StepWorkers), 0, 1024},
+		{"ApplyWorkers", int64(o.ApplyWorkers), 0, 1024},
+		{"MaxApplyWorkers", int64(o.MaxApplyWorkers), 0, 4096},
+		{"MaxCommandBytes", int64(o.MaxCommandBytes), 0, maxCommandBytes},
+		{"MaxBatchBytes", int64(o.MaxBatchBytes), 0, maxCommandBytes},
+		{"MaxOpenBytes", int64(o.MaxOpenBytes), 0, 1 << 32},
+		{"MaxOpenReads", int64(o.MaxOpenReads), 0, 1 << 24},
+		{"MaxQueueDelay", int64(o.MaxQueueDelay), 0, int64(time.Hour)},
+		{"RequestTimeout", int64(o.RequestTimeout), 0, int64(24 * time.Hour)},
+		{"MaxWriteBytes", o.MaxWriteBytes, 0, 1 << 40},
+		{"MaxStall", int64(o.MaxStall), 0, int64(time.Hour)},
+		{"PromiseInterval", int64(o.PromiseInterval), 0, int64(time.Second)},
+		{"MaxInboxMessages", int64(o.MaxInboxMessages), 0, 1 << 30},
+		{"MaxEvents", int64(o.MaxEvents), 0, 1 << 24},
+	} {
+		if bounded.value < bounded.from || bounded.value > bounded.to {
+			fault("%s is %d, accepted is 0 (default) to %d", bounded.name, bounded.value, bounded.to)
+		}
+	}
+	if faults == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrInvalidOptions, faults)
+}
+
+// ReplicaOptions configure one replica.
+type ReplicaOptions struct {
+	ShardID   uint64
+	ReplicaID uint64
+	// Members are the shard's first members, replica IDs and addresses, the same on every one of them. Ignored when
+	// the host already has state of the replica. Empty if Join.
+	Members map[uint64]string
+	// Join starts a replica that waits for an existing shard's leader.
+	Join bool
+	// SkipBootstrapCheck is the operator's override of R16: an empty first member votes without having heard that all the
+	// others are empty too.
+	SkipBootstrapCheck bool
+	// Raft holds timeouts and limits; identities, session and seed are filled in by the engine.
+	Raft raft.Options
+}

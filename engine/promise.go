@@ -1,0 +1,114 @@
+package engine
+
+import (
+	"sync"
+
+	"github.com/flotilla-raft/flotilla/logdb"
+	"github.com/flotilla-raft/flotilla/raft"
+)
+
+// PromiseRecord says what a replica has promised and what is durable (R14).
+type PromiseRecord struct {
+	Key      logdb.ReplicaKey
+	Promised raft.Promised
+	// Forgotten removes what was recorded: the replica's data was removed.
+	Forgotten bool
+}
+
+// PromiseStore keeps promises outside of the log store, so that a log store that comes back with less is noticed.
+type PromiseStore interface {
+	// Promised returns what is recorded of a replica, the zero value if nothing is.
+	Promised(key logdb.ReplicaKey) raft.Promised
+	// Record makes records durable. It is called by one goroutine at a time and may block on the disk.
+	Record(records []PromiseRecord) error
+}
+
+// promiseBatch collects, in one step worker, the replicas whose promises have changed.
+type promiseBatch struct {
+	replicas []*Replica
+	due      raft.Instant // when they are to be recorded, raft.Never if there are none
+}
+
+// notePromise puts a replica on the list of those to be recorded. That happens late, at most one interval, and always after the
+// log's own sync, so the record is a lower bound and costs no acknowledgement anything.
+func (w *StepWorker) notePromise(r *Replica) {
+	r.promiseDirty = false
+	if r.promiseListed {
+		return
+	}
+	if promised := r.core.Promise(); promised == r.promised {
+		return
+	}
+	if len(w.promises.replicas) == 0 {
+		w.promises.due = w.now + raft.Instant(w.engine.options.PromiseInterval)
+	}
+	r.promiseListed = true
+	w.promises.replicas = append(w.promises.replicas, r)
+}
+
+func (w *StepWorker) flushPromises() {
+	if len(w.promises.replicas) == 0 || w.promises.due > w.now {
+		return
+	}
+	records := make([]PromiseRecord, 0, len(w.promises.replicas))
+	for i, r := range w.promises.replicas {
+		r.promiseListed = false
+		w.promises.replicas[i] = nil
+		if !r.fenced {
+			r.promised = r.core.Promise()
+			records = append(records, PromiseRecord{Key: logdb.ReplicaKey{ShardID: r.shardID, ReplicaID: r.replicaID}, Promised: r.promised})
+		}
+	}
+	w.promises.replicas = w.promises.replicas[:0]
+	w.promises.due = raft.Never
+	w.engine.promises.submit(records)
+}
+
+// promiseKeeper writes promise records on a worker of its own, because the write blocks.
+type promiseKeeper struct {
+	engine *Engine
+	sig    signal
+	store  PromiseStore
+
+	mu      sync.Mutex
+	waiting []PromiseRecord
+	failed  bool
+}
+
+func (k *promiseKeeper) Name() string    { return "promise keeper" }
+func (k *promiseKeeper) Ready() bool     { return k.sig.ready() }
+func (k *promiseKeeper) signal() *signal { return &k.sig }
+
+func (k *promiseKeeper) submit(records []PromiseRecord) {
+	if len(records) == 0 {
+		return
+	}
+	k.mu.Lock()
+	k.waiting = append(k.waiting, records...)
+	k.mu.Unlock()
+	k.sig.set()
+}
+
+func (k *promiseKeeper) forget(key logdb.ReplicaKey) {
+	k.submit([]PromiseRecord{{Key: key, Forgotten: true}})
+}
+
+// RunOnce records what waits. A failure is a failed write of the host like any other (R9).
+func (k *promiseKeeper) RunOnce(raft.Instant) raft.Instant {
+	k.sig.clear()
+	k.mu.Lock()
+	records := k.waiting
+	k.waiting = nil
+	failed := k.failed
+	k.mu.Unlock()
+	if len(records) == 0 || failed {
+		return raft.Never
+	}
+	if err := k.store.Record(records); err != nil {
+		k.mu.Lock()
+		k.failed = true
+		k.mu.Unlock()
+		k.engine.storageFailed(err)
+	}
+	return raft.Never
+}

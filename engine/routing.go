@@ -1,0 +1,153 @@
+package engine
+
+import (
+	"github.com/flotilla-raft/flotilla/raftpb"
+	"github.com/flotilla-raft/flotilla/transport"
+)
+
+// The order in which one iteration's messages to a host are sent: Replicate first, since a follower's disk can start on it
+// (thesis 10.2.1), then the rest of the bulk lane, then control, which has a connection of its own.
+const (
+	sendReplicate = iota
+	sendBulk
+	sendControl
+	sendClasses
+)
+
+var laneOfClass = [sendClasses]transport.Lane{transport.LaneBulk, transport.LaneBulk, transport.LaneControl}
+
+// outbox collects one step worker's messages to one host during an iteration. Owned by the step worker.
+type outbox struct {
+	peer     transport.Peer
+	messages [sendClasses][]raftpb.Message
+	queued   bool
+	// replicas has the replicas with a member on that host, for telling them when it cannot be reached.
+	replicas []*Replica
+	online   bool
+	reported bool
+}
+
+// route says where a member of a replica's shard is.
+type route struct {
+	replicaID uint64
+	outbox    *outbox
+	learned   bool // not from the membership but from where a message of it came from
+}
+
+func classOf(t raftpb.MessageType) int {
+	switch {
+	case t == raftpb.MessageReplicate:
+		return sendReplicate
+	case transport.LaneOf(t) == transport.LaneBulk:
+		return sendBulk
+	}
+	return sendControl
+}
+
+// outboxOf returns the worker's outbox to an address.
+func (w *StepWorker) outboxOf(address string) *outbox {
+	if box, ok := w.outboxes[address]; ok {
+		return box
+	}
+	box := &outbox{peer: w.engine.options.Transport.Peer(address), online: true}
+	w.outboxes[address] = box
+	return box
+}
+
+// refreshRoutes follows the replica's effective membership.
+func (w *StepWorker) refreshRoutes(r *Replica) {
+	membership := r.core.Membership()
+	if membership == r.routesOf {
+		return
+	}
+	r.routesOf = membership
+	w.dropRoutes(r)
+	if membership == nil {
+		return
+	}
+	for i := range membership.Members {
+		member := &membership.Members[i]
+		if member.ReplicaID == r.replicaID || member.Address == "" {
+			continue
+		}
+		box := w.outboxOf(member.Address)
+		box.replicas = append(box.replicas, r)
+		r.routes = append(r.routes, route{replicaID: member.ReplicaID, outbox: box})
+	}
+}
+
+func (w *StepWorker) dropRoutes(r *Replica) {
+	for i := range r.routes {
+		box := r.routes[i].outbox
+		for j, other := range box.replicas {
+			if other == r {
+				last := len(box.replicas) - 1
+				box.replicas[j], box.replicas[last] = box.replicas[last], nil
+				box.replicas = box.replicas[:last]
+				break
+			}
+		}
+	}
+	r.routes = r.routes[:0]
+}
+
+// learn remembers where a message came from, if the membership does not say: a joining replica answers its leader.
+func (w *StepWorker) learn(r *Replica, replicaID uint64, address string) {
+	for i := range r.routes {
+		if r.routes[i].replicaID == replicaID {
+			return
+		}
+	}
+	if address == "" || len(r.routes) > 64 {
+		return
+	}
+	box := w.outboxOf(address)
+	box.replicas = append(box.replicas, r)
+	r.routes = append(r.routes, route{replicaID: replicaID, outbox: box, learned: true})
+}
+
+// post puts a message into the outbox of its destination's host; it is lost if nobody knows where that is.
+func (w *StepWorker) post(r *Replica, m *raftpb.Message) {
+	for i := range r.routes {
+		if r.routes[i].replicaID != m.To {
+			continue
+		}
+		box := r.routes[i].outbox
+		class := classOf(m.Type)
+		box.messages[class] = append(box.messages[class], *m)
+		if !box.queued {
+			box.queued = true
+			w.posted = append(w.posted, box)
+		}
+		return
+	}
+	w.counters.unroutable++
+}
+
+// send hands the outboxes to the transport. What a transport refuses is told to the core that sent it: that follower goes
+// back to probing, and forwarded proposals end.
+func (w *StepWorker) send() {
+	for _, box := range w.posted {
+		box.queued = false
+		for class := range box.messages {
+			messages := box.messages[class]
+			if len(messages) == 0 {
+				continue
+			}
+			if n := box.peer.Send(laneOfClass[class], messages); n < len(messages) {
+				w.refused = append(w.refused, messages[n:]...)
+			}
+			clear(messages)
+			box.messages[class] = messages[:0]
+		}
+	}
+	w.posted = w.posted[:0]
+	for i := range w.refused {
+		m := &w.refused[i]
+		if r := w.replicas[m.ShardID]; r != nil && r.replicaID == m.From && classOf(m.Type) != sendControl {
+			w.unreachable(r, m.To)
+		}
+	}
+	clear(w.refused)
+	w.refused = w.refused[:0]
+}

@@ -1,0 +1,299 @@
+package engine
+
+import (
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	"github.com/flotilla-raft/flotilla/raft"
+	"github.com/flotilla-raft/flotilla/raftpb"
+)
+
+// StepWorker owns a set of shards and alone touches their cores. See the package comment for one iteration.
+type StepWorker struct {
+	engine *Engine
+	name   string
+	sig    signal
+
+	mu           sync.Mutex
+	inbox        inbox
+	freeSaved    [][]savedEvent // recycled by written
+	inboxDropped uint64
+
+	// Owned by RunOnce.
+	now        raft.Instant
+	work       inbox
+	replicas   map[uint64]*Replica // by shard; looked up, never iterated
+	all        []*Replica
+	wheel      wheel
+	due        []*Replica
+	touched    []*Replica
+	out        raft.Output
+	owners     []*Replica // of out.Saves
+	items      []applyItem
+	applied    []*Replica // scheduled for the apply pool in this iteration
+	outboxes   map[string]*outbox
+	posted     []*outbox
+	refused    []raftpb.Message
+	transferID uint64
+	storage    raft.StorageState
+	promises   promiseBatch
+	counters   stepCounters
+
+	published struct {
+		iterations, touches, events, fenced, unroutable atomic.Uint64
+	}
+}
+
+// stepCounters are the worker's own totals, published at the end of each RunOnce.
+type stepCounters struct {
+	iterations uint64
+	touches    uint64 // replicas touched: none when nothing is due
+	events     uint64 // inputs given to cores
+	fenced     uint64
+	unroutable uint64 // messages to replicas whose host is not known
+}
+
+func newStepWorker(e *Engine, name string) *StepWorker {
+	return &StepWorker{
+		engine:   e,
+		name:     name,
+		sig:      newSignal(),
+		replicas: make(map[uint64]*Replica),
+		outboxes: make(map[string]*outbox),
+		promises: promiseBatch{due: raft.Never},
+	}
+}
+
+// Name implements Worker.
+func (w *StepWorker) Name() string { return w.name }
+
+// Ready implements Worker.
+func (w *StepWorker) Ready() bool { return w.sig.ready() }
+
+func (w *StepWorker) signal() *signal { return &w.sig }
+
+// RunOnce is one iteration: take all inputs, step each touched core, send what may go, hand what must be durable to the log
+// writer and what is committed to the apply pool. It never blocks.
+func (w *StepWorker) RunOnce(now raft.Instant) raft.Instant {
+	w.sig.clear()
+	w.now = now
+	w.counters.iterations++
+	w.mu.Lock()
+	w.inbox, w.work = w.work, w.inbox
+	w.mu.Unlock()
+
+	w.observeStorage()
+	w.takeInputs()
+	w.due = w.wheel.fire(now, w.due[:0])
+	for _, r := range w.due {
+		w.tick(r)
+	}
+	w.advanceTouched()
+	w.work.reset()
+	w.flush()
+	w.engine.apply.watch(now)
+	w.publish()
+	return w.deadline()
+}
+
+func (w *StepWorker) deadline() raft.Instant {
+	if len(w.touched) > 0 {
+		return w.now // cores that were cut short by a limit go on at once
+	}
+	return min(w.wheel.next(), w.promises.due)
+}
+
+func (w *StepWorker) takeInputs() {
+	work := &w.work
+	for _, f := range work.controls {
+		f(w)
+	}
+	for _, event := range work.saved {
+		w.stepSaved(event)
+	}
+	for i := range work.messages {
+		w.stepMessage(&work.messages[i])
+	}
+	for i := range work.reads {
+		w.stepLogRead(&work.reads[i])
+	}
+	for i := range work.links {
+		w.stepLink(&work.links[i])
+	}
+	for _, r := range work.requests {
+		r.hasRequests = true
+		w.touch(r)
+	}
+}
+
+// touch puts a replica on the list of those that advance in this iteration.
+func (w *StepWorker) touch(r *Replica) {
+	if r.touched || r.stopped || r.fenced {
+		return
+	}
+	r.touched = true
+	w.touched = append(w.touched, r)
+}
+
+// enter prepares a replica for an input: what changed on the host since its last one is told to its core first.
+func (w *StepWorker) enter(r *Replica) bool {
+	if r.stopped || r.fenced {
+		return false
+	}
+	w.counters.events++
+	w.touch(r)
+	if r.storage != w.storage {
+		r.storage = w.storage
+		r.core.SetStorage(w.now, w.storage)
+	}
+	return true
+}
+
+func (w *StepWorker) stepSaved(event savedEvent) {
+	r := event.replica
+	defer w.guard(r)
+	if w.enter(r) {
+		r.core.Saved(w.now, event.number)
+		r.promiseDirty = true
+	}
+}
+
+func (w *StepWorker) stepMessage(in *received) {
+	r := w.replicas[in.message.ShardID]
+	if r == nil || r.replicaID != in.message.To {
+		w.counters.unroutable++
+		return
+	}
+	defer w.guard(r)
+	if w.enter(r) {
+		w.learn(r, in.message.From, in.from)
+		r.core.Step(w.now, &in.message)
+	}
+}
+
+func (w *StepWorker) stepLogRead(result *logReadResult) {
+	r := result.replica
+	defer w.guard(r)
+	if w.enter(r) {
+		r.core.LogReadDone(w.now, result.request, result.batches, result.err)
+	}
+}
+
+func (w *StepWorker) unreachable(r *Replica, member uint64) {
+	defer w.guard(r)
+	if w.enter(r) {
+		r.core.Unreachable(w.now, member)
+	}
+}
+
+func (w *StepWorker) tick(r *Replica) {
+	defer w.guard(r)
+	if w.enter(r) {
+		r.core.Applied(r.machine.Applied())
+		if r.core.Deadline() <= w.now {
+			r.core.Tick(w.now)
+		}
+		w.expire(r)
+	}
+}
+
+// guard fences the replica whose step panicked. It is deferred round every call into a core.
+func (w *StepWorker) guard(r *Replica) {
+	if value := recover(); value != nil {
+		w.fence(r, value, debug.Stack())
+	}
+}
+
+// advanceTouched lets every touched replica take requests and drains its core. Completions called here may propose
+// again; that lands in the inbox, not in this list.
+func (w *StepWorker) advanceTouched() {
+	n := len(w.touched)
+	w.counters.touches += uint64(n)
+	for i := 0; i < n; i++ {
+		r := w.touched[i]
+		r.touched = false
+		if !r.stopped && !r.fenced {
+			w.advance(r)
+		}
+		w.touched[i] = nil
+	}
+	w.touched = append(w.touched[:0], w.touched[n:]...)
+}
+
+// flush lets the iteration's output go: messages first, then the updates to the log writer (thesis 10.2.1), then what is committed
+// to the apply pool.
+func (w *StepWorker) flush() {
+	w.send()
+	w.save()
+	if len(w.applied) > 0 {
+		w.engine.apply.submit(w.applied)
+		clear(w.applied)
+		w.applied = w.applied[:0]
+	}
+	w.engine.reader.submit(w)
+	w.out.Reset()
+	w.flushPromises()
+}
+
+// save encodes the iteration's updates into one group and hands it to the log writer.
+func (w *StepWorker) save() {
+	if len(w.out.Saves) == 0 {
+		return
+	}
+	group := w.engine.options.LogDB.NewGroup()
+	saved := w.savedList()
+	for i := range w.out.Saves {
+		r, save := w.owners[i], &w.out.Saves[i]
+		if r.fenced {
+			continue // its unsent output is thrown away whole (R24)
+		}
+		if err := group.Save(save); err != nil {
+			w.fence(r, err, debug.Stack())
+			continue
+		}
+		saved = append(saved, savedEvent{r, save.Number})
+	}
+	clear(w.owners)
+	w.owners = w.owners[:0]
+	w.engine.writer.submit(writeItem{group: group, worker: w, saved: saved})
+}
+
+func (w *StepWorker) savedList() []savedEvent {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n := len(w.freeSaved); n > 0 {
+		list := w.freeSaved[n-1]
+		w.freeSaved = w.freeSaved[:n-1]
+		return list
+	}
+	return nil
+}
+
+// observeStorage follows the state of the host's log store. Failed and stalled concern every replica at once; busy is told to
+// each core with its next input.
+func (w *StepWorker) observeStorage() {
+	state := w.engine.storageState(w.now)
+	if state == w.storage {
+		return
+	}
+	urgent := state == raft.StorageFailed || w.storage == raft.StorageFailed
+	w.storage = state
+	if !urgent {
+		return
+	}
+	for _, r := range w.all {
+		func() {
+			defer w.guard(r)
+			w.enter(r)
+		}()
+	}
+}
+
+func (w *StepWorker) publish() {
+	w.published.iterations.Store(w.counters.iterations)
+	w.published.touches.Store(w.counters.touches)
+	w.published.events.Store(w.counters.events)
+	w.published.fenced.Store(w.counters.fenced)
+	w.published.unroutable.Store(w.counters.unroutable)
+}

@@ -1,0 +1,123 @@
+package engine
+
+import (
+	"math/bits"
+	"time"
+
+	"github.com/flotilla-raft/flotilla/raft"
+)
+
+const (
+	wheelSlots = 4096
+	// wheelGrain is the width of a slot. Deadlines are rounded up to it, so a replica is never touched early.
+	wheelGrain = raft.Instant(time.Millisecond)
+)
+
+// wheel finds the replicas whose deadline is due. Each replica is in at most one slot, in a list threaded through the
+// replicas themselves, so arming and firing allocate nothing and idle replicas cost nothing.
+//
+// A deadline that moves later leaves the wheel alone: the replica fires at its old slot, finds that nothing is due, and is
+// armed again. Only one that moves earlier is relinked. Deadlines beyond the horizon (4 s) wait in the last slot
+// in the same way.
+type wheel struct {
+	slots    [wheelSlots]*Replica
+	occupied [wheelSlots / 64]uint64
+	position int64 // every slot before this one, counted from instant 0, has fired
+	count    int
+}
+
+// slotOf returns the number of the slot that fires no earlier than deadline.
+func slotOf(deadline raft.Instant) int64 {
+	return int64((deadline + wheelGrain - 1) / wheelGrain)
+}
+
+// arm makes sure that the replica fires at deadline or earlier.
+func (w *wheel) arm(r *Replica, deadline raft.Instant) {
+	if deadline == raft.Never {
+		return
+	}
+	slot := max(slotOf(deadline), w.position)
+	slot = min(slot, w.position+wheelSlots-1)
+	if r.wheelArmed {
+		if r.wheelSlot <= slot {
+			return
+		}
+		w.disarm(r)
+	}
+	r.wheelArmed, r.wheelSlot = true, slot
+	place := slot % wheelSlots
+	r.wheelPrevious, r.wheelNext = nil, w.slots[place]
+	if r.wheelNext != nil {
+		r.wheelNext.wheelPrevious = r
+	}
+	w.slots[place] = r
+	w.occupied[place/64] |= 1 << (place % 64)
+	w.count++
+}
+
+// disarm takes a replica out.
+func (w *wheel) disarm(r *Replica) {
+	if !r.wheelArmed {
+		return
+	}
+	place := r.wheelSlot % wheelSlots
+	if r.wheelPrevious != nil {
+		r.wheelPrevious.wheelNext = r.wheelNext
+	} else {
+		w.slots[place] = r.wheelNext
+		if r.wheelNext == nil {
+			w.occupied[place/64] &^= 1 << (place % 64)
+		}
+	}
+	if r.wheelNext != nil {
+		r.wheelNext.wheelPrevious = r.wheelPrevious
+	}
+	r.wheelPrevious, r.wheelNext, r.wheelArmed = nil, nil, false
+	w.count--
+}
+
+// fire takes out every replica whose slot is due at now and appends it to due.
+func (w *wheel) fire(now raft.Instant, due []*Replica) []*Replica {
+	current := int64(now / wheelGrain)
+	if current < w.position {
+		return due
+	}
+	if w.count > 0 {
+		last := min(current, w.position+wheelSlots-1)
+		for slot := w.nextOccupied(w.position); slot >= 0 && slot <= last; slot = w.nextOccupied(slot) {
+			for r := w.slots[slot%wheelSlots]; r != nil; r = w.slots[slot%wheelSlots] {
+				w.disarm(r)
+				due = append(due, r)
+			}
+		}
+	}
+	w.position = current + 1
+	return due
+}
+
+// next returns when the wheel wants to be fired, or Never.
+func (w *wheel) next() raft.Instant {
+	if w.count == 0 {
+		return raft.Never
+	}
+	return raft.Instant(w.nextOccupied(w.position)) * wheelGrain
+}
+
+// nextOccupied returns the first slot at or after from that holds a replica, or -1. It looks at most once round.
+func (w *wheel) nextOccupied(from int64) int64 {
+	if w.count == 0 {
+		return -1
+	}
+	place := from % wheelSlots
+	word, shift := place/64, place%64
+	masked := w.occupied[word] &^ (1<<shift - 1)
+	for i := int64(0); i <= wheelSlots/64; i++ {
+		if masked != 0 {
+			found := word*64 + int64(bits.TrailingZeros64(masked))
+			return from + (found-place+wheelSlots)%wheelSlots
+		}
+		word = (word + 1) % (wheelSlots / 64)
+		masked = w.occupied[word]
+	}
+	return -1
+}
