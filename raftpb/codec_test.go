@@ -245,6 +245,16 @@ func TestSplitIsTheSameOnTheWire(t *testing.T) {
 	})
 }
 
+func TestSplitThreshold(t *testing.T) {
+	b, _ := testBatch(10)
+	m := replicateMessage(b)
+	for threshold, want := range map[int]int{len(b) - 1: 1, len(b): 1, len(b) + 1: 0} {
+		if _, splices := AppendMessageSplit(nil, nil, &m, threshold); len(splices) != want {
+			t.Errorf("%d splices of a batch of %d bytes at threshold %d, want %d", len(splices), len(b), threshold, want)
+		}
+	}
+}
+
 // TestDecodedBatchesKeepCapacity: the log cache computes a batch's offset in its chunk from capacities.
 func TestDecodedBatchesKeepCapacity(t *testing.T) {
 	b, _ := testBatch(10)
@@ -281,6 +291,9 @@ func TestDecoderReuse(t *testing.T) {
 		want := []Message{replicateMessage(b), replicateMessage(), replicateMessage(b, b)}
 		if _, err := decoder.Decode(append(bytes.Clone(frame), 0xff)); !errors.Is(err, ErrBadMessage) {
 			t.Fatal("garbage at the end:", err)
+		}
+		if len(decoder.messages) != 3 || len(decoder.batches) != 3 {
+			t.Fatal("a refused frame leaves messages or batches behind")
 		}
 		second, err := decoder.Decode(frame)
 		if err != nil {

@@ -19,6 +19,9 @@ func TestNoOpAndMembership(t *testing.T) {
 	want := testMembership()
 	b := NewMembership(7, want)
 	mustParse(t, b)
+	if entry, err := DecodeMembership(readCommands(t, b)[0]); err != nil || entry.ID != 0 {
+		t.Fatal("an ID is written before it is known:", entry, err)
+	}
 	b.Stamp(3, 55)
 	got, err := b.Membership()
 	if err != nil {

@@ -11,10 +11,8 @@ import (
 
 // TestHeaderLayout holds the header against bytes written by hand: a changed layout needs a new version.
 func TestHeaderLayout(t *testing.T) {
-	var builder Builder
-	builder.Reset(bytes.Repeat([]byte{0xff}, 200)) // dirty
-	builder.Add([]byte("hello"))
-	b := builder.Seal(0x0807060504030201, KindCommands,
+	dirty := bytes.Repeat([]byte{0xff}, HeaderSize)
+	b := SealArena(AppendEntry(dirty, []byte("hello")), 1, 0x0807060504030201, KindCommands,
 		Origin{Replica: 0x11, Session: 0x12, Sequence: 0x13, Piece: 0x14, Count: 0x20}, 0x15)
 	b.Stamp(0x16, 0x17)
 	want := []byte{
