@@ -67,7 +67,7 @@ func (t *Transport) serve(conn net.Conn) {
 	hello, err := t.welcome(conn)
 	t.strangers.Add(-1)
 	if err != nil {
-		t.strangerCounters.handshakesRefused.Add(1)
+		t.strangerCounters.HandshakesRefused.Add(1)
 		if t.ctx.Err() == nil {
 			t.options.Logger.Warn("connection refused", "from", conn.RemoteAddr().String(), "error", err)
 		}
@@ -77,7 +77,7 @@ func (t *Transport) serve(conn net.Conn) {
 	p := t.incomingPeer(hello.identity.Address)
 	err = t.receive(conn, hello, p)
 	if errors.Is(err, transport.ErrFrame) {
-		p.counters.badFrames.Add(1)
+		p.counters.BadFrames.Add(1)
 		t.options.Logger.Warn("connection closed for a bad frame", "from", hello.identity.Address, "lane", hello.lane, "error", err)
 	} else if err != io.EOF && t.ctx.Err() == nil {
 		t.options.Logger.Info("incoming connection ended", "from", hello.identity.Address, "lane", hello.lane, "error", err)
@@ -144,9 +144,9 @@ func (t *Transport) receive(conn net.Conn, hello greeting, p *peer) error {
 		chunkSize: bulkChunkBytes,
 		maxFrame:  t.options.MaxFrameBytes,
 		deliver: func(messages []raftpb.Message, frameBytes int) {
-			p.counters.framesReceived.Add(1)
-			p.counters.bytesReceived.Add(uint64(frameBytes))
-			p.counters.messagesReceived.Add(uint64(len(messages)))
+			p.counters.FramesReceived.Add(1)
+			p.counters.BytesReceived.Add(uint64(frameBytes))
+			p.counters.MessagesReceived.Add(uint64(len(messages)))
 			t.handler.Receive(hello.identity, hello.lane, messages)
 		},
 	}

@@ -65,7 +65,7 @@ func (t *Transport) introduce(ctx context.Context, conn net.Conn, p *peer, lane 
 	}
 	if err != nil {
 		if refusalFor(err) != refusalGarbage {
-			p.counters.handshakesRefused.Add(1)
+			p.counters.HandshakesRefused.Add(1)
 		}
 		return transport.HostIdentity{}, err
 	}

@@ -74,7 +74,7 @@ func (l *lane) send(messages []raftpb.Message) int {
 		l.notify()
 	}
 	if refused := len(messages) - taken; refused > 0 {
-		l.peer.counters.messagesRefused.Add(uint64(refused))
+		l.peer.counters.MessagesRefused.Add(uint64(refused))
 	}
 	return taken
 }
@@ -197,7 +197,7 @@ func (l *lane) newBackoff() backoff {
 type peer struct {
 	address  string
 	lanes    [transport.LaneCount]*lane
-	counters counters
+	counters transport.LiveCounters
 }
 
 func newPeer(t *Transport, address string) *peer {
@@ -220,4 +220,4 @@ func (p *peer) Send(which transport.Lane, messages []raftpb.Message) int {
 }
 
 // Counters implements transport.Peer.
-func (p *peer) Counters() transport.Counters { return p.counters.snapshot() }
+func (p *peer) Counters() transport.Counters { return p.counters.Load() }

@@ -47,14 +47,14 @@ func (s *sender) connectAndSend(ctx context.Context) error {
 	conn, identity, err := s.transport.dial(ctx, s.peer, s.which)
 	if err != nil {
 		s.down(laneDown)
-		s.peer.counters.connectFailures.Add(1)
+		s.peer.counters.ConnectFailures.Add(1)
 		if s.backoff.failures == 0 && ctx.Err() == nil {
 			s.transport.options.Logger.Warn("cannot connect to peer", "address", s.peer.address, "lane", s.which, "error", err)
 		}
 		return err
 	}
 	defer s.transport.forget(conn)
-	s.peer.counters.connects.Add(1)
+	s.peer.counters.Connects.Add(1)
 	s.transport.options.Logger.Info("connected to peer", "address", s.peer.address, "lane", s.which, "host", identity.HostID, "epoch", identity.Epoch)
 	s.up()
 	s.transport.handler.PeerUp(s.peer.address, s.which, identity)
@@ -64,7 +64,7 @@ func (s *sender) connectAndSend(ctx context.Context) error {
 	if time.Since(began) > s.transport.options.ReconnectMax {
 		s.backoff.reset()
 	}
-	s.peer.counters.disconnects.Add(1)
+	s.peer.counters.Disconnects.Add(1)
 	if ctx.Err() == nil {
 		s.transport.options.Logger.Warn("connection to peer lost", "address", s.peer.address, "lane", s.which, "error", err)
 	}
@@ -132,9 +132,9 @@ func (s *sender) write(conn net.Conn) (err error) {
 		}
 		if err == nil {
 			if err = s.writeBuffers(conn, size); err == nil {
-				s.peer.counters.bytesSent.Add(uint64(size))
-				s.peer.counters.framesSent.Add(uint64(last - first))
-				s.peer.counters.messagesSent.Add(uint64(messages))
+				s.peer.counters.BytesSent.Add(uint64(size))
+				s.peer.counters.FramesSent.Add(uint64(last - first))
+				s.peer.counters.MessagesSent.Add(uint64(messages))
 			}
 		}
 		clear(s.buffers)

@@ -27,8 +27,8 @@ type Transport struct {
 	ctx      context.Context // ends when Close is called
 	cancel   context.CancelFunc
 
-	strangers        atomic.Int64 // accepted connections before the end of their handshake
-	strangerCounters counters     // what belongs to no peer
+	strangers        atomic.Int64           // accepted connections before the end of their handshake
+	strangerCounters transport.LiveCounters // what belongs to no peer
 
 	// state moves from stateNew to stateRunning to stateClosed. Lanes read it under their own mutex and start their
 	// senders only while it is stateRunning; identity, listener and handler are written before that.
@@ -130,7 +130,7 @@ func (t *Transport) incomingPeer(address string) *peer {
 }
 
 // StrangerCounters returns what was counted of connections that never became a peer's: refused handshakes.
-func (t *Transport) StrangerCounters() transport.Counters { return t.strangerCounters.snapshot() }
+func (t *Transport) StrangerCounters() transport.Counters { return t.strangerCounters.Load() }
 
 // Close implements transport.Transport. What is queued is discarded: whoever needs an answer waits for it before closing.
 // It must not be called from a call of the handler, for whose end it waits.

@@ -1,0 +1,2 @@
+// Package memnet is a network inside one process, behind the transport contract.
+package memnet
