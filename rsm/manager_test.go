@@ -1,0 +1,219 @@
+package rsm
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/flotilla-raft/flotilla/internal/invariant"
+	"github.com/flotilla-raft/flotilla/raftpb"
+)
+
+// script is a state machine that does what a test says.
+type script struct {
+	update func([]Entry) error
+	lookup func(any) (any, error)
+	close  func() error
+}
+
+func (s *script) Update(entries []Entry) error {
+	if s.update == nil {
+		return nil
+	}
+	return s.update(entries)
+}
+
+func (s *script) Lookup(query any) (any, error) {
+	if s.lookup == nil {
+		return query, nil
+	}
+	return s.lookup(query)
+}
+
+func (s *script) Close() error {
+	if s.close == nil {
+		return nil
+	}
+	return s.close()
+}
+
+func batchOf(first uint64, commands ...string) raftpb.Batch {
+	var builder raftpb.Builder
+	builder.Reset(nil)
+	for _, command := range commands {
+		builder.Add([]byte(command))
+	}
+	batch := builder.Seal(1, raftpb.KindCommands, raftpb.Origin{Replica: 1, Session: 1, Sequence: 1}, 0)
+	batch.Stamp(1, first)
+	return batch
+}
+
+func TestApplyHandsSubSlicesAndPublishesTheIndex(t *testing.T) {
+	batch := batchOf(5, "one", "", "three")
+	m := NewManager(&script{update: func(entries []Entry) error {
+		for i := range entries {
+			if cap(entries[i].Command) != len(entries[i].Command) {
+				t.Errorf("command %d has room behind it", i)
+			}
+			entries[i].Result = Result{Value: entries[i].Index}
+		}
+		return nil
+	}}, 4)
+	entries, err := m.Entries(batch, nil)
+	if err != nil || len(entries) != 3 {
+		t.Fatalf("%d entries, %v", len(entries), err)
+	}
+	if len(entries[0].Command) == 0 || !bytes.Contains(batch, entries[0].Command) || &entries[0].Command[0] != &batch[bytes.Index(batch, []byte("one"))] {
+		t.Error("the command is a copy, not a part of the batch")
+	}
+	if err := m.Apply(entries, 4, 7); err != nil {
+		t.Fatal(err)
+	}
+	if m.Applied() != 7 || entries[2].Result.Value != 7 {
+		t.Errorf("applied %d, result %d", m.Applied(), entries[2].Result.Value)
+	}
+}
+
+func TestCompressedBatchesAreAppliedPlain(t *testing.T) {
+	var builder raftpb.Builder
+	builder.Reset(nil)
+	command := bytes.Repeat([]byte("again and "), 1000)
+	builder.Add(command)
+	batch := builder.Seal(1, raftpb.KindCommands, raftpb.Origin{Replica: 1, Session: 1, Sequence: 1}, 0).Compress(16)
+	if batch.Flags()&raftpb.FlagCompressed == 0 {
+		t.Fatal("not compressed")
+	}
+	batch.Stamp(1, 1)
+	m := NewManager(&script{}, 0)
+	entries, err := m.Entries(batch, nil)
+	if err != nil || len(entries) != 1 || !bytes.Equal(entries[0].Command, command) {
+		t.Fatalf("%d entries, %v", len(entries), err)
+	}
+}
+
+func TestTheEnginesOwnEntriesAreNotShown(t *testing.T) {
+	m := NewManager(&script{update: func([]Entry) error { t.Error("called"); return nil }}, 0)
+	noOp := raftpb.NewNoOp(1)
+	noOp.Stamp(1, 1)
+	entries, err := m.Entries(noOp, nil)
+	if err != nil || len(entries) != 0 {
+		t.Fatalf("%d entries, %v", len(entries), err)
+	}
+	if err := m.Apply(entries, 0, 1); err != nil || m.Applied() != 1 {
+		t.Fatalf("applied %d, %v", m.Applied(), err)
+	}
+}
+
+func TestAFailedStateMachineIsQuarantined(t *testing.T) {
+	cause := errors.New("out of ink")
+	for name, update := range map[string]func([]Entry) error{
+		"error": func([]Entry) error { return cause },
+		"panic": func([]Entry) error { panic("out of ink") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := NewManager(&script{update: update}, 0)
+			entries, _ := m.Entries(batchOf(1, "a", "b"), nil)
+			err := m.Apply(entries, 0, 2)
+			if !errors.Is(err, ErrQuarantined) || !strings.Contains(err.Error(), "out of ink") {
+				t.Fatalf("got %v", err)
+			}
+			if name == "error" && !errors.Is(err, cause) {
+				t.Error("the cause is lost")
+			}
+			if name == "panic" && len(m.Failure().Stack) == 0 {
+				t.Error("the stack is lost")
+			}
+			if m.Applied() != 0 {
+				t.Errorf("applied is %d, nothing of a failed update counts", m.Applied())
+			}
+			if again := m.Apply(nil, 0, 3); !errors.Is(again, ErrQuarantined) {
+				t.Errorf("a later apply says %v", again)
+			}
+			if _, err := m.Lookup(1); !errors.Is(err, ErrQuarantined) {
+				t.Errorf("a later lookup says %v", err)
+			}
+		})
+	}
+}
+
+func TestQuarantineFromOutsideKeepsTheFirstCause(t *testing.T) {
+	m := NewManager(&script{}, 0)
+	first, second := errors.New("first"), errors.New("second")
+	m.Quarantine(first)
+	if failure := m.Quarantine(second); !errors.Is(failure, first) || errors.Is(failure, second) {
+		t.Errorf("got %v", failure)
+	}
+}
+
+func TestAPanickingLookupHurtsOnlyItsCaller(t *testing.T) {
+	m := NewManager(&script{lookup: func(query any) (any, error) {
+		if query == "bad" {
+			panic("no such thing")
+		}
+		return query, nil
+	}}, 0)
+	if _, err := m.Lookup("bad"); !errors.Is(err, ErrLookupPanicked) {
+		t.Errorf("got %v", err)
+	}
+	if value, err := m.Lookup("good"); err != nil || value != "good" {
+		t.Errorf("got %v, %v", value, err)
+	}
+}
+
+func TestAGapInTheApplyIsOurOwnFault(t *testing.T) {
+	defer func() {
+		if _, ok := recover().(invariant.Violation); !ok {
+			t.Error("no violation")
+		}
+	}()
+	_ = NewManager(&script{}, 3).Apply(nil, 4, 5)
+}
+
+func TestCloseIsOnceAndCatchesPanics(t *testing.T) {
+	calls := 0
+	m := NewManager(&script{close: func() error { calls++; panic("no") }}, 0)
+	if err := m.Close(); err == nil {
+		t.Error("the panic was lost")
+	}
+	if err := m.Close(); err != nil || calls != 1 {
+		t.Errorf("%d calls, %v", calls, err)
+	}
+	if _, err := m.Lookup(1); !errors.Is(err, ErrClosed) {
+		t.Errorf("lookup after close says %v", err)
+	}
+}
+
+func TestAllocationsOfApply(t *testing.T) {
+	if invariant.Enabled {
+		t.Skip("allocation budgets run without the invariants tag")
+	}
+	m := NewManager(&script{}, 0)
+	batch := batchOf(1, "a", "b", "c", "d")
+	entries := make([]Entry, 0, 4)
+	before := uint64(0)
+	if n := testing.AllocsPerRun(100, func() {
+		entries, _ = m.Entries(batch, entries[:0])
+		_ = m.Apply(entries, before, before+4)
+		before += 4
+	}); n > 0 {
+		t.Errorf("%v allocations per batch, want none", n)
+	}
+}
+
+func BenchmarkApply(b *testing.B) {
+	m := NewManager(&script{}, 0)
+	commands := make([]string, 200)
+	for i := range commands {
+		commands[i] = "sixteen bytes ok"
+	}
+	batch := batchOf(1, commands...)
+	entries := make([]Entry, 0, len(commands))
+	before := uint64(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		entries, _ = m.Entries(batch, entries[:0])
+		_ = m.Apply(entries, before, before+200)
+		before += 200
+	}
+}
