@@ -52,6 +52,22 @@ func CheckSave(save *raftpb.Save) error {
 		}
 		next, term = batch.Last()+1, batch.Term()
 	}
+	return checkMemberships(save)
+}
+
+// checkMemberships refuses what could not be decoded again.
+func checkMemberships(save *raftpb.Save) error {
+	if save.Bootstrap != nil {
+		if err := save.Bootstrap.Initial.Validate(); err != nil {
+			return fmt.Errorf("%w: shard %d replica %d: bootstrap: %w", ErrInvalidSave, save.ShardID, save.ReplicaID, err)
+		}
+	}
+	for i := range save.Configs {
+		if err := save.Configs[i].Membership.Validate(); err != nil {
+			return fmt.Errorf("%w: shard %d replica %d: configuration at %d: %w",
+				ErrInvalidSave, save.ShardID, save.ReplicaID, save.Configs[i].Index, err)
+		}
+	}
 	return nil
 }
 

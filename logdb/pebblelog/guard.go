@@ -214,10 +214,6 @@ func (f *guardedFile) Stat() (vfs.FileInfo, error) {
 	return info, err
 }
 
-func (f *guardedFile) Preallocate(offset, length int64) error {
-	return f.mutate(func() error { return f.File.Preallocate(offset, length) })
-}
-
 // Close always closes, and an error of it counts as a failed write: some file systems report one only there.
 func (f *guardedFile) Close() error {
 	err := f.guard.check(f.File.Close())
