@@ -1,19 +1,155 @@
 package raft
 
-import "github.com/flotilla-raft/flotilla/raftpb"
+import (
+	"time"
 
-// Promised is the host's own record of what a replica promised, kept outside the log store (R14). It is a lower bound.
-type Promised struct {
-	VoteTerm    uint64 // term of the last vote
-	Term, Index uint64 // last acknowledged entry
+	"github.com/flotilla-raft/flotilla/raftpb"
+)
+
+// Core is the protocol state of one replica of one shard: a value that is stepped by hand. It has no goroutine, clock,
+// disk, network or global randomness; whoever owns it makes all calls, one at a time, and Drain hands out what is to be
+// done. doc.go tells the whole story.
+type Core struct {
+	// What every event touches.
+	role        Role
+	storage     StorageState
+	quarantined bool
+	selfVoter   bool // a voter in the effective membership
+	sendDue     bool // leader: Drain looks at what each follower lacks
+	term        uint64
+	vote        uint64
+	leader      uint64 // 0 when none is known
+	commit      uint64
+	handed      uint64  // last entry handed over for apply
+	applied     uint64  // last entry reported as applied
+	now         Instant // of the last call that had one
+	electionAt  Instant
+	heartbeatAt Instant // leader; also the pace of bootstrap requests
+	checkAt     Instant // leader: check-quorum
+	retryAt     Instant // a log read failed and is tried again
+	ack         acknowledgement
+	beat        heartbeatAnswer
+	log         raftLog
+	save        saveState
+	peers       []*peer // members but this replica, ascending by ID
+
+	termStart       uint64 // leader: index of the first entry of its term
+	uncommitted     int    // leader: bytes above commit
+	leaderSession   uint64
+	leaderIncarnate uint64
+	heardAt         Instant // when the leader was last heard
+	timeout         Instant // the randomized election timeout now in force
+	request         uint64  // number of the last request sent; counts up for the whole session
+
+	reads    readState
+	transfer transferState
+	pending  pendingState
+	apply    applyState
+	tail     tailState
+
+	membership *raftpb.Membership
+	configs    []raftpb.ConfigRecord // the newest committed one and all above
+	bootstrap  raftpb.Bootstrap
+	addedAt    uint64 // ID of the first membership known here that has this replica
+
+	outbox   []raftpb.Message // waits for (term, vote) to be durable (R6)
+	readsOut []ReadState
+	refusals []Refusal
+	events   []Event
+	logReads []LogRead
+	readSeq  uint64 // number of the last log read
+
+	random    random
+	roundTrip roundTrip
+	ignored   [raftpb.MessageTypeCount]uint64
+	dropped   uint64
+	options   Options
 }
 
-// Core is the protocol state of one replica. It has one owner, which makes all calls.
-type Core struct {
-	options    Options
-	role       Role
-	term, vote uint64
-	leader     uint64
-	commit     uint64
-	membership *raftpb.Membership
+// acknowledgement is what a follower owes its leader: at most one answer, for the newest request of this leader and term.
+type acknowledgement struct {
+	due     bool
+	request uint64
+	match   uint64 // last entry known to agree with this leader's log, durable or not
+	sent    uint64 // last entry acknowledged in this term
+}
+
+// heartbeatAnswer is the answer to the newest heartbeat.
+type heartbeatAnswer struct {
+	due   bool
+	round uint64
+	time  int64
+}
+
+// applyState bounds what the state machine has in hand.
+type applyState struct {
+	outstanding deque[span] // handed over and not yet applied
+	bytes       int
+	reading     uint64 // number of the log read under way, 0 for none
+	batches     []raftpb.Batch
+}
+
+// span is a stretch of the log by its last entry and its size.
+type span struct {
+	last  uint64
+	bytes int
+}
+
+// Membership returns the effective membership. It is immutable; a change makes a new one.
+func (c *Core) Membership() *raftpb.Membership { return c.membership }
+
+// Leader returns the known leader, 0 if none, and the current term.
+func (c *Core) Leader() (replica, term uint64) { return c.leader, c.term }
+
+// Role returns what the replica is at the moment.
+func (c *Core) Role() Role { return c.role }
+
+// IsLeader says whether the replica leads its term.
+func (c *Core) IsLeader() bool { return c.role == RoleLeader }
+
+// Commit returns the highest index known to be committed.
+func (c *Core) Commit() uint64 { return c.commit }
+
+// LastIndex returns the index of the last entry, durable or not.
+func (c *Core) LastIndex() uint64 { return c.log.last }
+
+// Durable returns the index of the last entry that is durable here.
+func (c *Core) Durable() uint64 { return c.log.durable }
+
+// UncommittedBatches returns how many batches of this host are appended or forwarded here and not known to be committed.
+func (c *Core) UncommittedBatches() int {
+	return c.pending.uncommitted.len() + c.pending.forwardedBatches
+}
+
+// UncommittedEntries returns the entries of the batches that UncommittedBatches counts.
+func (c *Core) UncommittedEntries() int {
+	return c.pending.uncommittedEntries + c.pending.forwardedEntries
+}
+
+// MinRoundTrip returns the least round trip of the recent heartbeats over all voters, 0 when none is known.
+func (c *Core) MinRoundTrip() time.Duration { return c.roundTrip.least() }
+
+// Status returns a copy of the core's state.
+func (c *Core) Status() Status {
+	s := Status{
+		ShardID: c.options.ShardID, ReplicaID: c.options.ReplicaID, Role: c.role, Term: c.term, Vote: c.vote,
+		Leader: c.leader, Commit: c.commit, LastIndex: c.log.last, Durable: c.log.durable, Applied: c.applied,
+		Storage: c.storage, Quarantined: c.quarantined, Membership: c.membership, Ignored: c.ignored, Dropped: c.dropped,
+	}
+	if c.role != RoleLeader {
+		return s
+	}
+	for _, p := range c.peers {
+		s.Followers = append(s.Followers, FollowerStatus{
+			ReplicaID: p.id, Kind: p.kind, State: p.state, Match: p.match, Next: p.next,
+			LastContact: p.lastContact, InflightBytes: p.inflightBytes, Paused: p.paused,
+		})
+	}
+	return s
+}
+
+// event queues an event of the current term.
+func (c *Core) event(e Event) {
+	e.Term = c.term
+	c.events = append(c.events, e)
 }

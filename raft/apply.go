@@ -1,0 +1,95 @@
+package raft
+
+import (
+	"errors"
+
+	"github.com/flotilla-raft/flotilla/raftpb"
+)
+
+// applyReady says that the next batch is committed and durable here (R8) and that the state machine has room for it.
+func (c *Core) applyReady() bool {
+	if c.handed >= min(c.commit, c.log.durable) || c.quarantined || c.role >= RoleAbstaining {
+		return false
+	}
+	if c.apply.reading != 0 || c.apply.bytes >= c.options.MaxPinnedBytes {
+		return false
+	}
+	if len(c.apply.batches) > 0 {
+		return c.apply.batches[0].Last() <= min(c.commit, c.log.durable)
+	}
+	i, ok := c.log.find(c.handed + 1)
+	return !ok || c.log.runs.at(i).last() <= min(c.commit, c.log.durable)
+}
+
+// handOver hands over whole batches in index order, bounded in bytes; what is in neither pins nor cache is asked for.
+func (c *Core) handOver(out *Output) {
+	size := 0
+	for c.applyReady() && (size == 0 || size < c.options.MaxApplyBytes) {
+		b, ok := c.nextToApply()
+		if !ok {
+			break
+		}
+		if size > 0 && size+len(b) > c.options.MaxApplyBytes {
+			break
+		}
+		c.handOne(b, out)
+		size += len(b)
+	}
+	c.unpin()
+}
+
+func (c *Core) handOne(b raftpb.Batch, out *Output) {
+	if len(c.apply.batches) > 0 {
+		c.apply.batches[0] = nil
+		c.apply.batches = c.apply.batches[1:]
+	}
+	out.Apply = append(out.Apply, b)
+	c.handed = b.Last()
+	c.apply.outstanding.push(span{last: b.Last(), bytes: len(b)})
+	c.apply.bytes += len(b)
+	c.pending.applied(b, c.options.ReplicaID, c.options.Session)
+}
+
+// nextToApply returns the batch that begins after the last one handed over, or asks for it.
+func (c *Core) nextToApply() (raftpb.Batch, bool) {
+	next := c.handed + 1
+	if len(c.apply.batches) > 0 {
+		if b := c.apply.batches[0]; b.First() == next && c.log.holds(b.Last(), b.Term()) {
+			return b, true
+		}
+		c.apply.batches = nil
+	}
+	i, ok := c.log.find(next)
+	if ok {
+		if b, here := c.log.bytes(i); here && b.First() == next {
+			return b, true
+		}
+	}
+	c.apply.reading = c.readLog(0, next, min(c.commit, c.log.durable), c.options.MaxApplyBytes)
+	return nil, false
+}
+
+// Applied says that the state machine has applied everything up to index.
+func (c *Core) Applied(index uint64) {
+	c.applied = max(c.applied, min(index, c.handed))
+	q := &c.apply.outstanding
+	for q.len() > 0 && q.front().last <= c.applied {
+		c.apply.bytes -= q.front().bytes
+		q.popFront()
+	}
+}
+
+// Compact says that the log up to index is removed from the store, and nobody here needs it any more. Indexes that are
+// not applied are ignored.
+func (c *Core) Compact(index uint64) {
+	if index <= c.log.compacted() || index > c.applied {
+		return
+	}
+	c.log.compact(index)
+	c.pruneConfigs()
+}
+
+// isDamage says that the log store found damaged batches, rather than failing to read.
+func isDamage(err error) bool {
+	return errors.Is(err, raftpb.ErrBodyChecksum) || errors.Is(err, raftpb.ErrBadBatch)
+}

@@ -1,0 +1,68 @@
+package raft
+
+import "github.com/flotilla-raft/flotilla/raftpb"
+
+// SetStorage tells the core what the host's log store can take. StorageFailed is a latch (R9): leadership is offered once
+// to a caught-up voter and given up after an election timeout, nothing is voted for or acknowledged any more. A leader
+// on a full disk offers its leadership too, but keeps it if nobody takes it (R10).
+func (c *Core) SetStorage(now Instant, s StorageState) {
+	c.now = now
+	if c.storage == StorageFailed || s == c.storage || s > StorageFailed {
+		return
+	}
+	c.storage = s
+	if s == StorageFull || s == StorageFailed {
+		c.giveUpLeadership(now)
+	}
+}
+
+// Quarantine says that the state machine failed: the replica goes on voting and acknowledging, since those promises do
+// not depend on it, but does not lead, campaign, read or apply (R24).
+func (c *Core) Quarantine(now Instant) {
+	c.now = now
+	if c.quarantined || c.role == RoleStopped {
+		return
+	}
+	c.quarantined = true
+	c.apply.batches = nil
+	c.refuseQueuedReads(raftpb.ReasonFailed)
+	c.endForwardedReads(raftpb.ReasonFailed)
+	c.endPending(raftpb.ReasonFailed)
+	c.unpin()
+	c.giveUpLeadership(now)
+}
+
+// giveUpLeadership offers it to the best voter. checkQuorum ends it after an election timeout if the replica is unfit.
+func (c *Core) giveUpLeadership(now Instant) {
+	switch c.role {
+	case RoleLeader:
+		c.checkAt = now + c.electionTimeout()
+		_ = c.beginTransfer(now, leaderTransfer{})
+	case RolePreCandidate, RoleCandidate:
+		if c.unfit() {
+			c.becomeFollower(now, c.term)
+		}
+	}
+}
+
+// Stop ends everything: what is pending is refused, a caught-up voter is told to take over, and after the next Drain the
+// core says nothing any more.
+func (c *Core) Stop(now Instant) {
+	c.now = now
+	if c.role == RoleStopped {
+		return
+	}
+	if c.role == RoleLeader && !c.transfer.leader.told {
+		if p := c.peer(c.bestVoter(now)); p != nil && p.match == c.log.last {
+			c.post(c.message(raftpb.MessageTimeoutNow, p))
+		}
+	}
+	c.refuseQueuedReads(raftpb.ReasonStopped)
+	c.endForwardedReads(raftpb.ReasonStopped)
+	c.endPending(raftpb.ReasonStopped)
+	c.endTransferWait(raftpb.ReasonStopped, true)
+	c.leaveRole()
+	c.role = RoleStopped
+	c.ack.due, c.beat.due = false, false
+	c.electionAt, c.heartbeatAt, c.checkAt, c.retryAt = Never, Never, Never, Never
+}

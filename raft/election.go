@@ -1,0 +1,246 @@
+package raft
+
+import "github.com/flotilla-raft/flotilla/raftpb"
+
+// ballot is what a member answered in the current campaign.
+type ballot uint8
+
+const (
+	ballotOpen ballot = iota
+	ballotGranted
+	ballotDenied
+)
+
+// electable says that the replica may campaign.
+func (c *Core) electable() bool { return c.selfVoter && !c.unfit() }
+
+// electionDue runs when no leader was heard for a whole randomized timeout.
+func (c *Core) electionDue(now Instant) {
+	c.resetElectionTimer(now)
+	switch c.role {
+	case RoleFollower, RolePreCandidate, RoleCandidate:
+	default:
+		c.electionAt = Never
+		return
+	}
+	c.setLeader(0, 0, 0)
+	switch {
+	case !c.electable():
+		c.becomeFollower(now, c.term)
+	case c.options.DisablePreVote:
+		c.campaign(now, false)
+	default:
+		c.preCampaign(now)
+	}
+}
+
+// preCampaign asks whether an election would be won; nothing is promised and no term changes (thesis 9.6).
+func (c *Core) preCampaign(now Instant) {
+	c.leaveRole()
+	c.role = RolePreCandidate
+	c.request++
+	c.solicit(raftpb.MessagePreVote, c.term+1, false)
+	if c.tally(true) == ballotGranted {
+		c.campaign(now, false)
+	}
+}
+
+// campaign begins a term of its own. The vote for itself is a promise as any other: it counts, and the requests leave,
+// when it is durable (R6).
+func (c *Core) campaign(now Instant, transfer bool) {
+	c.leaveRole()
+	c.setTerm(c.term + 1)
+	c.vote = c.options.ReplicaID
+	c.setLeader(0, 0, 0)
+	c.role = RoleCandidate
+	c.request++
+	c.resetElectionTimer(now)
+	c.solicit(raftpb.MessageVote, c.term, transfer)
+}
+
+// solicit opens the ballots and asks every voter.
+func (c *Core) solicit(t raftpb.MessageType, term uint64, transfer bool) {
+	last := c.log.lastEntry()
+	for _, p := range c.peers {
+		p.ballot = ballotOpen
+		if !p.votes() {
+			continue
+		}
+		m := c.message(t, p)
+		m.Term, m.Transfer, m.Request = term, transfer, c.request
+		m.LogIndex, m.LogTerm = last.Index, last.Term
+		c.post(m)
+	}
+}
+
+// tally says how the campaign stands. own is whether this replica's own vote counts yet.
+func (c *Core) tally(own bool) ballot {
+	voters, granted, denied := 0, 0, 0
+	if c.selfVoter {
+		voters = 1
+		if own {
+			granted = 1
+		}
+	}
+	for _, p := range c.peers {
+		if !p.votes() {
+			continue
+		}
+		voters++
+		switch p.ballot {
+		case ballotGranted:
+			granted++
+		case ballotDenied:
+			denied++
+		}
+	}
+	switch {
+	case granted > voters/2:
+		return ballotGranted
+	case voters-denied <= voters/2:
+		return ballotDenied
+	}
+	return ballotOpen
+}
+
+// ownVoteSaved counts the candidate's own vote: the storage completion says that it is durable.
+func (c *Core) ownVoteSaved(now Instant) {
+	if c.role == RoleCandidate && c.tally(true) == ballotGranted {
+		c.becomeLeader(now)
+	}
+}
+
+// handlePreVote answers whether a vote would be granted. It changes nothing here. A replica votes whatever its own
+// configuration says of itself: the candidate's may be newer (R17).
+func (c *Core) handlePreVote(now Instant, m *raftpb.Message, p *peer) {
+	if c.sayRemoved(m, p) {
+		return
+	}
+	if m.Term < c.term || c.storage == StorageFailed || c.leaderAlive(now) || !c.mayVote(m) {
+		c.answer(m, raftpb.MessagePreVoteResponse, raftpb.ReasonDenied)
+		return
+	}
+	c.answer(m, raftpb.MessagePreVoteResponse, raftpb.ReasonNone).Term = m.Term
+}
+
+// mayVote compares the candidate's log with this one (thesis 3.6.1) and, within a term, with the vote already given.
+func (c *Core) mayVote(m *raftpb.Message) bool {
+	if m.Term == c.term && c.vote != m.From && (c.vote != 0 || c.leader != 0) {
+		return false
+	}
+	candidate := entryID{Index: m.LogIndex, Term: m.LogTerm}
+	return candidate.Term < m.Term && candidate.atLeast(c.log.lastEntry())
+}
+
+// handleVote grants or denies. The grant waits in the outbox until it is durable, as every later grant of the same vote
+// does (R6).
+func (c *Core) handleVote(now Instant, m *raftpb.Message, p *peer) {
+	if c.sayRemoved(m, p) {
+		return
+	}
+	if c.storage == StorageFailed || c.role == RoleLeader || !c.mayVote(m) {
+		c.answer(m, raftpb.MessageVoteResponse, raftpb.ReasonDenied)
+		return
+	}
+	if c.vote != m.From {
+		c.vote = m.From
+		c.save.state = true
+	}
+	c.resetElectionTimer(now)
+	c.answer(m, raftpb.MessageVoteResponse, raftpb.ReasonNone)
+}
+
+func (c *Core) handlePreVoteResponse(now Instant, m *raftpb.Message, p *peer) {
+	granted := m.Reason == raftpb.ReasonNone
+	if m.Request != c.request || granted != (m.Term == c.term+1) {
+		c.dropped++
+		return
+	}
+	p.cast(granted)
+	if c.tally(true) == ballotGranted {
+		c.campaign(now, false)
+	}
+}
+
+func (c *Core) handleVoteResponse(now Instant, m *raftpb.Message, p *peer) {
+	if m.Request != c.request {
+		c.dropped++
+		return
+	}
+	p.cast(m.Reason == raftpb.ReasonNone)
+	switch c.tally(c.save.stateDurable()) {
+	case ballotGranted:
+		if c.save.stateDurable() {
+			c.becomeLeader(now)
+		}
+	case ballotDenied:
+		c.becomeFollower(now, c.term)
+	}
+}
+
+// cast notes an answer. A grant is never taken back: a late denial answers an earlier copy of the request.
+func (p *peer) cast(granted bool) {
+	switch {
+	case granted:
+		p.ballot = ballotGranted
+	case p.ballot == ballotOpen:
+		p.ballot = ballotDenied
+	}
+}
+
+// becomeFollower enters term, if it is higher, and waits for a leader.
+func (c *Core) becomeFollower(now Instant, term uint64) {
+	c.leaveRole()
+	if term > c.term {
+		c.setTerm(term)
+		c.setLeader(0, 0, 0)
+	} else if c.leader == c.options.ReplicaID {
+		c.setLeader(0, 0, 0)
+	}
+	c.role = RoleFollower
+	c.resetElectionTimer(now)
+}
+
+// setTerm enters a higher term. What waits to be said in the old one is dropped: a promise of a term that is over is
+// worth nothing, and its write may never happen on its own.
+func (c *Core) setTerm(term uint64) {
+	c.term, c.vote = term, 0
+	c.save.state = true
+	c.ack, c.beat = acknowledgement{}, heartbeatAnswer{}
+	kept := c.outbox[:0]
+	for i := range c.outbox {
+		if termless[c.outbox[i].Type] {
+			kept = append(kept, c.outbox[i])
+		}
+	}
+	clear(c.outbox[len(kept):])
+	c.outbox = kept
+}
+
+// setLeader notes who leads the term. Whatever waits for the former leader ends here: its outcome cannot be known (R3).
+func (c *Core) setLeader(replica, session, incarnation uint64) {
+	if c.leader == replica {
+		return
+	}
+	c.leader, c.leaderSession, c.leaderIncarnate = replica, session, incarnation
+	c.ack.due, c.beat.due = false, false
+	c.endPending(raftpb.ReasonNotLeader)
+	c.endForwardedReads(raftpb.ReasonNotLeader)
+	c.transferLeaderChanged()
+	c.event(Event{Kind: EventLeaderChanged, Leader: replica})
+}
+
+// leaveRole ends what belongs to the present role only.
+func (c *Core) leaveRole() {
+	if c.role != RoleLeader {
+		return
+	}
+	c.refuseQueuedReads(raftpb.ReasonNotLeader)
+	c.transfer.leader = leaderTransfer{}
+	c.heartbeatAt, c.checkAt = Never, Never
+	c.sendDue = false
+	c.roundTrip = roundTrip{}
+	for _, p := range c.peers {
+		p.forgetProgress()
+	}
+}

@@ -1,0 +1,120 @@
+package raft
+
+import (
+	"github.com/flotilla-raft/flotilla/internal/invariant"
+	"github.com/flotilla-raft/flotilla/raftpb"
+)
+
+// becomeLeader takes over the term. Its first entry is one of its own term, since only such entries are committed by
+// counting (thesis 3.6.2), and the probe of every follower carries it.
+func (c *Core) becomeLeader(now Instant) {
+	invariant.Check(c.save.stateDurable() && c.vote == c.options.ReplicaID, "a leader's own vote is durable")
+	c.role = RoleLeader
+	c.setLeader(c.options.ReplicaID, c.options.Session, c.bootstrap.Incarnation)
+	c.electionAt = Never
+	c.heartbeatAt = c.nextHeartbeat(now)
+	c.checkAt = now + c.electionTimeout()
+	c.uncommitted = 0
+	for _, p := range c.peers {
+		p.beginProgress(c.log.last+1, c.request, now)
+	}
+	c.termStart = c.log.last + 1
+	if c.configs[len(c.configs)-1].Index == 0 && c.log.last == 0 {
+		c.appendOwn(now, raftpb.NewMembership(c.options.ShardID, *c.membership))
+	}
+	c.appendOwn(now, raftpb.NewNoOp(c.options.ShardID))
+}
+
+// appendOwn stamps a batch and appends it; the followers get it from Drain, all that was appended since in one message.
+func (c *Core) appendOwn(now Instant, b raftpb.Batch) {
+	b.Stamp(c.term, c.log.last+1)
+	c.log.append(b, 0)
+	c.uncommitted += len(b)
+	c.sendDue = true
+	if b.Kind() == raftpb.KindMembership {
+		membership, err := b.Membership()
+		invariant.Check(err == nil, "a leader's own membership batch decodes")
+		c.addConfig(now, membership)
+	}
+}
+
+// advanceCommit counts durable copies. Only an entry of the leader's own term is committed by counting; those before it
+// follow (thesis 3.6.2).
+func (c *Core) advanceCommit(now Instant) {
+	index := c.quorumMatch()
+	if index <= c.commit || index < c.termStart {
+		return
+	}
+	c.uncommitted = max(0, c.uncommitted-c.log.sizeBetween(c.commit, index))
+	if index == c.log.last {
+		c.uncommitted = 0
+	}
+	c.setCommit(now, index)
+	c.sendDue = true
+	c.readsBecameReady()
+}
+
+// quorumMatch returns the highest index that a majority of the voters holds durably, this replica among them only up to
+// its own durable index.
+func (c *Core) quorumMatch() uint64 {
+	var space [16]uint64
+	matches := space[:0]
+	if c.selfVoter {
+		matches = append(matches, c.log.durable)
+	}
+	for _, p := range c.peers {
+		if p.votes() {
+			matches = insertSorted(matches, p.countedMatch())
+		}
+	}
+	if len(matches) == 0 {
+		return 0
+	}
+	return matches[len(matches)/2]
+}
+
+// countedMatch is the follower's part in commit: none if it lost what it had acknowledged.
+func (p *peer) countedMatch() uint64 {
+	if p.lost {
+		return 0
+	}
+	return p.match
+}
+
+// insertSorted keeps values descending.
+func insertSorted(values []uint64, v uint64) []uint64 {
+	values = append(values, v)
+	for i := len(values) - 1; i > 0 && values[i-1] < v; i-- {
+		values[i-1], values[i] = values[i], values[i-1]
+	}
+	return values
+}
+
+// setCommit moves the commit index up. It is not saved for its own sake; the next write carries it.
+func (c *Core) setCommit(now Instant, index uint64) {
+	if index > c.log.last {
+		invariant.Fail("commit %d beyond the last entry %d", index, c.log.last)
+	}
+	if index <= c.commit {
+		return
+	}
+	before := c.commit
+	c.commit = index
+	c.pending.committed(index)
+	c.committedConfigs(now, before)
+}
+
+// sizeBetween returns the bytes of the runs that end in (after, upTo].
+func (l *raftLog) sizeBetween(after, upTo uint64) int {
+	total := 0
+	for i := l.runs.len() - 1; i >= 0; i-- {
+		r := l.runs.at(i)
+		if r.last() <= after {
+			break
+		}
+		if r.last() <= upTo {
+			total += int(r.bytes)
+		}
+	}
+	return total
+}

@@ -1,0 +1,208 @@
+package raft
+
+import (
+	"github.com/flotilla-raft/flotilla/internal/invariant"
+	"github.com/flotilla-raft/flotilla/raftpb"
+)
+
+// ProposeMembership appends a membership batch, which is in effect from then on (R17). Only one voter may be added or
+// removed at a time (thesis 4.1), the previous change and an entry of the leader's own term must be committed; without
+// the latter two changes can be decided by disjoint majorities. m.ID is ignored.
+func (c *Core) ProposeMembership(now Instant, m raftpb.Membership) raftpb.Reason {
+	c.now = now
+	switch {
+	case c.role == RoleStopped:
+		return raftpb.ReasonStopped
+	case c.role != RoleLeader:
+		return raftpb.ReasonNotLeader
+	case c.unfit():
+		return raftpb.ReasonFailed
+	case c.transfer.leader.active:
+		return raftpb.ReasonTransferring
+	case c.configs[len(c.configs)-1].Index > c.commit:
+		return raftpb.ReasonPendingChange
+	case c.commit < c.termStart:
+		return raftpb.ReasonNotReady
+	case m.Validate() != nil || !singleChange(c.membership, &m):
+		return raftpb.ReasonDenied
+	}
+	c.appendOwn(now, raftpb.NewMembership(c.options.ShardID, m))
+	return raftpb.ReasonNone
+}
+
+// singleChange says that every majority of voters of one membership overlaps every majority of the other. A voter whose
+// incarnation changes is another voter (R15), unless it was not known before.
+func singleChange(from, to *raftpb.Membership) bool {
+	voters, differing := 0, 0
+	for i := range to.Members {
+		if to.Members[i].Kind == raftpb.Learner {
+			continue
+		}
+		voters++
+		if !hasVoter(from, &to.Members[i]) {
+			differing++
+		}
+	}
+	for i := range from.Members {
+		if from.Members[i].Kind != raftpb.Learner && !hasVoter(to, &from.Members[i]) {
+			differing++
+		}
+	}
+	return voters > 0 && differing <= 1
+}
+
+func hasVoter(m *raftpb.Membership, voter *raftpb.Member) bool {
+	found := memberOf(m, voter.ReplicaID)
+	return found != nil && found.Kind != raftpb.Learner &&
+		(found.Incarnation == voter.Incarnation || found.Incarnation == 0 || voter.Incarnation == 0)
+}
+
+func memberOf(m *raftpb.Membership, id uint64) *raftpb.Member {
+	for i := range m.Members {
+		if m.Members[i].ReplicaID == id {
+			return &m.Members[i]
+		}
+	}
+	return nil
+}
+
+// addConfig puts the membership of an appended entry into effect.
+func (c *Core) addConfig(_ Instant, m raftpb.Membership) {
+	invariant.Check(m.ID > c.configs[len(c.configs)-1].Index, "memberships ascend")
+	c.configs = append(c.configs, raftpb.ConfigRecord{Index: m.ID, Membership: m})
+	c.useNewestConfig()
+}
+
+// undoConfigs takes back the memberships of entries from index on, which were cut.
+func (c *Core) undoConfigs(index uint64) {
+	n := len(c.configs)
+	for n > 1 && c.configs[n-1].Index >= index {
+		n--
+	}
+	if n < len(c.configs) {
+		c.configs = c.configs[:n]
+		c.useNewestConfig()
+	}
+}
+
+// useNewestConfig makes the newest membership the effective one. Members that stay keep their sessions and progress,
+// unless their incarnation changed.
+func (c *Core) useNewestConfig() {
+	m := c.configs[len(c.configs)-1].Membership
+	c.membership = &m
+	before := c.peers
+	c.peers = make([]*peer, 0, len(m.Members))
+	c.selfVoter = false
+	for i := range m.Members {
+		member := &m.Members[i]
+		if member.ReplicaID == c.options.ReplicaID {
+			c.selfVoter = member.Kind == raftpb.Voter &&
+				(member.Incarnation == 0 || member.Incarnation == c.bootstrap.Incarnation)
+			if c.addedAt == 0 {
+				c.addedAt = m.ID
+			}
+			continue
+		}
+		c.peers = append(c.peers, c.carryPeer(before, member))
+	}
+	c.event(Event{Kind: EventMembershipChanged, ID: m.ID})
+	if t := c.transfer.leader; t.active && c.peer(t.target) == nil {
+		c.abortTransfer(raftpb.ReasonNotMember)
+	}
+}
+
+func (c *Core) carryPeer(before []*peer, member *raftpb.Member) *peer {
+	for _, p := range before {
+		if p.id == member.ReplicaID && (member.Incarnation == 0 || p.incarnation == 0 || p.incarnation == member.Incarnation) {
+			p.kind = member.Kind
+			if member.Incarnation != 0 {
+				p.incarnation = member.Incarnation
+			}
+			return p
+		}
+	}
+	p := &peer{id: member.ReplicaID, kind: member.Kind, incarnation: member.Incarnation}
+	if c.role == RoleLeader {
+		p.beginProgress(c.log.last+1, c.request, c.now)
+		c.sendDue = true
+	}
+	return p
+}
+
+// committedConfigs acts on memberships that became committed: a leader that is no voter any more steps down, and members
+// that are gone are told (R18).
+func (c *Core) committedConfigs(now Instant, before uint64) {
+	newest := c.committedConfig()
+	if newest.Index > before && c.role == RoleLeader {
+		c.tellRemoved(newest)
+		if !c.selfVoter && c.configs[len(c.configs)-1].Index == newest.Index {
+			c.becomeFollower(now, c.term)
+		}
+	}
+	if newest.Index > before {
+		c.pruneConfigs()
+	}
+}
+
+// committedConfig returns the newest committed membership.
+func (c *Core) committedConfig() *raftpb.ConfigRecord {
+	i := len(c.configs) - 1
+	for i > 0 && c.configs[i].Index > c.commit {
+		i--
+	}
+	return &c.configs[i]
+}
+
+// pruneConfigs keeps the newest committed membership and all above.
+func (c *Core) pruneConfigs() {
+	for len(c.configs) > 1 && c.configs[1].Index <= c.commit {
+		c.configs = append([]raftpb.ConfigRecord(nil), c.configs[1:]...)
+	}
+}
+
+// tellRemoved tells the members of the previous membership that are not in this one. It is a courtesy: who misses it
+// learns it when it campaigns.
+func (c *Core) tellRemoved(newest *raftpb.ConfigRecord) {
+	for i := range c.configs {
+		if c.configs[i].Index >= newest.Index {
+			return
+		}
+		for j := range c.configs[i].Membership.Members {
+			member := &c.configs[i].Membership.Members[j]
+			if member.ReplicaID == c.options.ReplicaID || memberOf(&newest.Membership, member.ReplicaID) != nil {
+				continue
+			}
+			c.post(c.removed(newest, &peer{id: member.ReplicaID, incarnation: member.Incarnation}))
+		}
+	}
+}
+
+func (c *Core) removed(config *raftpb.ConfigRecord, p *peer) raftpb.Message {
+	m := c.message(raftpb.MessageRemoved, p)
+	m.Payload = raftpb.EncodeMembership(config.Membership)
+	return m
+}
+
+// sayRemoved answers a candidate that the committed membership does not have: only such a membership is proof (R18).
+func (c *Core) sayRemoved(m *raftpb.Message, p *peer) bool {
+	if p != nil {
+		return false
+	}
+	config := c.committedConfig()
+	if config.Index == 0 || memberOf(&config.Membership, m.From) != nil || memberOf(c.membership, m.From) != nil {
+		return false
+	}
+	c.post(c.removed(config, &peer{id: m.From, incarnation: m.FromIncarnation, session: m.FromSession}))
+	return true
+}
+
+// handleRemoved obeys a committed membership without this replica, if it is newer than the one that added it.
+func (c *Core) handleRemoved(_ Instant, m *raftpb.Message, _ *peer) {
+	membership, err := raftpb.DecodeMembership(m.Payload)
+	if err != nil || membership.ID <= c.addedAt || memberOf(&membership, c.options.ReplicaID) != nil {
+		c.dropped++
+		return
+	}
+	c.abstain()
+	c.events[len(c.events)-1] = Event{Kind: EventRemoved, Term: c.term, Replica: m.From, ID: membership.ID}
+}

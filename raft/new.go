@@ -1,0 +1,102 @@
+package raft
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/flotilla-raft/flotilla/raftpb"
+)
+
+// ErrStored says that a replica's stored state contradicts itself.
+var ErrStored = errors.New("raft: stored state is inconsistent")
+
+// Promised is the host's own record of what a replica promised, kept outside the log store (R14). It is a lower bound.
+type Promised struct {
+	VoteTerm    uint64 // term of the last vote
+	Term, Index uint64 // last acknowledged entry
+}
+
+// New makes the core of a replica from what its log store returned. The replica starts as a follower, whatever it was
+// before (R6); with an empty log as a bootstrapping one, unless it joins, or its bootstrap is complete, or it is the only
+// voter. If the log holds less than was promised it abstains. Errors: ErrOptions, ErrStored.
+func New(now Instant, options Options, stored raftpb.Stored, promised Promised, cache Cache) (*Core, error) {
+	if err := options.Validate(); err != nil {
+		return nil, err
+	}
+	options.setDefaults()
+	if err := checkStored(&stored); err != nil {
+		return nil, err
+	}
+	c := &Core{
+		options: options, term: stored.State.Term, vote: stored.State.Vote, bootstrap: stored.Bootstrap,
+		commit: max(stored.Compacted, min(stored.State.Commit, stored.Last)),
+		handed: stored.Compacted, applied: stored.Compacted,
+		checkAt: Never, retryAt: Never, heartbeatAt: Never, electionAt: Never,
+		random: random{state: options.Seed ^ options.ReplicaID*0x9E3779B97F4A7C15},
+	}
+	c.log = raftLog{last: stored.Last, durable: stored.Last, cache: cache}
+	c.log.terms.before = entryID{Index: stored.Compacted, Term: stored.CompactedTerm}
+	c.log.terms.starts = append(c.log.terms.starts, stored.Terms...)
+	c.save.next = stored.Last + 1
+	c.configs = append(c.configs, stored.Configs...)
+	if len(c.configs) == 0 {
+		c.configs = append(c.configs, raftpb.ConfigRecord{Membership: stored.Bootstrap.Initial})
+	}
+	c.useNewestConfig()
+	c.events = c.events[:0]
+	c.begin(now, promised)
+	return c, nil
+}
+
+func checkStored(s *raftpb.Stored) error {
+	switch {
+	case s.Last < s.Compacted:
+		return fmt.Errorf("%w: last entry %d below the compacted %d", ErrStored, s.Last, s.Compacted)
+	case s.Last > s.Compacted && (len(s.Terms) == 0 || s.Terms[0].First != s.Compacted+1):
+		return fmt.Errorf("%w: the terms do not begin at entry %d", ErrStored, s.Compacted+1)
+	case s.Last == s.Compacted && len(s.Terms) > 0:
+		return fmt.Errorf("%w: terms of an empty log", ErrStored)
+	case s.Bootstrap.Incarnation == 0:
+		return fmt.Errorf("%w: no incarnation", ErrStored)
+	}
+	previous := raftpb.TermStart{Term: s.CompactedTerm, First: s.Compacted}
+	for i, start := range s.Terms {
+		if start.First <= previous.First || start.First > s.Last || start.Term < previous.Term ||
+			i > 0 && start.Term == previous.Term || start.Term > s.State.Term {
+			return fmt.Errorf("%w: term %d from entry %d after term %d from entry %d in term %d", ErrStored,
+				start.Term, start.First, previous.Term, previous.First, s.State.Term)
+		}
+		previous = start
+	}
+	for i := range s.Configs {
+		if i > 0 && s.Configs[i].Index <= s.Configs[i-1].Index || s.Configs[i].Index > s.Last {
+			return fmt.Errorf("%w: membership at entry %d, last entry %d", ErrStored, s.Configs[i].Index, s.Last)
+		}
+	}
+	return nil
+}
+
+// begin chooses the first role.
+func (c *Core) begin(now Instant, promised Promised) {
+	empty := c.log.last == 0 && c.term == 0
+	held := c.log.lastEntry().atLeast(entryID{Index: promised.Index, Term: promised.Term})
+	if !held || c.term < promised.VoteTerm {
+		c.abstain()
+		return
+	}
+	c.resetElectionTimer(now)
+	if empty && !c.bootstrap.Join && !c.bootstrap.Complete {
+		c.beginBootstrap(now)
+	}
+}
+
+// abstain makes the replica silent: it neither votes nor acknowledges nor campaigns until it is healed (R14 to R16).
+func (c *Core) abstain() {
+	c.leaveRole()
+	c.setLeader(0, 0, 0)
+	c.role = RoleAbstaining
+	c.electionAt, c.heartbeatAt, c.checkAt, c.retryAt = Never, Never, Never, Never
+	c.outbox = c.outbox[:0]
+	c.ack, c.beat = acknowledgement{}, heartbeatAnswer{}
+	c.event(Event{Kind: EventAbstaining, Replica: c.options.ReplicaID})
+}

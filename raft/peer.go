@@ -1,0 +1,123 @@
+package raft
+
+import "github.com/flotilla-raft/flotilla/raftpb"
+
+// peer is what this replica knows of another member. The upper half is kept in every role, the lower half belongs to a
+// leader and is reset when a term of leadership begins.
+type peer struct {
+	id          uint64
+	incarnation uint64 // as the membership has it, or as first heard while the membership does not know it
+	session     uint64 // 0 until it is heard
+	previous    uint64 // the session before, whose late messages are stale
+	kind        raftpb.MemberKind
+	ballot      ballot
+	taken       window // forwarded proposals that were decided (R2)
+
+	state       ProgressState
+	paused      bool // said busy, full or failed; tried again after its next heartbeat response
+	lost        bool // came back with less than it had acknowledged (R14); does not count any more
+	damage      damage
+	match       uint64
+	next        uint64
+	acked       entryID // the most that this incarnation acknowledged, over its sessions
+	since       uint64  // requests up to this one belong to an earlier state
+	probe       uint64  // the outstanding probe, 0 for none
+	probeLast   uint64  // last entry sent with it
+	inflight    deque[span]
+	lastContact Instant
+	round       uint64 // highest round of heartbeats answered
+	commitSent  uint64
+	waitIndex   uint64  // the follower waits until this entry is committed (forwarded requests)
+	stalledAt   uint64  // match when the present stretch of waiting began
+	nudgeAt     Instant // when that stretch is long enough to ask again
+	reading     uint64  // number of the log read under way, 0 for none
+	batches     []raftpb.Batch
+
+	inflightBytes int
+}
+
+func (p *peer) votes() bool { return p.kind == raftpb.Voter || p.kind == raftpb.Witness }
+
+// peer returns the member with that ID, nil if there is none.
+func (c *Core) peer(id uint64) *peer {
+	for _, p := range c.peers {
+		if p.id == id {
+			return p
+		}
+	}
+	return nil
+}
+
+// sender finds the member that sent m in its current incarnation and notes its session. ok is false for a message of a
+// session that is over. A replica that is no member is (nil, true): requests of it may still be answered.
+func (c *Core) sender(m *raftpb.Message) (p *peer, ok bool) {
+	p = c.peer(m.From)
+	if p == nil {
+		return nil, true
+	}
+	if p.incarnation == 0 {
+		p.incarnation = m.FromIncarnation
+	}
+	if p.incarnation != m.FromIncarnation {
+		return nil, true
+	}
+	if p.session == m.FromSession {
+		return p, true
+	}
+	if p.previous == m.FromSession {
+		return nil, false
+	}
+	p.previous, p.session = p.session, m.FromSession
+	p.taken = window{}
+	if c.role == RoleLeader && p.previous != 0 {
+		c.restartProgress(p)
+	}
+	return p, true
+}
+
+// window remembers which numbers of a session were seen: the highest, and a bit for each of the 128 below it. What is
+// older counts as seen, so a number is never taken twice (R2).
+type window struct {
+	highest uint64
+	seen    [2]uint64 // bit i: highest-i
+}
+
+// take notes number and says whether it is new.
+func (w *window) take(number uint64) bool {
+	if number > w.highest {
+		w.shift(number - w.highest)
+		w.highest = number
+		w.seen[0] |= 1
+		return true
+	}
+	back := w.highest - number
+	if back >= 128 {
+		return false
+	}
+	bit := uint64(1) << (back % 64)
+	if w.seen[back/64]&bit != 0 {
+		return false
+	}
+	w.seen[back/64] |= bit
+	return true
+}
+
+func (w *window) shift(n uint64) {
+	switch {
+	case n >= 128:
+		w.seen = [2]uint64{}
+	case n >= 64:
+		w.seen = [2]uint64{0, w.seen[0] << (n - 64)}
+	default:
+		w.seen = [2]uint64{w.seen[0] << n, w.seen[1]<<n | w.seen[0]>>(64-n)}
+	}
+}
+
+// damage is how far the answer to a follower's report of a damaged batch has come (R4).
+type damage uint8
+
+const (
+	damageNone     damage = iota
+	damageReported        // the next send reads the log store instead of memory
+	damageReread          // what was read from the log store has been sent
+)

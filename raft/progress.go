@@ -1,0 +1,275 @@
+package raft
+
+import "github.com/flotilla-raft/flotilla/raftpb"
+
+// beginProgress is where every follower starts in a new term of leadership: nothing is known, one probe at a time.
+func (p *peer) beginProgress(next, request uint64, now Instant) {
+	p.forgetProgress()
+	p.next, p.since = next, request
+	p.lastContact = now
+}
+
+// forgetProgress frees what only a leader needs.
+func (p *peer) forgetProgress() {
+	p.state, p.paused, p.lost, p.damage = ProgressProbe, false, false, damageNone
+	p.match, p.next, p.acked, p.since, p.probe, p.probeLast = 0, 0, entryID{}, 0, 0, 0
+	p.inflight, p.inflightBytes = deque[span]{}, 0
+	p.round, p.commitSent, p.waitIndex, p.stalledAt, p.nudgeAt = 0, 0, 0, 0, 0
+	p.reading, p.batches = 0, nil
+}
+
+// restartProgress is for a follower that came back as a new session: nothing said to its former self moves it.
+func (c *Core) restartProgress(p *peer) {
+	p.match, p.commitSent, p.waitIndex, p.stalledAt = 0, 0, 0, 0
+	p.paused = false
+	c.probeFrom(p, p.next)
+}
+
+// probeFrom sends one message at a time from next on. Answers to anything sent before do not move it any more.
+func (c *Core) probeFrom(p *peer, next uint64) {
+	p.state = ProgressProbe
+	p.next = max(1, min(next, c.log.last+1))
+	p.since, p.probe, p.probeLast = c.request, 0, 0
+	p.inflight.clear()
+	p.inflightBytes = 0
+	p.reading, p.batches = 0, nil
+	c.sendDue = true
+}
+
+// needSnapshot stops sending: what the follower needs is compacted. Only MessageSnapshotStatus ends this state.
+func (c *Core) needSnapshot(p *peer) {
+	p.state = ProgressSnapshot
+	p.since, p.probe = c.request, 0
+	p.inflight.clear()
+	p.inflightBytes = 0
+	p.reading, p.batches = 0, nil
+}
+
+// acknowledged moves match up and frees the window.
+func (p *peer) acknowledged(entry entryID) (moved bool) {
+	if entry.atLeast(p.acked) {
+		p.acked = entry
+	}
+	if entry.Index <= p.match {
+		return false
+	}
+	p.match = entry.Index
+	p.next = max(p.next, p.match+1)
+	for p.inflight.len() > 0 && p.inflight.front().last <= p.match {
+		p.inflightBytes -= p.inflight.front().bytes
+		p.inflight.popFront()
+	}
+	return true
+}
+
+// windowOpen says whether another message may be sent.
+func (c *Core) windowOpen(p *peer) bool {
+	switch {
+	case p.paused || p.lost || p.reading != 0:
+		return false
+	case p.state == ProgressProbe:
+		return p.probe == 0
+	case p.state == ProgressSnapshot:
+		return false
+	}
+	return p.inflightBytes < c.options.MaxInflightBytes && p.inflight.len() < c.options.MaxInflightMessages
+}
+
+// handleReplicateResponse moves a follower's progress. A success is believed only if the leader's own log has the very
+// entry (R7); a refusal only if it answers a request of the present state.
+func (c *Core) handleReplicateResponse(now Instant, m *raftpb.Message, p *peer) {
+	p.lastContact = now
+	if m.Request > c.request {
+		c.dropped++
+		return
+	}
+	switch m.Reason {
+	case raftpb.ReasonNone:
+		c.followerHolds(now, m, p)
+	case raftpb.ReasonConflict:
+		c.followerConflicts(m, p)
+	case raftpb.ReasonBusy, raftpb.ReasonFull, raftpb.ReasonFailed:
+		c.followerRefuses(m, p)
+	case raftpb.ReasonDamaged:
+		c.followerSawDamage(m, p)
+	default:
+		c.dropped++
+	}
+}
+
+// answers says whether m answers the outstanding probe, or in the replicate state any message of that state.
+func (p *peer) answers(m *raftpb.Message) bool {
+	if p.state == ProgressProbe {
+		return p.probe != 0 && m.Request == p.probe
+	}
+	return p.state == ProgressReplicate && m.Request > p.since
+}
+
+func (c *Core) followerHolds(now Instant, m *raftpb.Message, p *peer) {
+	if !c.log.holds(m.LogIndex, m.LogTerm) {
+		c.dropped++
+		return
+	}
+	moved := p.acknowledged(entryID{Index: m.LogIndex, Term: m.LogTerm})
+	if p.state == ProgressProbe && p.answers(m) {
+		c.beginPipeline(p)
+	}
+	if moved {
+		p.damage = damageNone
+		c.advanceCommit(now)
+		c.transferProgressed(now, p)
+	}
+	if p.next <= c.log.last || c.commit > p.commitSent {
+		c.sendDue = true
+	}
+}
+
+// beginPipeline leaves the probe state: the follower took the probe, though it may not yet have it durable.
+func (c *Core) beginPipeline(p *peer) {
+	p.state = ProgressReplicate
+	p.since = p.probe - 1
+	if p.probeLast > p.match {
+		p.inflight.push(span{last: p.probeLast})
+	}
+	p.next = max(p.match+1, p.probeLast+1)
+	p.probe, p.probeLast = 0, 0
+	c.sendDue = true
+}
+
+// followerConflicts goes back to where the two logs can agree at best. Each refusal skips a whole term.
+func (c *Core) followerConflicts(m *raftpb.Message, p *peer) {
+	if !p.answers(m) || m.HintIndex >= p.next {
+		c.dropped++
+		return
+	}
+	agree := c.log.terms.lastAtMost(min(m.HintIndex, c.log.last), m.HintTerm)
+	c.probeFrom(p, agree.Index+1)
+}
+
+// followerRefuses waits for the follower's next heartbeat response. What it refused it does not have.
+func (c *Core) followerRefuses(m *raftpb.Message, p *peer) {
+	if !p.answers(m) {
+		c.dropped++
+		return
+	}
+	c.event(Event{Kind: EventReplicationRejected, Replica: p.id, Reason: m.Reason})
+	c.probeFrom(p, p.match+1)
+	p.paused = true
+}
+
+// followerSawDamage reads the log store instead of memory, in case the damage is in this host's copy (R4). If it is
+// refused again the follower waits for its next heartbeat response.
+func (c *Core) followerSawDamage(m *raftpb.Message, p *peer) {
+	if !p.answers(m) {
+		c.dropped++
+		return
+	}
+	c.event(Event{Kind: EventReplicationRejected, Replica: p.id, Reason: m.Reason})
+	c.probeFrom(p, p.match+1)
+	p.paused = p.damage == damageReread
+	p.damage = damageReported
+}
+
+// handleHeartbeatResponse confirms the leader's authority, measures the round trip, wakes what waits for the follower and
+// learns of messages that were lost.
+func (c *Core) handleHeartbeatResponse(now Instant, m *raftpb.Message, p *peer) {
+	if m.Request > c.reads.round {
+		c.dropped++
+		return
+	}
+	p.lastContact = now
+	p.paused = p.paused && m.Reason != raftpb.ReasonNone
+	if p.votes() {
+		c.roundTrip.observeEcho(now, m.Time)
+	}
+	if m.Request > p.round {
+		p.round = m.Request
+		c.confirmReads()
+	}
+	c.checkHolding(now, m, p)
+	c.nudge(now, p)
+	c.transferProgressed(now, p)
+}
+
+// checkHolding compares the follower's durable end with what its incarnation had acknowledged. An entry acknowledged under
+// this leader is never cut under it, so less means that the follower's storage lost it (R14).
+func (c *Core) checkHolding(now Instant, m *raftpb.Message, p *peer) {
+	holds := entryID{Index: m.LogIndex, Term: m.LogTerm}
+	if p.match == 0 && p.acked.Index != 0 && !holds.atLeast(p.acked) && !p.lost {
+		p.lost = true
+		c.event(Event{Kind: EventAbstaining, Replica: p.id})
+		return
+	}
+	if p.state != ProgressSnapshot && c.log.holds(m.LogIndex, m.LogTerm) && p.acknowledged(holds) {
+		c.advanceCommit(now)
+	}
+}
+
+// nudge asks again after a heartbeat interval without progress, with an empty message: its answer tells whether the
+// follower has what was sent and is slow, or never got it.
+func (c *Core) nudge(now Instant, p *peer) {
+	if p.next <= c.log.last {
+		c.sendDue = true
+	}
+	if now < p.nudgeAt {
+		return
+	}
+	waiting := p.state == ProgressProbe && p.probe != 0 || p.state == ProgressReplicate && p.inflight.len() > 0
+	if waiting && p.stalledAt == p.match {
+		if p.state == ProgressProbe {
+			c.probeFrom(p, p.next)
+		}
+		c.sendProbe(p)
+	}
+	c.progressTimer(p)
+}
+
+// progressTimer begins a new stretch of time in which match ought to move.
+func (c *Core) progressTimer(p *peer) {
+	p.nudgeAt = c.now + Instant(c.options.HeartbeatInterval)/2
+	p.stalledAt = p.match
+}
+
+// sendProbe posts an empty Replicate at the end of what was sent.
+func (c *Core) sendProbe(p *peer) {
+	if p.lost || p.paused || p.next-1 < c.log.compacted() {
+		return
+	}
+	c.request++
+	m := c.message(raftpb.MessageReplicate, p)
+	m.LogIndex, m.LogTerm = p.next-1, c.log.terms.term(p.next-1)
+	m.Commit, m.Request = c.commit, c.request
+	p.commitSent = c.commit
+	if p.state == ProgressProbe {
+		p.probe, p.probeLast = c.request, p.next-1
+	}
+	c.post(m)
+}
+
+// Unreachable says that the connection to a member's host was lost: what was in flight is gone, and so is the knowledge
+// of what became of forwards to it (R3).
+func (c *Core) Unreachable(_ Instant, replica uint64) {
+	if replica == c.leader && c.role == RoleFollower {
+		c.endPending(raftpb.ReasonNotLeader)
+		c.endForwardedReads(raftpb.ReasonNotLeader)
+	}
+	p := c.peer(replica)
+	if p != nil && c.role == RoleLeader && p.state == ProgressReplicate {
+		c.probeFrom(p, p.match+1)
+	}
+}
+
+// handleSnapshotStatus ends the snapshot state: the follower is probed after the snapshot, or, if that failed, where it
+// stood, which leads back here while the log is compacted.
+func (c *Core) handleSnapshotStatus(now Instant, m *raftpb.Message, p *peer) {
+	p.lastContact = now
+	if p.state != ProgressSnapshot {
+		c.dropped++
+		return
+	}
+	if m.Reason == raftpb.ReasonNone && c.log.holds(m.LogIndex, m.LogTerm) {
+		p.acknowledged(entryID{Index: m.LogIndex, Term: m.LogTerm})
+		c.advanceCommit(now)
+	}
+	c.probeFrom(p, max(p.match, c.log.compacted())+1)
+}

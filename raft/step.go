@@ -1,0 +1,135 @@
+package raft
+
+import "github.com/flotilla-raft/flotilla/raftpb"
+
+// maxNumber bounds terms and indexes from outside, so that adding to one never wraps.
+const maxNumber = 1 << 62
+
+// Step takes a message from a peer. No message, whatever its fields, makes it panic: what is not credible is counted and
+// dropped. Of m it keeps nothing beyond the call but the bytes of batches.
+func (c *Core) Step(now Instant, m *raftpb.Message) {
+	c.now = now
+	if !c.credible(m) {
+		c.dropped++
+		return
+	}
+	p, current := c.sender(m)
+	if !current {
+		c.dropped++
+		return
+	}
+	if c.role < RoleBootstrapping && !c.termGate(now, m) {
+		return
+	}
+	h := handlers[c.role][m.Type]
+	if h == nil {
+		c.ignored[m.Type]++
+		c.event(Event{Kind: EventIgnored, Replica: m.From, ID: uint64(m.Type)})
+		return
+	}
+	if p == nil && memberOnly[m.Type] {
+		c.dropped++
+		return
+	}
+	h(c, now, m, p)
+}
+
+// credible checks the addressing. Answers and forwards count only in the session that they were meant for; requests of a
+// leader or candidate that has not noticed a restart are taken, and the answer tells it of the new session.
+func (c *Core) credible(m *raftpb.Message) bool {
+	switch {
+	case m.Type == 0 || m.Type >= raftpb.MessageTypeCount:
+		return false
+	case m.ShardID != c.options.ShardID || m.To != c.options.ReplicaID:
+		return false
+	case m.From == 0 || m.From == m.To || m.FromSession == 0 || m.FromIncarnation == 0:
+		return false
+	case m.ToIncarnation != 0 && m.ToIncarnation != c.bootstrap.Incarnation:
+		return false
+	case m.Term >= maxNumber || m.LogIndex >= maxNumber || m.Request >= maxNumber:
+		return false
+	case m.Term == 0 && !termless[m.Type]:
+		return false
+	}
+	return !sessionBound[m.Type] || m.ToSession == c.options.Session
+}
+
+// termGate is the one place where terms of messages are compared. It returns whether the handler is to run: then the
+// message's term is the core's own, but for pre-votes and for forwards, which are decided once in whatever term.
+func (c *Core) termGate(now Instant, m *raftpb.Message) bool {
+	if termless[m.Type] || m.Term == c.term {
+		return true
+	}
+	if m.Term < c.term {
+		return c.answerLowerTerm(m)
+	}
+	switch m.Type {
+	case raftpb.MessagePreVote:
+		return true
+	case raftpb.MessagePreVoteResponse:
+		if m.Reason == raftpb.ReasonNone {
+			return true
+		}
+	case raftpb.MessageVote:
+		if !m.Transfer && c.leaderAlive(now) {
+			c.dropped++
+			return false
+		}
+	}
+	c.becomeFollower(now, m.Term)
+	return true
+}
+
+// leaderAlive says that votes are sticky: a leader was heard within the election timeout, so a candidate is either cut off
+// or removed (thesis 4.2.3, 6.2).
+func (c *Core) leaderAlive(now Instant) bool {
+	if c.options.DisableCheckQuorum {
+		return false
+	}
+	return c.role == RoleLeader || c.leader != 0 && now < c.heardAt+c.electionTimeout()
+}
+
+// answerLowerTerm tells a replica that is behind of the current term, and returns whether the handler runs nevertheless.
+func (c *Core) answerLowerTerm(m *raftpb.Message) bool {
+	switch m.Type {
+	case raftpb.MessagePropose:
+		return true
+	case raftpb.MessagePreVote:
+		c.answer(m, raftpb.MessagePreVoteResponse, raftpb.ReasonDenied)
+	case raftpb.MessageVote:
+		c.answer(m, raftpb.MessageVoteResponse, raftpb.ReasonDenied)
+	case raftpb.MessageReplicate:
+		c.answer(m, raftpb.MessageReplicateResponse, raftpb.ReasonNotLeader)
+	case raftpb.MessageHeartbeat:
+		c.answer(m, raftpb.MessageHeartbeatResponse, raftpb.ReasonNotLeader)
+	case raftpb.MessageReadIndex:
+		c.answer(m, raftpb.MessageReadIndexResponse, raftpb.ReasonNotLeader)
+	case raftpb.MessageTransferLeader:
+		c.answer(m, raftpb.MessageTransferLeaderResponse, raftpb.ReasonNotLeader)
+	default:
+		c.dropped++
+	}
+	return false
+}
+
+// answer queues a reply in the current term with the request number echoed, and returns it for further fields.
+func (c *Core) answer(m *raftpb.Message, t raftpb.MessageType, reason raftpb.Reason) *raftpb.Message {
+	c.outbox = append(c.outbox, raftpb.Message{
+		Type: t, Reason: reason, ShardID: m.ShardID, Term: c.term, Request: m.Request,
+		From: m.To, FromIncarnation: c.bootstrap.Incarnation, FromSession: c.options.Session,
+		To: m.From, ToIncarnation: m.FromIncarnation, ToSession: m.FromSession,
+	})
+	return &c.outbox[len(c.outbox)-1]
+}
+
+// message returns a message to a member with its addressing filled in.
+func (c *Core) message(t raftpb.MessageType, p *peer) raftpb.Message {
+	return raftpb.Message{
+		Type: t, ShardID: c.options.ShardID, Term: c.term,
+		From: c.options.ReplicaID, FromIncarnation: c.bootstrap.Incarnation, FromSession: c.options.Session,
+		To: p.id, ToIncarnation: p.incarnation, ToSession: p.session,
+	}
+}
+
+// post queues a message that Drain sends once (term, vote) is durable.
+func (c *Core) post(m raftpb.Message) { c.outbox = append(c.outbox, m) }

@@ -1,0 +1,147 @@
+package raft
+
+import "time"
+
+// random is a small generator for election timeouts (splitmix64): same seed, same run.
+type random struct{ state uint64 }
+
+func (r *random) next() uint64 {
+	r.state += 0x9E3779B97F4A7C15
+	z := r.state
+	z = (z ^ z>>30) * 0xBF58476D1CE4E5B9
+	z = (z ^ z>>27) * 0x94D049BB133111EB
+	return z ^ z>>31
+}
+
+// resetElectionTimer draws a new timeout from [1, 2) times the base and starts it.
+func (c *Core) resetElectionTimer(now Instant) {
+	base := uint64(c.options.ElectionTimeout)
+	c.timeout = Instant(base + c.random.next()%base)
+	c.electionAt = now + c.timeout
+}
+
+// nextHeartbeat returns the next multiple of the interval, so that the heartbeats of all shards fall together.
+func (c *Core) nextHeartbeat(now Instant) Instant {
+	interval := Instant(c.options.HeartbeatInterval)
+	return (now/interval + 1) * interval
+}
+
+func (c *Core) electionTimeout() Instant { return Instant(c.options.ElectionTimeout) }
+
+// Deadline returns when Tick is to be called at the latest, Never if nothing is timed.
+func (c *Core) Deadline() Instant {
+	deadline := min(c.electionAt, c.heartbeatAt, c.checkAt, c.retryAt)
+	if c.reads.deadline < deadline && c.reads.any() {
+		deadline = c.reads.deadline
+	}
+	if c.transfer.active() {
+		deadline = min(deadline, c.transfer.deadline())
+	}
+	return deadline
+}
+
+// Tick does what is due. It is harmless when nothing is.
+func (c *Core) Tick(now Instant) {
+	c.now = now
+	if c.role == RoleStopped {
+		return
+	}
+	if now >= c.heartbeatAt {
+		c.heartbeatDue(now)
+	}
+	if now >= c.checkAt {
+		c.checkQuorum(now)
+	}
+	if now >= c.retryAt {
+		c.retryReads()
+	}
+	c.expireReads(now)
+	c.expireTransfer(now)
+	if now >= c.electionAt {
+		c.electionDue(now)
+	}
+}
+
+// heartbeatDue is the pace of a leader and of a replica that asks the other initial members what they are.
+func (c *Core) heartbeatDue(now Instant) {
+	c.heartbeatAt = c.nextHeartbeat(now)
+	switch c.role {
+	case RoleLeader:
+		c.reads.roundDue = true
+		c.reads.sendAll = true
+	case RoleBootstrapping:
+		c.askInitialMembers()
+	default:
+		c.heartbeatAt = Never
+	}
+}
+
+// checkQuorum steps a leader down that was not heard by a majority for an election timeout (thesis 6.2), and one whose
+// log store failed or whose state machine is quarantined once it had that long to hand over (R9, R24).
+func (c *Core) checkQuorum(now Instant) {
+	c.checkAt = Never
+	if c.role != RoleLeader {
+		return
+	}
+	c.checkAt = now + c.electionTimeout()
+	c.roundTrip.rotate()
+	alive := !c.options.DisableCheckQuorum
+	if c.unfit() || alive && !c.heardByQuorum(now) {
+		c.becomeFollower(now, c.term)
+	}
+}
+
+// unfit says that the replica must neither lead nor campaign.
+func (c *Core) unfit() bool { return c.quarantined || c.storage == StorageFailed }
+
+func (c *Core) heardByQuorum(now Instant) bool {
+	voters, heard := 0, 0
+	if c.selfVoter {
+		voters, heard = 1, 1
+	}
+	for _, p := range c.peers {
+		if !p.votes() {
+			continue
+		}
+		voters++
+		if p.lastContact+c.electionTimeout() > now {
+			heard++
+		}
+	}
+	return heard > voters/2
+}
+
+// roundTrip keeps the least echo of the current and the previous election timeout.
+type roundTrip struct{ current, previous time.Duration }
+
+func (r *roundTrip) observe(d time.Duration) {
+	if d > 0 && (r.current == 0 || d < r.current) {
+		r.current = d
+	}
+}
+
+func (r *roundTrip) rotate() { r.previous, r.current = r.current, 0 }
+
+func (r *roundTrip) least() time.Duration {
+	if r.previous == 0 || r.current != 0 && r.current < r.previous {
+		return r.current
+	}
+	return r.previous
+}
+
+// observeEcho takes the echoed send time of a heartbeat; times that this replica cannot have sent are ignored.
+func (r *roundTrip) observeEcho(now Instant, sent int64) {
+	if sent > 0 && sent <= int64(now) {
+		r.observe(time.Duration(int64(now) - sent))
+	}
+}
+
+// retryReads lets log reads that failed be asked for again.
+func (c *Core) retryReads() {
+	c.retryAt = Never
+	c.apply.reading, c.tail.reading = 0, 0
+	for _, p := range c.peers {
+		p.reading = 0
+	}
+	c.sendDue = c.role == RoleLeader
+}
