@@ -70,8 +70,8 @@ func (w *StepWorker) takeRequests(r *Replica) {
 	}
 	allowed := r.batchesInFlightAllowed()
 	for {
-		batches, entries := r.inFlight()
-		p, waiting := r.queue.take(&w.engine.limits, entries, batches < allowed)
+		mayTake := r.core.UncommittedBatches() < allowed
+		p, waiting := r.queue.take(&w.engine.limits, uint32(r.core.UncommittedEntries()), mayTake)
 		r.waiting = waiting
 		if p == nil {
 			break
@@ -80,14 +80,6 @@ func (w *StepWorker) takeRequests(r *Replica) {
 		w.propose(r, p)
 	}
 	w.settleOverload(r)
-}
-
-// inFlight returns the batches of this host that left the queue and are not committed, and their entries.
-func (r *Replica) inFlight() (batches int, entries uint32) {
-	if r.core.IsLeader() {
-		return r.core.UncommittedBatches(), uint32(r.core.UncommittedEntries())
-	}
-	return r.forwardedBatches, r.forwardedEntries
 }
 
 func (w *StepWorker) propose(r *Replica, p *pendingBatch) {
@@ -104,9 +96,6 @@ func (w *StepWorker) propose(r *Replica, p *pendingBatch) {
 	}
 	if r.core.IsLeader() {
 		p.last = r.core.LastIndex()
-	} else {
-		r.forwardedBatches++
-		r.forwardedEntries += p.count
 	}
 	r.pending.push(p, len(batch))
 }
@@ -224,7 +213,6 @@ func (w *StepWorker) handOver(r *Replica, batches []raftpb.Batch) {
 		item := applyItem{batch: batch}
 		if origin := batch.Origin(); origin.Replica == r.replicaID && origin.Session == r.session && batch.Kind() == raftpb.KindCommands {
 			item.pending = r.pending.find(origin)
-			w.landed(r, item.pending)
 		}
 		w.items = append(w.items, item)
 	}
@@ -233,19 +221,6 @@ func (w *StepWorker) handOver(r *Replica, batches []raftpb.Batch) {
 	}
 	clear(w.items)
 	w.items = w.items[:0]
-}
-
-// landed ends the flight of a forwarded batch.
-func (w *StepWorker) landed(r *Replica, p *pendingBatch) {
-	if p != nil && p.last == 0 && r.forwardedBatches > 0 {
-		p.last = 1
-		r.forwardedBatches--
-		r.forwardedEntries -= min(p.count, r.forwardedEntries)
-		r.hasRequests = r.hasRequests || r.waiting
-		if r.hasRequests {
-			w.touch(r)
-		}
-	}
 }
 
 // watchApply asks the apply worker for a signal if the core holds committed entries back until more is applied. The flag is
@@ -322,7 +297,6 @@ func (w *StepWorker) refuseProposal(r *Replica, refusal *raft.Refusal) {
 		return
 	}
 	p := r.pending.items[i]
-	w.landed(r, p)
 	w.dropped(r, refusal.Reason)
 	err := w.errorOf(r, refusal.Reason)
 	if refusal.MaybeApplied {

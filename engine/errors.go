@@ -61,7 +61,6 @@ var (
 	errStoppedUnknown       error = &unknown{ErrStopped}
 	errQuarantinedUnknown   error = &unknown{ErrQuarantined}
 	errFencedUnknown        error = &unknown{ErrFenced}
-	errBusyUnknown          error = &unknown{ErrBusy}
 )
 
 // MaybeApplied reports whether the request that ended with err may nevertheless have been, or yet be, applied.

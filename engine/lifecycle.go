@@ -316,13 +316,6 @@ func (w *StepWorker) leaderChanged(r *Replica, event *raft.Event) {
 	r.publishedLeader.Store(event.Leader)
 	r.publishedTerm.Store(event.Term)
 	r.leading.Store(event.Leader == r.replicaID)
-	// Forwards to the former leader do not hold up the queue any longer.
-	for _, p := range r.pending.items {
-		if p != nil && p.last == 0 {
-			p.last = 1
-		}
-	}
-	r.forwardedBatches, r.forwardedEntries = 0, 0
 	r.hasRequests = true
 	w.touch(r)
 }

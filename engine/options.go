@@ -40,7 +40,7 @@ type Options struct {
 	ApplyWorkers    int
 	MaxApplyWorkers int
 
-	// MaxCommandBytes bounds one command. Default 8 MiB, at most 256 MiB.
+	// MaxCommandBytes bounds one command. Default 8 MiB, at most 64 MiB.
 	MaxCommandBytes int
 	// MaxBatchBytes is the size at which an open batch takes no further command. Default 1 MiB.
 	MaxBatchBytes int
@@ -101,7 +101,7 @@ func setDefault[T int | int64 | time.Duration](field *T, value T) {
 }
 
 // maxCommandBytes keeps a batch of one command, and the frame round it, within 32 bit lengths.
-const maxCommandBytes = 256 << 20
+const maxCommandBytes = 64 << 20
 
 // Validate lists every fault of the options at once; the error matches ErrInvalidOptions.
 func (o *Options) Validate() error {

@@ -36,7 +36,7 @@ func (w *StepWorker) notePromise(r *Replica) {
 	if r.promiseListed {
 		return
 	}
-	if promised := r.core.Promise(); promised == r.promised {
+	if promised, ok := r.core.Promise(); !ok || promised == r.promised {
 		return
 	}
 	if len(w.promises.replicas) == 0 {
@@ -54,8 +54,8 @@ func (w *StepWorker) flushPromises() {
 	for i, r := range w.promises.replicas {
 		r.promiseListed = false
 		w.promises.replicas[i] = nil
-		if !r.fenced {
-			r.promised = r.core.Promise()
+		if promised, ok := r.core.Promise(); ok && !r.fenced {
+			r.promised = promised
 			records = append(records, PromiseRecord{Key: logdb.ReplicaKey{ShardID: r.shardID, ReplicaID: r.replicaID}, Promised: r.promised})
 		}
 	}

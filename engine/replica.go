@@ -60,10 +60,6 @@ type Replica struct {
 	lastCommit                  uint64
 	toldApplied                 uint64
 	progressAt                  raft.Instant // last commit, or last batch taken
-	// Batches that were forwarded to the leader and did not come back committed yet.
-	forwardedBatches int
-	forwardedEntries uint32
-
 	// applyWanted asks the apply worker to signal the step worker after its next turn.
 	applyWanted atomic.Bool
 

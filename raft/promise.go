@@ -1,12 +1,31 @@
 package raft
 
-// Promise returns what the replica has promised so far and what is durable here, for the host's record outside of the log
-// store (R14): the term that is durable, and the last durable entry. While the present term is not durable yet,
-// VoteTerm is 0: keep the larger of the old record and this one.
-func (c *Core) Promise() Promised {
-	promised := Promised{Index: c.log.durable, Term: c.log.terms.term(c.log.durable)}
-	if c.save.stateDurable() {
-		promised.VoteTerm = c.term
+// Promise returns what the replica has promised and what is durable here, for the host's record outside of the log
+// store (R14); ok is false while the present term is not durable, when the record made before stays valid.
+//
+// VoteTerm is the present term: no vote is given below it any more. (Term, Index) is the last entry that was acknowledged in
+// this term, or, for a leader, that it counted itself for. What was acknowledged to an earlier leader is left out on
+// purpose: the present one may rightly cut it. Losing it goes unnoticed only if the log store lost it and yet kept the
+// present term, which was written after it.
+func (c *Core) Promise() (promised Promised, ok bool) {
+	if !c.save.stateDurable() {
+		return Promised{}, false
 	}
-	return promised
+	promised.VoteTerm = c.term
+	if c.role == RoleLeader {
+		promised.Index = c.log.durable
+	} else {
+		promised.Index = min(c.ack.sent, c.log.durable)
+	}
+	promised.Term = c.log.terms.term(promised.Index)
+	return promised, true
+}
+
+// kept reports whether a restarted replica still holds what it promised. In a term above the recorded one a later
+// leader may have cut what was acknowledged.
+func (c *Core) kept(promised Promised) bool {
+	if c.term != promised.VoteTerm {
+		return c.term > promised.VoteTerm
+	}
+	return c.log.lastEntry().atLeast(entryID{Index: promised.Index, Term: promised.Term})
 }

@@ -1,0 +1,52 @@
+// Package engine schedules the replicas of one host: it owns the step workers, the log writer, the apply pool, and the replica that ties
+// one shard's parts together.
+//
+// # Workers
+//
+// Everything runs in workers. A worker is a plain method, RunOnce, that takes what is in its inbox, does what is due and
+// returns; loop (loop.go) is the one goroutine body that runs it when it is signalled or its deadline has come. Nothing
+// else in this package starts a goroutine, reads a clock or sets a timer, so a test or simulator runs the very same code in
+// one goroutine, in any order that production could have.
+//
+//	client ── Propose ──► proposalQueue ─┐
+//	peers  ── Receive ──► inbox ─────────┼──► StepWorker ──► outboxes ──► transport          (1) messages that may go now
+//	disk   ── saved ────► inbox ─────────┘        │ ├──────► logWriter ──► LogDB.Commit      (2) updates, all shards together
+//	                                              │ └──────► applyPool ──► StateMachine      (3) committed and durable batches
+//	                                              ├────────► logReader ──► LogDB.Read        (4) old log for who is behind
+//	                                              └────────► promiseKeeper, eventQueue       (5) now and then
+//
+// One iteration of a step worker: swap the inbox out; give saved events, messages, log reads and link events to the cores that
+// they are for; fire the timer wheel; let every touched replica take requests and drain its core; send, Replicate first; hand
+// one group to the log writer and go on without waiting; hand committed batches to the apply pool. Per iteration
+// each target is locked once and signalled once, however many shards were touched. Replicas with nothing due are not touched.
+//
+// # Who owns what
+//
+//   - A core, and everything of a Replica that is not marked otherwise, belongs to its step worker: only RunOnce touches it.
+//     Others ask by appending to the inbox.
+//   - A proposalQueue is shared between callers and the step worker, under its mutex.
+//   - A pendingBatch moves from the queue to the step worker and is then shared with one apply worker through an atomic claim.
+//   - A state machine belongs to the apply worker that has the replica scheduled; at most one has.
+//   - A group belongs to the step worker that fills it, then to the log writer, then to the store.
+//   - Bytes of batches are immutable once the leader has stamped them; everybody may hold them.
+//
+// # What may interleave
+//
+// Saved events come in the order of the commits, any time after the submit, also after the replica has moved on to another
+// term or cut its log: the core matches them by number (R7). Messages come in any order. Applied indexes are published by the apply
+// worker and looked at when the replica is touched next; when a core waits for one it asks for a signal. A replica that is
+// stopped keeps receiving saved events, which are ignored; its shard can be started again only after a barrier through the log
+// writer and the close of its state machine.
+//
+// # The rule of the open batch
+//
+// A lone proposal never waits. While batches of a shard are uncommitted, as many as fit in the least round trip (one on a
+// LAN), further proposals gather in the open batch until it holds twice the entries in flight, or is full, or a commit makes
+// room. Without the rule ten thousand blocking callers travel in batches of two.
+//
+// # Failures
+//
+// A panic in a core or in the code round it fences that replica: what it had put out in the iteration is thrown away and it is silent
+// until it is started again. An error or panic of a state machine quarantines its replica. A failed write of the log
+// store is a latch for the host. None of them ends the process.
+package engine
