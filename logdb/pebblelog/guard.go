@@ -12,7 +12,7 @@ import (
 // errFrozen is what Pebble's background work is told after a failure.
 var errFrozen = errors.New("pebblelog: the store has failed, nothing is written any more")
 
-// guard stands between Pebble and the file system and does three things.
+// guard stands between Pebble and the file system and does four things.
 //
 // It latches: the first mutation of anything that fails latches the store's failure before Pebble hears of it, so that no
 // success can be reported behind it.
@@ -24,6 +24,10 @@ var errFrozen = errors.New("pebblelog: the store has failed, nothing is written 
 //
 // It freezes: after a failure nothing on the disk changes any more. Work in the background that would write is parked until
 // the store is closed, since Pebble retries a failed flush at once and for ever.
+//
+// It orders: Pebble makes a manifest and the marker that names it and then syncs the directory once. Journaling file
+// systems keep that order across a power cut, but none has to, and a marker without its manifest is a store that
+// cannot be opened. So the directory is synced before the marker is made, too.
 type guard struct {
 	vfs.FS
 	latch  *latch
@@ -79,6 +83,11 @@ func (g *guard) create(name string, create func() (vfs.File, error)) (vfs.File, 
 	if err := g.frozen(); err != nil {
 		return nil, err
 	}
+	if strings.HasPrefix(g.PathBase(name), "marker.manifest.") {
+		if err := g.check(g.syncDirectory(name)); err != nil {
+			return nil, err
+		}
+	}
 	file, err := create()
 	if g.check(err) != nil {
 		if log {
@@ -87,6 +96,16 @@ func (g *guard) create(name string, create func() (vfs.File, error)) (vfs.File, 
 		return nil, err
 	}
 	return &guardedFile{File: file, guard: g, swallow: log}, nil
+}
+
+// syncDirectory makes durable what stands in the directory of the named file.
+func (g *guard) syncDirectory(name string) error {
+	directory, err := g.FS.OpenDir(g.PathDir(name))
+	if err != nil {
+		return err
+	}
+	g.syncs.Add(1)
+	return errors.Join(directory.Sync(), directory.Close())
 }
 
 func (g *guard) OpenDir(name string) (vfs.File, error) {
