@@ -278,3 +278,7 @@ func (c *testCluster) propose(h *testHost, shard uint64, command string) (rsm.Re
 	c.until(time.Minute, "outcome of "+command, func() bool { return !open })
 	return result, err
 }
+
+func keyOf(shard, replica uint64) logdb.ReplicaKey {
+	return logdb.ReplicaKey{ShardID: shard, ReplicaID: replica}
+}

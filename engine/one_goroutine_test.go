@@ -62,7 +62,7 @@ func TestThreeHostsReachTenThousandCommandsInOneGoroutine(t *testing.T) {
 			}
 		}
 	}
-	if after := runtime.NumGoroutine(); after != before {
+	if after := runtime.NumGoroutine(); after > before {
 		t.Errorf("%d goroutines before, %d after", before, after)
 	}
 }
