@@ -65,30 +65,24 @@ func checkDependencies(page string, required []requirement) []finding {
 
 var (
 	testReference = regexp.MustCompile(`\(tests?: ([^)]*)\)`)
-	testName      = regexp.MustCompile(`^(Test|Fuzz|Example)\w*$`)
+	testName      = regexp.MustCompile(`^(?:([a-z/]+)\.)?((?:Test|Fuzz|Example)\w*)(?:/(\w+))?$`)
 )
 
-// checkNamedTests finds tests named in a page, as "(test: TestOne)" or "(tests: TestOne, FuzzTwo)", that no test file of the
-// tree declares. A page that names none at all is a finding too.
+// checkNamedTests finds tests named in a page that the tree does not declare. They are named as "(test: TestOne)" or
+// "(tests: TestOne, transport/tcp.TestTwo/Case)": the package is optional, and a case is looked for among the texts of test
+// files and conformance suites. A page that names no test at all is a finding too.
 func checkNamedTests(name, page string, files []file) []finding {
-	declared := map[string]bool{}
-	for _, f := range files {
-		for _, declaration := range f.syntax.Decls {
-			function, ok := declaration.(*ast.FuncDecl)
-			if ok && function.Recv == nil && (f.isTest() || f.isTestKit()) {
-				declared[function.Name.Name] = true
-			}
-		}
-	}
+	declared, texts := testsAndTexts(files)
 	var findings []finding
 	references := testReference.FindAllStringSubmatch(page, -1)
 	for _, reference := range references {
 		for test := range strings.SplitSeq(reference[1], ",") {
 			test = strings.Trim(strings.TrimSpace(test), "`")
+			parts := testName.FindStringSubmatch(test)
 			switch {
-			case !testName.MatchString(test):
+			case parts == nil:
 				findings = append(findings, finding{file: name, message: fmt.Sprintf("%q is no name of a test", test)})
-			case !declared[test]:
+			case !declared[parts[1]+"."+parts[2]] || parts[3] != "" && !texts[parts[3]]:
 				findings = append(findings, finding{file: name, message: test + " does not exist: a promise is worth its test"})
 			}
 		}
@@ -97,6 +91,30 @@ func checkNamedTests(name, page string, files []file) []finding {
 		findings = append(findings, finding{file: name, message: "names no test"})
 	}
 	return findings
+}
+
+// testsAndTexts returns the functions of test files, as "package.Name" and as ".Name", and the string literals of test files and
+// conformance suites.
+func testsAndTexts(files []file) (declared, texts map[string]bool) {
+	declared, texts = map[string]bool{}, map[string]bool{}
+	for _, f := range files {
+		if !f.isTest() && !f.isTestKit() {
+			continue
+		}
+		ast.Inspect(f.syntax, func(node ast.Node) bool {
+			switch node := node.(type) {
+			case *ast.FuncDecl:
+				if f.isTest() && node.Recv == nil {
+					declared["."+node.Name.Name] = true
+					declared[f.dir()+"."+node.Name.Name] = true
+				}
+			case *ast.BasicLit:
+				texts[strings.Trim(node.Value, "\"`")] = true
+			}
+			return true
+		})
+	}
+	return declared, texts
 }
 
 var ruleNumber = regexp.MustCompile(`\bR[0-9]+\b`)

@@ -48,6 +48,10 @@ func TestCoreIsDeterministic(t *testing.T) {
 
 func TestNoTestSleeps(t *testing.T) { report(t, checkSleepingTests(tree(t)), noExemptions) }
 
+func TestAllocationTestsAreNamed(t *testing.T) {
+	report(t, checkAllocationTests(tree(t)), noExemptions)
+}
+
 func TestNothingIsPutOff(t *testing.T) { report(t, checkUnfinished(tree(t)), noExemptions) }
 
 func TestNoEnvironmentVariables(t *testing.T) { report(t, checkEnvironment(tree(t)), noExemptions) }
@@ -131,6 +135,9 @@ func TestRulesFindBreaches(t *testing.T) {
 		{"random", checkDeterminism, "rsm/a.go", "package rsm\nimport \"math/rand/v2\"\nvar x = rand.Int()", 1},
 		{"sleep", checkSleepingTests, "p/a_test.go", "package p\nimport \"time\"\nfunc f() { time.Sleep(1) }", 1},
 		{"sleep in production", checkSleepingTests, "p/a.go", "package p\nimport \"time\"\nfunc f() { time.Sleep(1) }", 0},
+		{"allocations", checkAllocationTests, "p/a_test.go", "package p\nimport \"testing\"\nfunc TestA() { testing.AllocsPerRun(1, nil) }", 1},
+		{"named allocations", checkAllocationTests, "p/a_test.go",
+			"package p\nimport \"testing\"\nfunc TestAllocationsA() { testing.AllocsPerRun(1, nil) }", 0},
 		{"put off", checkUnfinished, "p/a.go", "package p\n// " + "TO" + "DO: more\n", 1},
 		{"environment", checkEnvironment, "p/a.go", "package p\nimport \"os\"\nvar x = os.Getenv(\"X\")", 1},
 		{"prefix", checkInterfaceNames, "p/a.go", "package p\ntype ILog interface{}", 1},
@@ -230,13 +237,17 @@ func TestDependencyTableIsHeldAgainstRequirements(t *testing.T) {
 }
 
 func TestNamedTestsAreLookedUp(t *testing.T) {
-	f, err := parseFile("p/a_test.go", []byte("package p\nfunc TestReal(t *T) {}\nfunc FuzzReal(f *F) {}"))
+	f, err := parseFile("p/a_test.go", []byte("package p\nfunc TestReal(t *T) {}\nfunc FuzzReal(f *F) { f.Run(\"Case\") }"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	cases := map[string]int{
 		"kept (test: TestReal)":              0,
 		"kept (tests: `TestReal`, FuzzReal)": 0,
+		"kept (test: p.TestReal)":            0,
+		"kept (test: TestReal/Case)":         0,
+		"kept (test: TestReal/Gone)":         1,
+		"kept (test: q.TestReal)":            1,
 		"kept (tests: TestReal, TestGone)":   1,
 		"kept (test: some words)":            1,
 		"nothing named":                      1,

@@ -21,6 +21,28 @@ func checkSleepingTests(files []file) []finding {
 	return findings
 }
 
+// checkAllocationTests finds allocation budgets that the second pass of `make test`, which selects by name, would not run.
+func checkAllocationTests(files []file) []finding {
+	var findings []finding
+	for _, f := range files {
+		if !f.isTest() {
+			continue
+		}
+		var named bool
+		for _, declaration := range f.syntax.Decls {
+			function, ok := declaration.(*ast.FuncDecl)
+			named = named || ok && strings.HasPrefix(function.Name.Name, "TestAllocations")
+		}
+		if named {
+			continue
+		}
+		f.uses("testing", []string{"AllocsPerRun"}, func(node ast.Node, name string) {
+			findings = append(findings, f.at(node, "%s: call the test TestAllocations…, so that it is run without the costly assertions too", name))
+		})
+	}
+	return findings
+}
+
 var unfinished = regexp.MustCompile(`\b(TODO|FIXME|XXX|HACK)\b`)
 
 // checkUnfinished finds remarks that put work off.
