@@ -12,8 +12,8 @@ var ErrStored = errors.New("raft: stored state is inconsistent")
 
 // Promised is the host's own record of what a replica promised, kept outside the log store (R14). It is a lower bound.
 type Promised struct {
-	VoteTerm    uint64 // term of the last vote
-	Term, Index uint64 // last acknowledged entry
+	VoteTerm    uint64 // the term that was durable when this was recorded
+	Term, Index uint64 // last entry acknowledged in that term
 }
 
 // New makes the core of a replica from what its log store returned. The replica starts as a follower, whatever it was
@@ -79,8 +79,7 @@ func checkStored(s *raftpb.Stored) error {
 // begin chooses the first role.
 func (c *Core) begin(now Instant, promised Promised) {
 	empty := c.log.last == 0 && c.term == 0
-	held := c.log.lastEntry().atLeast(entryID{Index: promised.Index, Term: promised.Term})
-	if !held || c.term < promised.VoteTerm {
+	if !c.kept(promised) {
 		c.abstain()
 		return
 	}

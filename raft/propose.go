@@ -18,7 +18,8 @@ type proposal struct {
 	last      uint64 // 0 for a forwarded one
 	entries   uint32
 	forwarded bool
-	sent      bool // a forward that left this host
+	sent      bool    // a forward that left this host
+	at        Instant // of a forward
 }
 
 // Propose takes a sealed, unstamped batch of this host; the core owns it from now on. A leader stamps and appends it; a
@@ -92,7 +93,7 @@ func (c *Core) forward(b raftpb.Batch) raftpb.Reason {
 	p.forwards = append(p.forwards, b)
 	p.forwardedBatches++
 	p.forwardedEntries += int(b.Count())
-	p.proposals.push(proposal{sequence: b.Origin().Sequence, entries: b.Count(), forwarded: true})
+	p.proposals.push(proposal{sequence: b.Origin().Sequence, entries: b.Count(), forwarded: true, at: c.now})
 	return raftpb.ReasonNone
 }
 
@@ -186,6 +187,29 @@ func (c *Core) endPending(reason raftpb.Reason) {
 	clear(p.forwards)
 	*p = pendingState{proposals: p.proposals, uncommitted: p.uncommitted, forwards: p.forwards[:0]}
 	p.uncommitted.clear()
+}
+
+// forwardPatience is how many election timeouts a forward waits for its outcome when neither the leader nor the link is
+// seen to go. It only has to be finite (R3): the message may have been lost without a trace.
+const forwardPatience = 10
+
+// forwardDeadline is when the oldest forward is given up.
+func (c *Core) forwardDeadline() Instant {
+	if q := &c.pending.proposals; q.len() > 0 && q.front().forwarded {
+		return q.front().at + forwardPatience*c.electionTimeout()
+	}
+	return Never
+}
+
+func (c *Core) expireForwards(now Instant) {
+	for now >= c.forwardDeadline() {
+		q := *c.pending.proposals.front()
+		c.pending.proposals.popFront()
+		c.pending.forwardEnded(&q)
+		c.refuse(Refusal{
+			Kind: RefusedProposal, ID: q.sequence, Reason: raftpb.ReasonNotReady, MaybeApplied: true,
+		})
+	}
 }
 
 func (p *pendingState) stamped(b raftpb.Batch) {

@@ -30,7 +30,7 @@ func (c *Core) electionTimeout() Instant { return Instant(c.options.ElectionTime
 
 // Deadline returns when Tick is to be called at the latest, Never if nothing is timed.
 func (c *Core) Deadline() Instant {
-	deadline := min(c.electionAt, c.heartbeatAt, c.checkAt, c.retryAt)
+	deadline := min(c.electionAt, c.heartbeatAt, c.checkAt, c.retryAt, c.forwardDeadline())
 	if c.reads.deadline < deadline && c.reads.any() {
 		deadline = c.reads.deadline
 	}
@@ -56,6 +56,7 @@ func (c *Core) Tick(now Instant) {
 		c.retryReads()
 	}
 	c.expireReads(now)
+	c.expireForwards(now)
 	c.expireTransfer(now)
 	if now >= c.electionAt {
 		c.electionDue(now)

@@ -1,0 +1,71 @@
+package raft
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/flotilla-raft/flotilla/raftpb"
+)
+
+// describe is a message without what never matters in a script.
+func describe(m *raftpb.Message) string {
+	short := *m
+	short.ShardID, short.FromIncarnation, short.ToIncarnation, short.FromSession, short.ToSession, short.Time = 0, 0, 0, 0, 0, 0
+	return short.String()
+}
+
+func describeSave(s *raftpb.Save) string {
+	text := fmt.Sprintf("term=%d vote=%d commit=%d", s.State.Term, s.State.Vote, s.State.Commit)
+	if s.Bootstrap != nil {
+		text += fmt.Sprintf(" bootstrap complete=%t", s.Bootstrap.Complete)
+	}
+	if s.TruncateFrom != 0 {
+		text += fmt.Sprintf(" truncate=%d", s.TruncateFrom)
+	}
+	for _, b := range s.Batches {
+		text += " {" + b.String() + "}"
+	}
+	return text
+}
+
+var eventNames = [...]string{
+	"", "leader-changed", "replication-rejected", "membership-changed", "transfer-done", "second-leader", "abstaining",
+	"bootstrapped", "removed", "ignored",
+}
+
+func describeEvent(e *Event) string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "%s term=%d", eventNames[e.Kind], e.Term)
+	if e.Kind == EventLeaderChanged {
+		fmt.Fprintf(&s, " leader=%d", e.Leader)
+	}
+	if e.Replica != 0 {
+		fmt.Fprintf(&s, " replica=%d", e.Replica)
+	}
+	if e.Kind == EventIgnored {
+		fmt.Fprintf(&s, " %s", raftpb.MessageType(e.ID))
+	} else if e.ID != 0 {
+		fmt.Fprintf(&s, " id=%d", e.ID)
+	}
+	if e.Reason != 0 {
+		fmt.Fprintf(&s, " %s", e.Reason)
+	}
+	return s.String()
+}
+
+func refusalName(k RefusalKind) string {
+	return [...]string{"", "proposal", "read", "transfer"}[k]
+}
+
+func describeStatus(s Status) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d: %s term=%d leader=%d last=%d durable=%d commit=%d applied=%d",
+		s.ReplicaID, s.Role, s.Term, s.Leader, s.LastIndex, s.Durable, s.Commit, s.Applied)
+	for _, f := range s.Followers {
+		fmt.Fprintf(&b, "\n   follower %d: %s match=%d next=%d", f.ReplicaID, f.State, f.Match, f.Next)
+		if f.Paused {
+			b.WriteString(" paused")
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,479 @@
+package raft
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/flotilla-raft/flotilla/raftpb"
+)
+
+const testShard = 7
+
+// memoryCache is a Cache that evicts when it is told to.
+type memoryCache struct {
+	chunks map[uint64]raftpb.Batch
+	next   uint64
+}
+
+func (c *memoryCache) Put(b raftpb.Batch, _ uint64) raftpb.BatchRef {
+	c.next++
+	if c.chunks == nil {
+		c.chunks = make(map[uint64]raftpb.Batch)
+	}
+	c.chunks[c.next] = b
+	return raftpb.BatchRef{Chunk: c.next, Length: uint32(len(b))}
+}
+
+func (c *memoryCache) Get(r raftpb.BatchRef) (raftpb.Batch, bool) {
+	b, ok := c.chunks[r.Chunk]
+	return b, ok
+}
+
+// disk is a log store of one replica: what is in it survives a crash. It refuses what the contract of Save forbids.
+type disk struct {
+	stored  raftpb.Stored
+	batches []raftpb.Batch
+}
+
+func (d *disk) write(s *raftpb.Save) error {
+	if s.Bootstrap != nil {
+		d.stored.Bootstrap = *s.Bootstrap
+	}
+	if s.StateChanged {
+		if s.State.Term < d.stored.State.Term {
+			return fmt.Errorf("term %d after %d", s.State.Term, d.stored.State.Term)
+		}
+		if s.State.Term == d.stored.State.Term && d.stored.State.Vote != 0 && s.State.Vote != d.stored.State.Vote {
+			return fmt.Errorf("vote for %d after %d in term %d", s.State.Vote, d.stored.State.Vote, s.State.Term)
+		}
+		d.stored.State = s.State
+	}
+	if s.TruncateFrom != 0 {
+		i := slices.IndexFunc(d.batches, func(b raftpb.Batch) bool { return b.First() == s.TruncateFrom })
+		if i < 0 {
+			return fmt.Errorf("truncate from %d, which is no batch's first entry", s.TruncateFrom)
+		}
+		d.batches = d.batches[:i:i]
+		d.stored.Configs = slices.DeleteFunc(slices.Clone(d.stored.Configs), func(c raftpb.ConfigRecord) bool {
+			return c.Index >= s.TruncateFrom
+		})
+	}
+	for _, b := range s.Batches {
+		if b.First() != d.last()+1 {
+			return fmt.Errorf("batch %s after entry %d", b, d.last())
+		}
+		d.batches = append(d.batches, b)
+	}
+	d.stored.Configs = append(d.stored.Configs, s.Configs...)
+	return nil
+}
+
+func (d *disk) last() uint64 {
+	if len(d.batches) == 0 {
+		return d.stored.Compacted
+	}
+	return d.batches[len(d.batches)-1].Last()
+}
+
+func (d *disk) load() raftpb.Stored {
+	s := d.stored
+	s.Last = d.last()
+	s.Terms = nil
+	for _, b := range d.batches {
+		if n := len(s.Terms); n == 0 || s.Terms[n-1].Term != b.Term() {
+			s.Terms = append(s.Terms, raftpb.TermStart{Term: b.Term(), First: b.First()})
+		}
+	}
+	s.Configs = slices.Clone(s.Configs)
+	return s
+}
+
+func (d *disk) read(r LogRead) []raftpb.Batch {
+	var found []raftpb.Batch
+	size := 0
+	for _, b := range d.batches {
+		if b.Last() < r.From || b.First() > r.To {
+			continue
+		}
+		if size > 0 && size+len(b) > r.MaxBytes {
+			break
+		}
+		found = append(found, b)
+		size += len(b)
+	}
+	return found
+}
+
+func (d *disk) compact(index uint64) {
+	for len(d.batches) > 0 && d.batches[0].Last() <= index {
+		d.stored.Compacted, d.stored.CompactedTerm = d.batches[0].Last(), d.batches[0].Term()
+		d.batches = d.batches[1:]
+	}
+}
+
+// testNode is a replica with its disk and what came out of it.
+type testNode struct {
+	id       uint64
+	core     *Core // nil while it is down
+	options  Options
+	disk     disk
+	cache    *memoryCache
+	promised Promised
+	session  uint64
+	saves    []raftpb.Save
+	reads    []LogRead
+	applied  []raftpb.Batch
+	upTo     uint64
+	proposed uint64
+	ended    map[uint64]string // outcome of each proposal of this session
+	ready    []ReadState
+	fault    error
+}
+
+// network runs replicas in one goroutine: nothing happens unless a test says so.
+type network struct {
+	now      Instant
+	nodes    []*testNode
+	queue    []raftpb.Message
+	cut      map[[2]uint64]bool
+	sessions uint64
+	trace    *strings.Builder // nil: silent
+	out      Output
+	violate  func(format string, arguments ...any)
+	holdSave map[uint64]bool
+	leaders  map[uint64]uint64 // term -> leader, for election safety
+	history  []entryID         // committed entries by index, for state machine safety
+	bodies   map[uint64]string
+
+	readSequence uint64
+}
+
+func newNetwork(count int, violate func(string, ...any)) *network {
+	n := &network{
+		now: Instant(time.Second), cut: map[[2]uint64]bool{}, holdSave: map[uint64]bool{}, leaders: map[uint64]uint64{},
+		bodies: map[uint64]string{}, violate: violate, sessions: 100,
+	}
+	var initial raftpb.Membership
+	for id := uint64(1); id <= uint64(count); id++ {
+		initial.Members = append(initial.Members, raftpb.Member{ReplicaID: id, Kind: raftpb.Voter})
+	}
+	for id := uint64(1); id <= uint64(count); id++ {
+		node := n.addNode(id)
+		node.disk.stored.Bootstrap.Initial = initial
+		n.start(node)
+	}
+	return n
+}
+
+func (n *network) addNode(id uint64) *testNode {
+	node := &testNode{id: id}
+	node.disk.stored.Bootstrap.Incarnation = 10 + id
+	node.options = Options{ShardID: testShard, ReplicaID: id, Seed: id, ElectionTimeout: time.Second}
+	n.nodes = append(n.nodes, node)
+	return node
+}
+
+func (n *network) node(id uint64) *testNode {
+	for _, node := range n.nodes {
+		if node.id == id {
+			return node
+		}
+	}
+	return nil
+}
+
+func (n *network) start(node *testNode) {
+	n.sessions++
+	node.session = n.sessions
+	node.options.Session = n.sessions
+	node.cache = &memoryCache{}
+	core, err := New(n.now, node.options, node.disk.load(), node.promised, node.cache)
+	if err != nil {
+		n.violate("start of %d: %v", node.id, err)
+		return
+	}
+	node.core, node.saves, node.reads = core, nil, nil
+	node.upTo, node.applied = node.disk.stored.Compacted, nil
+	node.proposed, node.ended, node.ready = 0, map[uint64]string{}, nil
+}
+
+func (n *network) crash(node *testNode) {
+	node.core, node.saves, node.reads = nil, nil, nil
+}
+
+func (n *network) printf(format string, arguments ...any) {
+	if n.trace != nil {
+		fmt.Fprintf(n.trace, format+"\n", arguments...)
+	}
+}
+
+// drain takes what a core has to say and checks it.
+func (n *network) drain(node *testNode) bool {
+	if node.core == nil || !node.core.Dirty() {
+		return false
+	}
+	n.out.Reset()
+	node.core.Drain(&n.out)
+	n.drained(node)
+	return true
+}
+
+func (n *network) drained(node *testNode) {
+	for _, m := range n.out.Messages {
+		m.Batches = slices.Clone(m.Batches)
+		n.printf("  %s", describe(&m))
+		n.checkSent(node, &m)
+		if !n.cut[[2]uint64{m.From, m.To}] {
+			n.queue = append(n.queue, m)
+		}
+	}
+	for _, s := range n.out.Saves {
+		s.Batches = slices.Clone(s.Batches)
+		n.printf("  save %d at %d: %s", s.Number, node.id, describeSave(&s))
+		node.saves = append(node.saves, s)
+	}
+	node.reads = append(node.reads, n.out.LogReads...)
+	for _, r := range n.out.LogReads {
+		n.printf("  log read at %d: [%d,%d] for follower %d", node.id, r.From, r.To, r.Follower)
+	}
+	for _, r := range n.out.Reads {
+		n.printf("  read %d at %d: index %d", r.ID, node.id, r.Index)
+		node.ready = append(node.ready, r)
+	}
+	for _, r := range n.out.Refusals {
+		n.printf("  refused at %d: %s %d %s maybe=%t", node.id, refusalName(r.Kind), r.ID, r.Reason, r.MaybeApplied)
+		if r.Kind == RefusedProposal {
+			n.end(node, r.ID, fmt.Sprintf("refused maybe=%t", r.MaybeApplied))
+		}
+	}
+	// After the refusals: what one Drain refuses and hands over was refused first.
+	for _, b := range n.out.Apply {
+		n.apply(node, b)
+	}
+	for _, e := range n.out.Events {
+		n.printf("  event at %d: %s", node.id, describeEvent(&e))
+		if e.Kind == EventLeaderChanged && e.Leader == node.id {
+			if other, ok := n.leaders[e.Term]; ok && other != node.id {
+				n.violate("replicas %d and %d lead term %d", other, node.id, e.Term)
+			}
+			n.leaders[e.Term] = node.id
+		}
+	}
+}
+
+func (n *network) end(node *testNode, sequence uint64, how string) {
+	if before, ok := node.ended[sequence]; ok {
+		n.violate("proposal %d of %d ended twice: %s, then %s", sequence, node.id, before, how)
+	}
+	node.ended[sequence] = how
+}
+
+// apply checks state machine safety, log matching over committed entries, and that commit stands on a durable majority.
+func (n *network) apply(node *testNode, b raftpb.Batch) {
+	n.printf("  apply at %d: %s", node.id, b)
+	if b.First() != node.upTo+1 {
+		n.violate("replica %d applies %s after entry %d", node.id, b, node.upTo)
+	}
+	if b.Last() > node.disk.last() {
+		n.violate("replica %d applies %s, durable up to %d", node.id, b, node.disk.last())
+	}
+	body := entries(b)
+	for i, index := 0, b.First(); index <= b.Last(); i, index = i+1, index+1 {
+		text := fmt.Sprintf("%d:%s", b.Term(), body[i])
+		if before, ok := n.bodies[index]; ok && before != text {
+			n.violate("entry %d is %q at replica %d and was %q", index, text, node.id, before)
+		}
+		n.bodies[index] = text
+	}
+	node.upTo = b.Last()
+	node.applied = append(node.applied, b)
+	origin := b.Origin()
+	if origin.Replica == node.id && origin.Session == node.session && origin.Piece+b.Count() == origin.Count {
+		if how, ok := node.ended[origin.Sequence]; !ok {
+			n.end(node, origin.Sequence, "applied")
+		} else if how == "refused maybe=false" {
+			n.violate("proposal %d of %d was surely not applied, and is", origin.Sequence, node.id)
+		}
+	}
+	for _, other := range n.nodes {
+		if other.session == origin.Session && other.ended[origin.Sequence] == "refused maybe=false" && origin.Sequence != 0 {
+			n.violate("proposal %d of %d was surely not applied, and is at %d", origin.Sequence, other.id, node.id)
+		}
+	}
+	node.core.Applied(b.Last())
+}
+
+func entries(b raftpb.Batch) []string {
+	var all []string
+	it := b.Iterator()
+	for it.Next() {
+		all = append(all, string(it.Command()))
+	}
+	return all
+}
+
+// checkSent holds R6: what a message promises is durable when it leaves.
+func (n *network) checkSent(node *testNode, m *raftpb.Message) {
+	state := node.disk.stored.State
+	switch m.Type {
+	case raftpb.MessageBootstrap, raftpb.MessageBootstrapResponse, raftpb.MessageRemoved,
+		raftpb.MessagePreVote, raftpb.MessagePreVoteResponse:
+		return
+	}
+	if m.Term > state.Term {
+		n.violate("%s leaves before term %d is durable", m, m.Term)
+	}
+	if m.Type == raftpb.MessageVoteResponse && m.Reason == raftpb.ReasonNone && (state.Term != m.Term || state.Vote != m.To) {
+		n.violate("%s leaves before the vote is durable (%+v)", m, state)
+	}
+	if m.Type == raftpb.MessageReplicateResponse && m.Reason == raftpb.ReasonNone && m.LogIndex > node.disk.last() {
+		n.violate("%s speaks of entries beyond the durable %d", m, node.disk.last())
+	}
+}
+
+// save makes the oldest write of a node durable.
+func (n *network) save(node *testNode) bool {
+	if node.core == nil || len(node.saves) == 0 {
+		return false
+	}
+	s := node.saves[0]
+	node.saves = node.saves[1:]
+	if err := node.disk.write(&s); err != nil {
+		n.violate("write %d at %d: %v", s.Number, node.id, err)
+	}
+	node.core.Saved(n.now, s.Number)
+	return true
+}
+
+func (n *network) readLog(node *testNode) bool {
+	if node.core == nil || len(node.reads) == 0 {
+		return false
+	}
+	r := node.reads[0]
+	node.reads = node.reads[1:]
+	node.core.LogReadDone(n.now, r, node.disk.read(r), nil)
+	return true
+}
+
+// deliver hands over the i-th message on its way.
+func (n *network) deliver(i int) {
+	m := n.queue[i]
+	n.queue = slices.Delete(n.queue, i, i+1)
+	if node := n.node(m.To); node != nil && node.core != nil && !n.cut[[2]uint64{m.From, m.To}] {
+		node.core.Step(n.now, &m)
+		n.checkCommit(node)
+	}
+}
+
+// checkCommit holds that a commit index stands on a majority of durable copies, and that leaders have all of it.
+func (n *network) checkCommit(node *testNode) {
+	c := node.core
+	if c.commit == 0 || c.role != RoleLeader || c.log.compacted() != 0 {
+		return
+	}
+	term := c.log.terms.term(c.commit)
+	copies, voters := 0, 0
+	for _, member := range c.membership.Members {
+		if member.Kind != raftpb.Voter {
+			continue
+		}
+		voters++
+		other := n.node(member.ReplicaID)
+		stored := other.disk.load()
+		terms := termList{before: entryID{stored.Compacted, stored.CompactedTerm}, starts: stored.Terms}
+		if stored.Last >= c.commit && terms.term(c.commit) == term || stored.Compacted >= c.commit {
+			copies++
+		}
+	}
+	if copies <= voters/2 {
+		n.violate("replica %d commits %d with %d durable copies of %d", node.id, c.commit, copies, voters)
+	}
+	for index := range n.bodies {
+		if index > c.log.last {
+			n.violate("leader %d of term %d lacks the committed entry %d", node.id, c.term, index)
+		}
+	}
+}
+
+// settle lets everything happen at once until nothing is left to do.
+func (n *network) settle() {
+	for round := 0; ; round++ {
+		busy := false
+		for _, node := range n.nodes {
+			busy = n.drain(node) || busy
+			for !n.holdSave[node.id] && n.save(node) {
+				busy = true
+			}
+			for n.readLog(node) {
+				busy = true
+			}
+		}
+		for len(n.queue) > 0 {
+			n.deliver(0)
+			busy = true
+		}
+		if !busy {
+			return
+		}
+		if round > 10000 {
+			n.violate("the network does not settle")
+			return
+		}
+	}
+}
+
+// advance moves the clock in steps to the next deadline and settles at each.
+func (n *network) advance(d time.Duration) {
+	end := n.now + Instant(d)
+	for {
+		next := end
+		for _, node := range n.nodes {
+			if node.core != nil {
+				next = min(next, node.core.Deadline())
+			}
+		}
+		n.now = max(n.now, next)
+		for _, node := range n.nodes {
+			if node.core != nil && node.core.Deadline() <= n.now {
+				node.core.Tick(n.now)
+			}
+		}
+		n.settle()
+		if next >= end {
+			return
+		}
+	}
+}
+
+// propose makes a batch at a node.
+func (n *network) propose(node *testNode, commands ...string) raftpb.Reason {
+	node.proposed++
+	reason := node.core.Propose(n.now, n.batch(node, node.proposed, commands...))
+	if reason != raftpb.ReasonNone {
+		n.end(node, node.proposed, "refused maybe=false")
+	}
+	return reason
+}
+
+func (n *network) batch(node *testNode, sequence uint64, commands ...string) raftpb.Batch {
+	var b raftpb.Builder
+	b.Reset(nil)
+	for _, command := range commands {
+		b.Add([]byte(command))
+	}
+	return b.Seal(testShard, raftpb.KindCommands, raftpb.Origin{
+		Replica: node.id, Session: node.session, Sequence: sequence,
+	}, 0)
+}
+
+func (n *network) leader() *testNode {
+	var found *testNode
+	for _, node := range n.nodes {
+		if node.core != nil && node.core.IsLeader() && (found == nil || node.core.term > found.core.term) {
+			found = node
+		}
+	}
+	return found
+}

@@ -1,0 +1,163 @@
+package raft
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/flotilla-raft/flotilla/raftpb"
+)
+
+// TestRandomSchedules runs shards of three to five replicas through random orders of everything that can happen, with
+// messages lost, doubled and reordered, writes delayed, crashes that lose what was not written, evicted caches, cut links
+// and clocks. The network checks as it goes: one leader a term, one value an index, whole and ordered apply, commit on a
+// durable majority, leaders that have all that is committed, no promise before its write, every proposal ended at most
+// once and truly. At the end the faults stop, and everybody has to agree on everything and make progress.
+func TestRandomSchedules(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := newNetwork(rapid.SampledFrom([]int{3, 3, 5}).Draw(t, "replicas"), t.Fatalf)
+		n.advance(3 * time.Second)
+		steps := rapid.IntRange(50, 400).Draw(t, "steps")
+		for range steps {
+			n.randomStep(t)
+		}
+		n.checkRecovery(t)
+	})
+}
+
+func (n *network) randomStep(t *rapid.T) {
+	node := n.nodes[rapid.IntRange(0, len(n.nodes)-1).Draw(t, "node")]
+	action := rapid.IntRange(0, 99).Draw(t, "action")
+	switch {
+	case action < 40:
+		n.randomDelivery(t)
+	case action < 55:
+		n.drain(node)
+	case action < 68:
+		n.save(node)
+	case action < 80:
+		n.randomCall(t, node)
+	case action < 86:
+		n.now += Instant(rapid.IntRange(1, 400).Draw(t, "ms")) * Instant(time.Millisecond)
+		if node.core != nil && rapid.Bool().Draw(t, "tick") {
+			node.core.Tick(n.now)
+		}
+	case action < 90:
+		n.randomCrash(t, node)
+	case action < 93:
+		other := n.nodes[rapid.IntRange(0, len(n.nodes)-1).Draw(t, "other")]
+		link := [2]uint64{node.id, other.id}
+		n.cut[link] = !n.cut[link]
+	case action < 95:
+		clear(node.cache.chunks)
+		n.readLog(node)
+	case action < 97:
+		n.settle()
+	default:
+		n.advance(time.Duration(rapid.IntRange(1, 2000).Draw(t, "ms")) * time.Millisecond)
+	}
+}
+
+func (n *network) randomDelivery(t *rapid.T) {
+	if len(n.queue) == 0 {
+		for _, node := range n.nodes {
+			n.drain(node)
+		}
+		return
+	}
+	i := 0
+	if rapid.IntRange(0, 3).Draw(t, "reorder") == 0 {
+		i = rapid.IntRange(0, len(n.queue)-1).Draw(t, "message")
+	}
+	switch rapid.IntRange(0, 19).Draw(t, "fate") {
+	case 0:
+		n.queue = slices.Delete(n.queue, i, i+1)
+	case 1:
+		n.queue = append(n.queue, n.queue[i])
+		n.deliver(i)
+	default:
+		n.deliver(i)
+	}
+}
+
+func (n *network) randomCall(t *rapid.T, node *testNode) {
+	if node.core == nil {
+		return
+	}
+	switch rapid.IntRange(0, 11).Draw(t, "call") {
+	case 0:
+		n.readSequence++
+		node.core.ReadIndex(n.now, n.readSequence)
+	case 1:
+		node.core.TransferLeader(n.now, 1, uint64(rapid.IntRange(0, len(n.nodes)).Draw(t, "target")))
+	case 2:
+		node.core.Unreachable(n.now, uint64(rapid.IntRange(1, len(n.nodes)).Draw(t, "peer")))
+	case 3:
+		n.readLog(node)
+	default:
+		commands := make([]string, rapid.IntRange(1, 4).Draw(t, "entries"))
+		for i := range commands {
+			commands[i] = fmt.Sprintf("%d/%d/%d", node.session, node.proposed+1, i)
+		}
+		n.propose(node, commands...)
+	}
+}
+
+func (n *network) randomCrash(t *rapid.T, node *testNode) {
+	if node.core == nil {
+		n.start(node)
+		return
+	}
+	if rapid.Bool().Draw(t, "written") {
+		n.save(node)
+	}
+	n.crash(node)
+	if rapid.Bool().Draw(t, "restart") {
+		n.start(node)
+	}
+}
+
+// checkRecovery ends all faults: the shard has to elect, commit a new proposal and bring everybody to the same state.
+func (n *network) checkRecovery(t *rapid.T) {
+	clear(n.cut)
+	for _, node := range n.nodes {
+		if node.core == nil {
+			n.start(node)
+		}
+	}
+	n.settle()
+	n.advance(15 * time.Second)
+	leader := n.leader()
+	if leader == nil {
+		n.dump(t)
+		t.Fatalf("no leader 15 s after the last fault")
+	}
+	if reason := n.propose(leader, "last"); reason != raftpb.ReasonNone {
+		n.dump(t)
+		t.Fatalf("the leader refuses: %s", reason)
+	}
+	n.advance(3 * time.Second)
+	for _, node := range n.nodes {
+		if node.upTo != leader.core.LastIndex() || node.core.Commit() != leader.core.Commit() {
+			n.dump(t)
+			t.Fatalf("replica %d is behind", node.id)
+		}
+		if pending := node.core.UncommittedBatches(); pending != 0 || node.core.UncommittedEntries() != 0 {
+			t.Fatalf("replica %d still counts %d batches as uncommitted", node.id, pending)
+		}
+		for sequence := uint64(1); sequence <= node.proposed; sequence++ {
+			if _, ok := node.ended[sequence]; !ok {
+				t.Fatalf("proposal %d of replica %d never ended", sequence, node.id)
+			}
+		}
+	}
+}
+
+func (n *network) dump(t *rapid.T) {
+	for _, node := range n.nodes {
+		t.Log(describeStatus(node.core.Status()))
+	}
+}
