@@ -46,7 +46,7 @@ func testUpAndDown(s *suite) {
 	a, b := s.host(), s.host()
 	p := s.connect(a, b)
 	a.Wait("the identity", func(r *Recorder) bool {
-		return r.last(b.identity.Address, transport.LaneBulk).Identity == b.identity
+		return r.Last(b.identity.Address, transport.LaneBulk).Identity == b.identity
 	})
 	b.mu.Lock()
 	if len(b.connections) != 0 {
@@ -70,7 +70,7 @@ func testUnreachable(s *suite) {
 	if taken := p.Send(transport.LaneControl, pings(0, 2)); taken != 2 {
 		s.Errorf("the first Send took %d of 2 messages; it should wait for the connection", taken)
 	}
-	a.Wait("PeerDown", func(r *Recorder) bool { return r.last(address, transport.LaneControl) != nil })
+	a.Wait("PeerDown", func(r *Recorder) bool { return r.Last(address, transport.LaneControl) != nil })
 	if taken := p.Send(transport.LaneControl, pings(2, 3)); taken != 0 {
 		s.Errorf("Send to nobody took %d messages", taken)
 	}
@@ -97,7 +97,7 @@ func testRestart(s *suite) {
 				got[0].Message.Request, epoch)
 		}
 		a.Wait("PeerUp with the new epoch", func(r *Recorder) bool {
-			return r.last(b.identity.Address, transport.LaneBulk).Identity == identity
+			return r.Last(b.identity.Address, transport.LaneBulk).Identity == identity
 		})
 		s.connect(b, a)
 	}
@@ -122,11 +122,11 @@ func testStaleEpoch(s *suite) {
 		}
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		return errors.Is(a.last(identity.Address, transport.LaneControl).Err, transport.ErrStaleEpoch)
+		return errors.Is(a.Last(identity.Address, transport.LaneControl).Err, transport.ErrStaleEpoch)
 	})
 	b.Peer(a.identity.Address).Send(transport.LaneControl, pings(0, 1))
 	b.Wait("the refusal", func(r *Recorder) bool {
-		last := r.last(a.identity.Address, transport.LaneControl)
+		last := r.Last(a.identity.Address, transport.LaneControl)
 		return last != nil && errors.Is(last.Err, transport.ErrStaleEpoch)
 	})
 }
@@ -137,7 +137,7 @@ func testDeployment(s *suite) {
 	other := s.hostAs(transport.HostIdentity{Deployment: "another", HostID: 99, Epoch: 1, Address: s.network.Address(s.T)})
 	a.Peer(other.identity.Address).Send(transport.LaneBulk, pings(0, 1))
 	a.Wait("ErrDeployment", func(r *Recorder) bool {
-		last := r.last(other.identity.Address, transport.LaneBulk)
+		last := r.Last(other.identity.Address, transport.LaneBulk)
 		return last != nil && errors.Is(last.Err, transport.ErrDeployment)
 	})
 	other.mu.Lock()

@@ -140,12 +140,12 @@ func (r *Recorder) checkOpen(call string) {
 
 // up says whether a lane is connected; callers hold mu.
 func (r *Recorder) up(address string, lane transport.Lane) bool {
-	last := r.last(address, lane)
+	last := r.Last(address, lane)
 	return last != nil && last.Err == nil
 }
 
-// last returns the newest event of a lane, or nil; callers hold mu.
-func (r *Recorder) last(address string, lane transport.Lane) *Connection {
+// Last returns the newest event of a lane, or nil. It is for conditions of Wait, which hold the lock.
+func (r *Recorder) Last(address string, lane transport.Lane) *Connection {
 	for i := len(r.connections) - 1; i >= 0; i-- {
 		if c := &r.connections[i]; c.Address == address && c.Lane == lane {
 			return c
