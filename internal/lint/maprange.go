@@ -51,7 +51,7 @@ const orderRemark = "any order"
 // checkMapRanges finds loops over maps in one package: their order differs from run to run, and with it what the loop sends,
 // writes or draws.
 func checkMapRanges(positions *token.FileSet, files []*ast.File, importPath string, imports types.Importer) ([]finding, error) {
-	info := &types.Info{Types: map[ast.Expr]types.TypeAndValue{}}
+	info := &types.Info{Types: map[ast.Expr]types.TypeAndValue{}, Uses: map[*ast.Ident]types.Object{}}
 	config := types.Config{Importer: imports}
 	if _, err := config.Check(importPath, positions, files, info); err != nil {
 		return nil, err
@@ -72,14 +72,29 @@ func checkMapRanges(positions *token.FileSet, files []*ast.File, importPath stri
 				return true
 			}
 			at := positions.Position(loop.Pos())
-			if _, isMap := info.Types[loop.X].Type.Underlying().(*types.Map); isMap && !remarks[at.Line] {
+			_, isMap := info.Types[loop.X].Type.Underlying().(*types.Map)
+			if (isMap || isMapIterator(info, loop.X)) && !remarks[at.Line] {
 				findings = append(findings, finding{path.Join(name, path.Base(filepath.ToSlash(at.Filename))), at.Line,
-					"loops over a map: loop over sorted keys or a slice kept beside it, or say in a comment why " + orderRemark + " will do"})
+					"loops over a map: loop over slices.Sorted(maps.Keys(…)) or a slice kept beside it, or say in a comment why " + orderRemark + " will do"})
 			}
 			return true
 		})
 	}
 	return findings, nil
+}
+
+// isMapIterator reports whether an expression calls package maps for an iterator, whose order is the map's.
+func isMapIterator(info *types.Info, expression ast.Expr) bool {
+	call, ok := expression.(*ast.CallExpr)
+	if !ok {
+		return false
+	}
+	selector, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok {
+		return false
+	}
+	used := info.Uses[selector.Sel]
+	return used != nil && used.Pkg() != nil && used.Pkg().Path() == "maps"
 }
 
 // mapRanges checks the packages in the core's directories.

@@ -2,6 +2,7 @@ package lint
 
 import (
 	"go/ast"
+	"go/importer"
 	"go/parser"
 	"go/token"
 	"testing"
@@ -17,11 +18,13 @@ func TestCoreDoesNotLoopOverMaps(t *testing.T) {
 
 func TestMapRangesAreFound(t *testing.T) {
 	cases := map[string]int{
-		"func f(m map[int]int) { for range m { } }":                                             1,
-		"type set map[int]bool\nfunc f(m set) { for k := range m { _ = k } }":                   1,
-		"func f(m map[int]int) {\n\t// A sum: any order will do.\n\tfor range m { } }":          0,
-		"func f(m map[int]int) {\n\t// Too far away: any order.\n\n\tfor range m { } }":         1,
-		"func f(s []int, n int, c chan int) { for range s {}; for range n {}; for range c {} }": 0,
+		"func f(m map[int]int) { for range m { } }":                                                          1,
+		"type set map[int]bool\nfunc f(m set) { for k := range m { _ = k } }":                                1,
+		"func f(m map[int]int) {\n\t// A sum: any order will do.\n\tfor range m { } }":                       0,
+		"func f(m map[int]int) {\n\t// Too far away: any order.\n\n\tfor range m { } }":                      1,
+		"import \"maps\"\nfunc f(m map[int]int) { for range maps.Keys(m) { } }":                              1,
+		"import (\"maps\"; \"slices\")\nfunc f(m map[int]int) { for range slices.Sorted(maps.Keys(m)) { } }": 0,
+		"func f(s []int, n int, c chan int) { for range s {}; for range n {}; for range c {} }":              0,
 	}
 	for source, want := range cases {
 		positions := token.NewFileSet()
@@ -29,7 +32,7 @@ func TestMapRangesAreFound(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := checkMapRanges(positions, []*ast.File{f}, modulePath+"/p", nil)
+		got, err := checkMapRanges(positions, []*ast.File{f}, modulePath+"/p", importer.ForCompiler(positions, "source", nil))
 		if err != nil {
 			t.Fatal(err)
 		}

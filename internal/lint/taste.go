@@ -31,13 +31,13 @@ func checkAllocationTests(files []file) []finding {
 		var named bool
 		for _, declaration := range f.syntax.Decls {
 			function, ok := declaration.(*ast.FuncDecl)
-			named = named || ok && strings.HasPrefix(function.Name.Name, "TestAllocations")
+			named = named || ok && strings.Contains(function.Name.Name, "Alloc")
 		}
 		if named {
 			continue
 		}
 		f.uses("testing", []string{"AllocsPerRun"}, func(node ast.Node, name string) {
-			findings = append(findings, f.at(node, "%s: call the test TestAllocations…, so that it is run without the costly assertions too", name))
+			findings = append(findings, f.at(node, "%s: name the test for allocations (TestAllocations…), so that it is run without the costly assertions too", name))
 		})
 	}
 	return findings
