@@ -6,12 +6,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/flotilla-raft/flotilla/benchmark"
+	"github.com/flotilla-raft/flotilla/benchmark/flotilla"
 	"github.com/flotilla-raft/flotilla/benchmark/limit"
 )
 
 // engines lists what --engine can name; the first is the default.
 func engines() []benchmark.Engine {
-	return []benchmark.Engine{limit.Engine()}
+	return []benchmark.Engine{flotilla.Engine(), limit.Engine()}
 }
 
 const benchHelp = `Runs hosts in this process that replicate shards to each other, keeps a fixed number of requests in flight, and prints
