@@ -1,0 +1,86 @@
+package nodehost
+
+import (
+	"context"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// diskInterval is how often free space is looked at: at full speed a host writes less than its default reserve in one.
+const diskInterval = time.Second
+
+// watchDisk keeps the engine informed of whether free space is below the reserve (R10). It is the body of the host's one goroutine.
+func (h *NodeHost) watchDisk() {
+	ticker := time.NewTicker(diskInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			h.checkDisk()
+		case <-h.stopped:
+			return
+		}
+	}
+}
+
+// diskState says whether usage is below the reserve. To count as having room again takes a sixteenth more than the reserve, so that a
+// disk at the limit does not flap.
+func diskState(usage vfs.DiskUsage, reserve int64, wasFull bool) (full bool) {
+	limit := uint64(reserve)
+	if wasFull {
+		limit += limit / 16
+	}
+	return usage.AvailBytes < limit
+}
+
+func (h *NodeHost) checkDisk() {
+	usage, err := h.config.FS.GetDiskUsage(h.config.Dir)
+	if err != nil {
+		if !h.diskUnknown.Swap(true) {
+			h.config.Logger.Warn("free disk space is unknown", "dir", h.config.Dir, "error", err)
+		}
+		return
+	}
+	before := h.diskFull.Load()
+	full := diskState(usage, h.config.DiskReserveBytes, before)
+	if full == before {
+		return
+	}
+	h.diskFull.Store(full)
+	h.engine.SetDiskFull(full)
+	h.config.Logger.Warn("disk reserve", "dir", h.config.Dir, "full", full, "available", usage.AvailBytes, "reserve", h.config.DiskReserveBytes)
+}
+
+// leaderBackstop is how often WaitLeader looks although no event came: events are dropped when their queue is full.
+const leaderBackstop = time.Second
+
+// WaitLeader returns once a leader of the shard is known here, with its replica ID, or when ctx ends, with its cause, or when the
+// replica stops, with ErrStopped.
+func (s *Shard) WaitLeader(ctx context.Context) (leader uint64, err error) {
+	for {
+		changed := s.leaderChange()
+		if leader, _, ok := s.Leader(); ok {
+			return leader, nil
+		}
+		backstop := time.NewTimer(leaderBackstop)
+		select {
+		case <-changed:
+		case <-backstop.C:
+		case <-s.stopped:
+			err = ErrStopped
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		backstop.Stop()
+		if err != nil {
+			return 0, err
+		}
+	}
+}
+
+// handOverTimeout returns a channel that ends the wait for leaderships to be handed over.
+func (h *NodeHost) handOverTimeout() (<-chan time.Time, func() bool) {
+	timer := time.NewTimer(h.config.ElectionTimeout)
+	return timer.C, timer.Stop
+}

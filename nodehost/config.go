@@ -1,0 +1,150 @@
+package nodehost
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/flotilla-raft/flotilla/logdb"
+	"github.com/flotilla-raft/flotilla/transport"
+)
+
+// Defaults of Config, and what speaks for them.
+const (
+	// DefaultDeployment names the deployment of hosts that were given no name.
+	DefaultDeployment = "flotilla"
+	// DefaultElectionTimeout is far above a round trip between continents and a disk's usual stall, and still short enough
+	// that a failover is over in two to three seconds.
+	DefaultElectionTimeout = time.Second
+	// DefaultHeartbeatFraction of the election timeout is the heartbeat interval: nine may be lost in a row before a
+	// follower campaigns.
+	DefaultHeartbeatFraction = 10
+	// DefaultRequestTimeout outlasts a failover of the default election timeout several times.
+	DefaultRequestTimeout = 10 * time.Second
+	// DefaultMaxCommandBytes is 8 MiB: larger values belong beside the log, not in it.
+	DefaultMaxCommandBytes = 8 << 20
+	// DefaultMaxBatchBytes is 1 MiB: above it, writes and sends gain nothing more from being joined.
+	DefaultMaxBatchBytes = 1 << 20
+	// DefaultCacheBytes is 256 MiB: some seconds of a busy host's log, so that followers are served from memory.
+	DefaultCacheBytes = logdb.DefaultCacheBytes
+	// MinDiskReserveBytes is the least default of Config.DiskReserveBytes: 256 MiB.
+	MinDiskReserveBytes = 256 << 20
+)
+
+// Config configures a NodeHost. Dir and Address are required; the zero value of every other field means its default.
+type Config struct {
+	// Dir is the host's data directory. It is made if it does not exist and belongs to one NodeHost at a time.
+	// Required; nothing is ever read from the working directory by itself.
+	Dir string
+	// Address is where other hosts reach this one, "host:port", IPv6 in brackets. Memberships carry this very string, and it is
+	// stored with the data: a directory does not move to another address unnoticed. Required.
+	Address string
+	// ListenAddress is where to listen, if not at Address: behind an address translation, or on all interfaces.
+	ListenAddress string
+	// Deployment names the set of hosts that belong together; those of different ones refuse each other. It is stored with
+	// the data. Default DefaultDeployment.
+	Deployment string
+	// TLS, if not nil, is used for both directions and always mutual. Default: plain TCP.
+	TLS *tls.Config
+	// FS is the file system for everything that the host stores. Default: the operating system's.
+	FS vfs.FS
+	// Logger takes what an operator should know. Nothing is logged per request. Default: discards.
+	Logger *slog.Logger
+	// Events are the callbacks for what happens on this host.
+	Events Events
+
+	// RequestTimeout ends every request that is still under way: no request waits for ever, with or without a quorum.
+	// A context may end the caller's waiting earlier. Default DefaultRequestTimeout, at most 24 h.
+	RequestTimeout time.Duration
+	// ElectionTimeout is the base of the randomized timeout after which a follower that hears nothing campaigns; each is
+	// drawn from [1, 2) times it. Default DefaultElectionTimeout.
+	ElectionTimeout time.Duration
+	// HeartbeatInterval is how often a leader without traffic is heard. Default ElectionTimeout / DefaultHeartbeatFraction,
+	// at most half of ElectionTimeout.
+	HeartbeatInterval time.Duration
+
+	// MaxCommandBytes bounds one command. Default DefaultMaxCommandBytes, at most 256 MiB. The same on all hosts.
+	MaxCommandBytes int
+	// MaxBatchBytes is the size at which a batch takes no further command. Default DefaultMaxBatchBytes, at most 256 MiB.
+	MaxBatchBytes int
+	// CacheBytes is the budget of the host-wide cache of recent log. Default DefaultCacheBytes.
+	CacheBytes int64
+	// DiskReserveBytes is the free space below which proposals are refused with ErrDiskFull, so that what is left serves
+	// votes and repairs (rule R10). Default: the larger of MinDiskReserveBytes and twice Tuning.MaxWriteBytes.
+	// A negative number turns the watch off.
+	DiskReserveBytes int64
+
+	// LogDB opens the log store. Default: Pebble, in the given directory.
+	LogDB func(LogDBContext) (logdb.LogDB, error)
+	// Transport makes the transport. Default: TCP.
+	Transport func(TransportContext) (transport.Transport, error)
+	// Tuning holds what few will ever change.
+	Tuning Tuning
+}
+
+// Tuning holds limits of the engine. Zero means the default, which is good for one to a hundred thousand shards.
+type Tuning struct {
+	// StepWorkers run the protocol cores. Default max(1, GOMAXPROCS/2): the rest is for log, transport and state machines.
+	StepWorkers int
+	// ApplyWorkers run the state machines, at first; up to MaxApplyWorkers are added when all are held up inside slow ones.
+	// Defaults max(2, GOMAXPROCS/2) and 64.
+	ApplyWorkers, MaxApplyWorkers int
+	// MaxOpenBytes bounds the commands of one shard that wait to be taken. Default 8 MiB.
+	MaxOpenBytes int
+	// MaxOpenReads bounds the reads of one shard that wait to be taken. Default 65,536.
+	MaxOpenReads int
+	// MaxQueueDelay is how long commands of a shard may wait behind uncommitted ones before ErrBusy. Default 200 ms.
+	MaxQueueDelay time.Duration
+	// MaxWriteBytes is the host's budget for updates on their way to the disk. Default 64 MiB.
+	MaxWriteBytes int64
+	// MaxStall is how long one write may take before the host gives up its leaderships. Default 10 s.
+	MaxStall time.Duration
+	// PromiseInterval is how late promises are recorded outside of the log store. Default 500 ms, at most 1 s.
+	PromiseInterval time.Duration
+	// MaxEvents bounds the events that wait for a callback; more are dropped and counted. Default 4,096.
+	MaxEvents int
+	// MaxMessageBytes bounds the log in one message to a follower. Default 1 MiB.
+	MaxMessageBytes int
+	// MaxInflightBytes and MaxInflightMessages bound what is sent to one follower of one shard and not yet answered.
+	// Defaults 16 MiB and 256.
+	MaxInflightBytes, MaxInflightMessages int
+	// MaxUncommittedBytes bounds a leader's uncommitted log per shard. Default 64 MiB.
+	MaxUncommittedBytes int
+}
+
+// LogDBContext is what a log store is opened with.
+type LogDBContext struct {
+	Dir    string // exists, and is the store's alone
+	FS     vfs.FS
+	Logger *slog.Logger
+}
+
+// TransportContext is what a transport is made with.
+type TransportContext struct {
+	Identity      transport.HostIdentity
+	ListenAddress string
+	TLS           *tls.Config
+	Logger        *slog.Logger
+	// MaxFrameBytes is the size that a frame has to be allowed, so that the largest command fits.
+	MaxFrameBytes int
+	// Seed is random, for whatever the transport has to draw.
+	Seed uint64
+}
+
+// ReplicaConfig configures one replica.
+type ReplicaConfig struct {
+	// ShardID names the shard, ReplicaID this host's member of it; both are 1 or above.
+	ShardID, ReplicaID uint64
+	// Members are the shard's first members, replica IDs and addresses, the same on every one of them; this host's
+	// entry has Config.Address. Ignored once the host has state of the replica. Empty if Join.
+	Members map[uint64]string
+	// Join starts a replica that is not a first member: it is passive until an existing shard's leader calls on it.
+	Join bool
+	// SkipBootstrapCheck is the operator's override of rule R16: this first member may elect a leader without having heard
+	// from all others that they are empty too. Wrong, it can lose what the others hold.
+	SkipBootstrapCheck bool
+	// ElectionTimeout and HeartbeatInterval default to those of the host.
+	ElectionTimeout, HeartbeatInterval time.Duration
+}

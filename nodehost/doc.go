@@ -1,0 +1,2 @@
+// Package nodehost is the public API.
+package nodehost

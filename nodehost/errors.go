@@ -1,0 +1,111 @@
+package nodehost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/flotilla-raft/flotilla/engine"
+	"github.com/flotilla-raft/flotilla/rsm"
+)
+
+// Errors of requests, for errors.Is. Those that MaybeApplied says true of leave the outcome unknown; after all others the
+// request surely had no effect and may be made again.
+var (
+	// ErrMaybeApplied is matched by every error after which the outcome is unknown; see MaybeApplied.
+	ErrMaybeApplied = engine.ErrMaybeApplied
+	// ErrBusy refuses a request at once because bounded queues are full or move too slowly. Try again later.
+	ErrBusy = engine.ErrBusy
+	// ErrDiskFull refuses a proposal because the disk of a needed host is below its reserve.
+	ErrDiskFull = engine.ErrDiskFull
+	// ErrNoLeader refuses a request because no leader is known. Try again later.
+	ErrNoLeader = engine.ErrNoLeader
+	// ErrNotLeader refuses a request because leadership moved on its way. Try again.
+	ErrNotLeader = engine.ErrNotLeader
+	// ErrTermMismatch refuses a ProposeAtTerm made for another term than the leader's.
+	ErrTermMismatch = engine.ErrTermMismatch
+	// ErrTransferring refuses a proposal while leadership is being handed over. Try again.
+	ErrTransferring = engine.ErrTransferring
+	// ErrTransferFailed says that a TransferLeader did not happen.
+	ErrTransferFailed = engine.ErrTransferFailed
+	// ErrNotMember says that a replica named in a request is not a member of the shard.
+	ErrNotMember = engine.ErrNotMember
+	// ErrTooLarge refuses a command above Config.MaxCommandBytes.
+	ErrTooLarge = engine.ErrTooLarge
+	// ErrEmptyBatch refuses a ProposeBatch without commands.
+	ErrEmptyBatch = engine.ErrEmptyBatch
+	// ErrTimeout says that Config.RequestTimeout passed.
+	ErrTimeout = engine.ErrTimeout
+	// ErrLeaderChanged says that leadership moved while the request was under way.
+	ErrLeaderChanged = engine.ErrLeaderChanged
+	// ErrStopped says that the replica, or the host, is stopped.
+	ErrStopped = engine.ErrStopped
+	// ErrQuarantined says that the replica's state machine failed; a restart of the replica tries again.
+	ErrQuarantined = engine.ErrQuarantined
+	// ErrFenced says that an assertion failed in the replica; it is silent until a restart.
+	ErrFenced = engine.ErrFenced
+	// ErrStorageFailed says that the host's log store failed; the host takes no writes until a restart.
+	ErrStorageFailed = engine.ErrStorageFailed
+	// ErrAlreadyStarted says that the shard runs on this host.
+	ErrAlreadyStarted = engine.ErrAlreadyStarted
+	// ErrNotStarted says that the shard does not run on this host.
+	ErrNotStarted = engine.ErrNotStarted
+)
+
+// Errors of configuration and of the data directory.
+var (
+	// ErrInvalidConfig says that a Config or ReplicaConfig is wrong; the text lists every fault.
+	ErrInvalidConfig = errors.New("flotilla: invalid configuration")
+	// ErrDirectoryLocked says that another NodeHost, of this process or another, has the data directory open.
+	ErrDirectoryLocked = errors.New("flotilla: data directory is in use")
+	// ErrIdentityMismatch says that the data directory belongs to another deployment or address; the error is an
+	// *IdentityMismatch.
+	ErrIdentityMismatch = errors.New("flotilla: data directory belongs to another host")
+	// ErrIdentityDamaged says that the host's identity file cannot be read, or is missing beside existing data.
+	ErrIdentityDamaged = errors.New("flotilla: host identity is damaged")
+	// ErrPromisesDamaged says that the file of promises is not one.
+	ErrPromisesDamaged = errors.New("flotilla: file of promises is damaged")
+)
+
+// MaybeApplied reports whether the request that ended with err may nevertheless have been, or yet be, applied. If it is
+// false the request surely had no effect.
+func MaybeApplied(err error) bool { return engine.MaybeApplied(err) }
+
+// IdentityMismatch says in which field the stored identity of a data directory differs from the configured one. It matches
+// ErrIdentityMismatch.
+type IdentityMismatch struct {
+	Path               string // of the identity file
+	Field              string // of Config: "Deployment" or "Address"
+	Stored, Configured string
+}
+
+// Error names both values.
+func (m *IdentityMismatch) Error() string {
+	return fmt.Sprintf("%v: %s: %s is %q there, configured is %q", ErrIdentityMismatch, m.Path, m.Field, m.Stored, m.Configured)
+}
+
+// Unwrap returns ErrIdentityMismatch.
+func (m *IdentityMismatch) Unwrap() error { return ErrIdentityMismatch }
+
+// abandoned is the error of a caller whose context ended while its request was under way.
+type abandoned struct{ cause error }
+
+func (a *abandoned) Error() string {
+	return fmt.Sprintf("flotilla: caller left: %v (may be applied)", a.cause)
+}
+func (a *abandoned) Unwrap() []error { return []error{a.cause, ErrMaybeApplied} }
+
+func abandon(ctx context.Context) error { return &abandoned{context.Cause(ctx)} }
+
+// ofMachine translates what a state machine's manager says into this package's errors.
+func ofMachine(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, rsm.ErrQuarantined):
+		return fmt.Errorf("%w: %w", ErrQuarantined, err)
+	case errors.Is(err, rsm.ErrClosed):
+		return fmt.Errorf("%w: %w", ErrStopped, err)
+	}
+	return err
+}

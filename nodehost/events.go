@@ -1,0 +1,130 @@
+package nodehost
+
+import (
+	"github.com/flotilla-raft/flotilla/engine"
+)
+
+// Events are callbacks for what happens on a host; those left nil cost nothing. They are called one at a time, in order, on a
+// goroutine of their own, so a slow one delays the others and never the engine: what does not fit into the bounded queue is
+// dropped and counted in Info. A callback may call the host's methods, except that Close called from one does not return.
+type Events struct {
+	// LeaderChanged says that a replica here learned of a leader, or lost it (leader 0).
+	LeaderChanged func(replica ReplicaName, leader, term uint64)
+	// ReplicaReady says that a replica was started, ReplicaStopped that it was stopped.
+	ReplicaReady, ReplicaStopped func(replica ReplicaName)
+	// ReplicaQuarantined says that a state machine returned an error or panicked: its replica goes on voting, but neither
+	// leads, reads nor applies until it is restarted.
+	ReplicaQuarantined func(replica ReplicaName, err error)
+	// ReplicaFenced says that an assertion failed in a replica: it is silent until it is restarted.
+	ReplicaFenced func(replica ReplicaName, err error)
+	// ReplicaAbstaining says that a replica came back with less than it had promised, and takes no part until it is healed.
+	ReplicaAbstaining func(replica ReplicaName)
+	// ReplicaBootstrapped says that all first members have answered, so that the shard may elect its first leader.
+	ReplicaBootstrapped func(replica ReplicaName)
+	// ReplicaRemoved says that the replica is no member of its shard any more.
+	ReplicaRemoved func(replica ReplicaName)
+	// MembershipChanged says that another membership is in effect here.
+	MembershipChanged func(replica ReplicaName)
+
+	// ProposalDropped says that a batch of proposals was refused after it had been accepted.
+	ProposalDropped func(replica ReplicaName, reason string)
+	// ReplicationRejected says that a follower refused what this leader sent.
+	ReplicationRejected func(replica ReplicaName, follower uint64, reason string)
+	// FollowerOffline says that a follower's host cannot be reached, FollowerOnline that it is reached again.
+	FollowerOffline func(replica ReplicaName, follower uint64, err error)
+	FollowerOnline  func(replica ReplicaName, follower uint64)
+	// FollowerFailed says that replication to a follower met an error.
+	FollowerFailed func(replica ReplicaName, follower uint64, err error)
+	// SecondLeader says that another replica claimed to lead in this one's term: storage is broken somewhere, or a
+	// message was forged.
+	SecondLeader func(replica ReplicaName, claimant, term uint64)
+
+	// ConnectionUp and ConnectionDown say that a connection to another host was made, or lost, or could not be made.
+	ConnectionUp   func(address string)
+	ConnectionDown func(address string, err error)
+
+	// StorageFailed says that the log store failed: the host takes no writes until it is restarted.
+	StorageFailed func(err error)
+	// StorageStalled says that a write takes longer than Tuning.MaxStall, StorageRecovered that it ended.
+	StorageStalled, StorageRecovered func()
+}
+
+// ReplicaName names a replica.
+type ReplicaName struct{ ShardID, ReplicaID uint64 }
+
+// deliver calls the callback for an event, if there is one.
+func (e *Events) deliver(event *engine.Event) {
+	replica := ReplicaName{event.ShardID, event.ReplicaID}
+	switch event.Kind {
+	case engine.EventReplicaReady:
+		call(e.ReplicaReady, replica)
+	case engine.EventReplicaStopped:
+		call(e.ReplicaStopped, replica)
+	case engine.EventReplicaAbstaining:
+		call(e.ReplicaAbstaining, replica)
+	case engine.EventReplicaBootstrapped:
+		call(e.ReplicaBootstrapped, replica)
+	case engine.EventReplicaRemoved:
+		call(e.ReplicaRemoved, replica)
+	case engine.EventMembershipChanged:
+		call(e.MembershipChanged, replica)
+	case engine.EventReplicaQuarantined:
+		call2(e.ReplicaQuarantined, replica, event.Err)
+	case engine.EventReplicaFenced:
+		call2(e.ReplicaFenced, replica, event.Err)
+	case engine.EventProposalDropped:
+		call2(e.ProposalDropped, replica, event.Reason.String())
+	case engine.EventFollowerOnline:
+		call2(e.FollowerOnline, replica, event.Peer)
+	case engine.EventLeaderChanged:
+		call3(e.LeaderChanged, replica, event.Leader, event.Term)
+	case engine.EventReplicationRejected:
+		call3(e.ReplicationRejected, replica, event.Peer, event.Reason.String())
+	case engine.EventFollowerOffline:
+		call3(e.FollowerOffline, replica, event.Peer, event.Err)
+	case engine.EventFollowerFailed:
+		call3(e.FollowerFailed, replica, event.Peer, event.Err)
+	case engine.EventSecondLeader:
+		call3(e.SecondLeader, replica, event.Peer, event.Term)
+	default:
+		e.deliverHost(event)
+	}
+}
+
+// deliverHost calls the callback for an event that concerns no single replica.
+func (e *Events) deliverHost(event *engine.Event) {
+	switch event.Kind {
+	case engine.EventConnectionUp:
+		call(e.ConnectionUp, event.Address)
+	case engine.EventConnectionDown:
+		call2(e.ConnectionDown, event.Address, event.Err)
+	case engine.EventStorageFailed:
+		call(e.StorageFailed, event.Err)
+	case engine.EventStorageStalled:
+		if e.StorageStalled != nil {
+			e.StorageStalled()
+		}
+	case engine.EventStorageRecovered:
+		if e.StorageRecovered != nil {
+			e.StorageRecovered()
+		}
+	}
+}
+
+func call[A any](f func(A), a A) {
+	if f != nil {
+		f(a)
+	}
+}
+
+func call2[A, B any](f func(A, B), a A, b B) {
+	if f != nil {
+		f(a, b)
+	}
+}
+
+func call3[A, B, C any](f func(A, B, C), a A, b B, c C) {
+	if f != nil {
+		f(a, b, c)
+	}
+}

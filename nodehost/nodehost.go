@@ -1,0 +1,227 @@
+package nodehost
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/go-multierror"
+	"github.com/lni/goutils/syncutil"
+
+	"github.com/flotilla-raft/flotilla/engine"
+	"github.com/flotilla-raft/flotilla/logdb"
+)
+
+// NodeHost carries the replicas of many shards in one process, with one data directory and one network address. New makes it, Close
+// ends it. All methods are safe for concurrent use.
+type NodeHost struct {
+	config    Config // defaults filled in
+	directory *directory
+	promises  *promiseFile
+	log       logdb.LogDB
+	cache     *logdb.Cache
+	transport *peerList
+	engine    *engine.Engine
+	stopper   *syncutil.Stopper
+
+	diskFull, diskUnknown atomic.Bool
+
+	closing  sync.Once
+	closeErr error
+	stopped  chan struct{} // closed once no answer of the engine will come any more
+
+	mu     sync.Mutex
+	closed bool // no operation begins any more
+	// operations are those that need the engine to run until they end. It only grows while closed is false.
+	operations sync.WaitGroup
+	shards     map[uint64]*Shard
+}
+
+// New opens or makes the host's data directory, raises its epoch and begins to listen. No replica runs yet: StartReplica starts
+// each, those of former runs too. Errors: ErrInvalidConfig, ErrDirectoryLocked, ErrIdentityMismatch, ErrIdentityDamaged,
+// ErrPromisesDamaged, and those of log store and transport.
+func New(config Config) (*NodeHost, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	h := &NodeHost{
+		config:  config.withDefaults(),
+		stopper: syncutil.NewStopper(),
+		stopped: make(chan struct{}),
+		shards:  make(map[uint64]*Shard),
+	}
+	if err := h.open(); err != nil {
+		return nil, errors.Join(err, h.release())
+	}
+	h.engine.Start()
+	if h.config.DiskReserveBytes > 0 {
+		h.checkDisk()
+		h.stopper.RunWorker(h.watchDisk)
+	}
+	id := h.hostIdentity()
+	h.config.Logger.Info("host is up", "host", fmt.Sprintf("%016x", id.HostID), "epoch", id.Epoch, "address", id.Address,
+		"deployment", id.Deployment, "dir", h.config.Dir, "log", h.log.Name(), "transport", h.transport.Name())
+	return h, nil
+}
+
+// open takes hold of the parts in the order in which they need each other; release lets go of those that are there.
+func (h *NodeHost) open() (err error) {
+	if h.directory, err = openDirectory(&h.config); err != nil {
+		return err
+	}
+	promises, skipped, err := openPromises(h.config.FS, h.config.Dir)
+	if err != nil {
+		return err
+	}
+	h.promises = promises
+	if skipped > 0 {
+		h.config.Logger.Warn("records of promises were not whole and are left out", "dir", h.config.Dir, "records", skipped)
+	}
+	h.log, err = h.config.LogDB(LogDBContext{Dir: h.directory.join(logName), FS: h.config.FS, Logger: h.config.Logger})
+	if err != nil {
+		return fmt.Errorf("open log store: %w", err)
+	}
+	h.cache = logdb.NewCache(logdb.CacheOptions{Bytes: h.config.CacheBytes})
+	made, err := h.config.Transport(TransportContext{
+		Identity:      h.hostIdentity(),
+		ListenAddress: h.config.ListenAddress,
+		TLS:           h.config.TLS,
+		Logger:        h.config.Logger,
+		MaxFrameBytes: h.config.frameBytes(),
+		Seed:          rand.Uint64(),
+	})
+	if err != nil {
+		return fmt.Errorf("make transport: %w", err)
+	}
+	h.transport = &peerList{Transport: made}
+	return h.openEngine()
+}
+
+// openEngine makes the engine and lets the transport deliver to it. What is delivered before Start waits in the inboxes.
+func (h *NodeHost) openEngine() (err error) {
+	options := h.config.engineOptions()
+	options.LogDB, options.Transport, options.Cache, options.Promises = h.log, h.transport, h.cache, h.promises
+	options.Random = rand.Uint64
+	options.Listener = h.observe
+	if h.engine, err = engine.New(options); err != nil {
+		return err
+	}
+	if err := h.transport.Start(h.engine); err != nil {
+		return fmt.Errorf("start transport: %w", err)
+	}
+	return nil
+}
+
+// release closes the parts that were opened, in reverse.
+func (h *NodeHost) release() error {
+	var faults *multierror.Error
+	if h.log != nil {
+		faults = multierror.Append(faults, h.log.Close())
+	}
+	if h.promises != nil {
+		faults = multierror.Append(faults, h.promises.close())
+	}
+	if h.directory != nil {
+		faults = multierror.Append(faults, h.directory.close())
+	}
+	return faults.ErrorOrNil()
+}
+
+// observe takes every event of the engine, for those who wait for a leader and for the configured callbacks.
+func (h *NodeHost) observe(event engine.Event) {
+	if event.Kind == engine.EventLeaderChanged {
+		if shard := h.lookup(event.ShardID); shard != nil {
+			shard.announce()
+		}
+	}
+	h.config.Events.deliver(&event)
+}
+
+// begin counts an operation that needs the engine until end is called.
+func (h *NodeHost) begin() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return ErrStopped
+	}
+	h.operations.Add(1)
+	return nil
+}
+
+func (h *NodeHost) end() { h.operations.Done() }
+
+// Close hands leaderships over, answers every pending request, stops all replicas, closes log store and transport, and
+// gives the data directory free. Handing over takes at most one election timeout. Later calls wait for the first and return
+// what it returned. It must not be called from a callback.
+func (h *NodeHost) Close() error {
+	h.closing.Do(func() { h.closeErr = h.close() })
+	return h.closeErr
+}
+
+// close goes from the outside in: no new operation, no leadership, no replica, no message, no worker, no file. The engine
+// runs until the last answer was given, since it is the engine that gives them.
+func (h *NodeHost) close() error {
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	h.operations.Wait()
+	h.handOver()
+	var faults *multierror.Error
+	faults = multierror.Append(faults, h.stopAll())
+	if err := h.transport.Close(); err != nil {
+		faults = multierror.Append(faults, fmt.Errorf("close transport: %w", err))
+	}
+	close(h.stopped)
+	h.stopper.Stop()
+	if err := h.engine.Stop(); err != nil {
+		faults = multierror.Append(faults, err)
+	}
+	if err := h.release(); err != nil {
+		faults = multierror.Append(faults, err)
+	}
+	h.config.Logger.Info("host is closed", "address", h.config.Address)
+	return faults.ErrorOrNil()
+}
+
+// handOver asks for every leadership here to go elsewhere, all at once, and waits for the answers for a while. What remains is
+// given up when the replica stops.
+func (h *NodeHost) handOver() {
+	answers := make(chan struct{}, len(h.running()))
+	waiting := 0
+	for _, shard := range h.running() {
+		if shard.replica.Leading() {
+			waiting++
+			shard.replica.Transfer(0, func(error) { answers <- struct{}{} })
+		}
+	}
+	timeout, stop := h.handOverTimeout()
+	defer stop()
+	for ; waiting > 0; waiting-- {
+		select {
+		case <-answers:
+		case <-timeout:
+			return
+		}
+	}
+}
+
+// stopAll stops every replica, all at once.
+func (h *NodeHost) stopAll() error {
+	shards := h.running()
+	answers := make(chan error, len(shards))
+	for _, shard := range shards {
+		h.engine.StopReplica(shard.replica, func(err error) {
+			h.forget(shard)
+			answers <- err
+		})
+	}
+	var faults *multierror.Error
+	for range shards {
+		if err := <-answers; err != nil {
+			faults = multierror.Append(faults, err)
+		}
+	}
+	return faults.ErrorOrNil()
+}

@@ -1,0 +1,78 @@
+package nodehost
+
+import (
+	"github.com/flotilla-raft/flotilla/engine"
+	"github.com/flotilla-raft/flotilla/logdb"
+	"github.com/flotilla-raft/flotilla/logdb/pebblelog"
+	"github.com/flotilla-raft/flotilla/raft"
+	"github.com/flotilla-raft/flotilla/transport"
+	"github.com/flotilla-raft/flotilla/transport/tcp"
+)
+
+// openPebble is the default of Config.LogDB.
+func openPebble(c LogDBContext) (logdb.LogDB, error) {
+	return pebblelog.Open(pebblelog.Options{Dir: c.Dir, FS: c.FS, Logger: c.Logger})
+}
+
+// newTCP is the default of Config.Transport.
+func newTCP(c TransportContext) (transport.Transport, error) {
+	return tcp.New(tcp.Options{
+		ListenAddress:    c.ListenAddress,
+		AdvertiseAddress: c.Identity.Address,
+		Identity:         c.Identity,
+		TLS:              c.TLS,
+		Logger:           c.Logger,
+		MaxFrameBytes:    c.MaxFrameBytes,
+		Seed:             c.Seed,
+	})
+}
+
+// frameBytes is the size of frame that the largest Replicate message needs: one command above MaxMessageBytes travels alone.
+func (c *Config) frameBytes() int {
+	return max(tcp.DefaultMaxFrameBytes, c.MaxCommandBytes+c.MaxBatchBytes+c.Tuning.MaxMessageBytes+1<<20)
+}
+
+func (c *Config) engineOptions() engine.Options {
+	t := &c.Tuning
+	return engine.Options{
+		Address:         c.Address,
+		Logger:          c.Logger,
+		StepWorkers:     t.StepWorkers,
+		ApplyWorkers:    t.ApplyWorkers,
+		MaxApplyWorkers: t.MaxApplyWorkers,
+		MaxCommandBytes: c.MaxCommandBytes,
+		MaxBatchBytes:   c.MaxBatchBytes,
+		MaxOpenBytes:    t.MaxOpenBytes,
+		MaxOpenReads:    t.MaxOpenReads,
+		MaxQueueDelay:   t.MaxQueueDelay,
+		RequestTimeout:  c.RequestTimeout,
+		MaxWriteBytes:   t.MaxWriteBytes,
+		MaxStall:        t.MaxStall,
+		PromiseInterval: t.PromiseInterval,
+		MaxEvents:       t.MaxEvents,
+	}
+}
+
+func (c *Config) replicaOptions(replica *ReplicaConfig) engine.ReplicaOptions {
+	options := engine.ReplicaOptions{
+		ShardID:            replica.ShardID,
+		ReplicaID:          replica.ReplicaID,
+		Members:            replica.Members,
+		Join:               replica.Join,
+		SkipBootstrapCheck: replica.SkipBootstrapCheck,
+		Raft: raft.Options{
+			ElectionTimeout:     replica.ElectionTimeout,
+			HeartbeatInterval:   replica.HeartbeatInterval,
+			MaxMessageBytes:     c.Tuning.MaxMessageBytes,
+			MaxInflightBytes:    c.Tuning.MaxInflightBytes,
+			MaxInflightMessages: c.Tuning.MaxInflightMessages,
+			MaxUncommittedBytes: c.Tuning.MaxUncommittedBytes,
+		},
+	}
+	if replica.ElectionTimeout == 0 {
+		options.Raft.ElectionTimeout = c.ElectionTimeout
+		setDefault(&options.Raft.HeartbeatInterval, c.HeartbeatInterval)
+	}
+	setDefault(&options.Raft.HeartbeatInterval, options.Raft.ElectionTimeout/DefaultHeartbeatFraction)
+	return options
+}

@@ -1,0 +1,102 @@
+package nodehost
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/flotilla-raft/flotilla/engine"
+	"github.com/flotilla-raft/flotilla/raft"
+	"github.com/flotilla-raft/flotilla/raftpb"
+)
+
+// Shard is the handle of a shard that runs on this host; NodeHost.Shard returns it. Requests may be made on any host that has a
+// replica of the shard: those on a follower go to the leader and come back, one network round trip later.
+//
+// All methods are safe for concurrent use. A handle of a stopped replica answers ErrStopped.
+type Shard struct {
+	host    *NodeHost
+	replica *engine.Replica
+	stopped chan struct{} // closed when the replica has stopped
+
+	mu      sync.Mutex
+	changed chan struct{} // closed at the next change of leader; nil while nobody waits
+}
+
+// ID returns the shard's ID.
+func (s *Shard) ID() uint64 { return s.replica.ShardID() }
+
+// ReplicaID returns the ID of the replica on this host.
+func (s *Shard) ReplicaID() uint64 { return s.replica.ReplicaID() }
+
+// Leader returns the leader that is known here and its term; ok is false when there is none. It is a hint: who leads
+// may have changed since.
+func (s *Shard) Leader() (replicaID, term uint64, ok bool) {
+	replicaID, term = s.replica.Leader()
+	return replicaID, term, replicaID != 0
+}
+
+// TransferLeader asks for leadership to be handed to a voter, target 0 meaning the one that has most of the log, and
+// returns once that replica leads. It may be called on any replica. Errors: ErrTransferFailed, ErrNotMember, ErrNoLeader, ErrTimeout.
+func (s *Shard) TransferLeader(ctx context.Context, target uint64) error {
+	_, err := ask(ctx, s, func(done func(struct{}, error)) {
+		s.replica.Transfer(target, func(err error) { done(struct{}{}, err) })
+	})
+	return err
+}
+
+// Status returns a copy of what the replica's protocol core knows.
+func (s *Shard) Status(ctx context.Context) (raft.Status, error) {
+	return ask(ctx, s, s.replica.Status)
+}
+
+// Members returns a copy of the membership that is in effect on this replica.
+func (s *Shard) Members(ctx context.Context) (raftpb.Membership, error) {
+	status, err := s.Status(ctx)
+	if err != nil || status.Membership == nil {
+		return raftpb.Membership{}, err
+	}
+	membership := *status.Membership
+	membership.Members = slices.Clone(membership.Members)
+	return membership, nil
+}
+
+// ask puts a question to the replica's step worker and waits for the answer, the end of ctx or that of the host.
+func ask[T any](ctx context.Context, s *Shard, question func(done func(T, error))) (value T, err error) {
+	if ctx.Err() != nil {
+		return value, context.Cause(ctx)
+	}
+	type answer struct {
+		value T
+		err   error
+	}
+	answered := make(chan answer, 1)
+	question(func(value T, err error) { answered <- answer{value, err} })
+	select {
+	case a := <-answered:
+		return a.value, a.err
+	case <-ctx.Done():
+		return value, abandon(ctx)
+	case <-s.host.stopped:
+		return value, ErrStopped
+	}
+}
+
+// leaderChange returns a channel that is closed at the next change of leader.
+func (s *Shard) leaderChange() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.changed == nil {
+		s.changed = make(chan struct{})
+	}
+	return s.changed
+}
+
+func (s *Shard) announce() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
+}
