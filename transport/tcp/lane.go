@@ -119,9 +119,11 @@ func (l *lane) queueLocked(messages []raftpb.Message) int {
 }
 
 func (l *lane) newFrameLocked() *frame {
-	f := &frame{}
+	var f *frame
 	if n := len(l.spare); n > 0 {
 		f, l.spare = l.spare[n-1], l.spare[:n-1]
+	} else {
+		f = new(frame)
 	}
 	f.reset()
 	return f
