@@ -6,53 +6,41 @@ import (
 	"fmt"
 
 	"github.com/flotilla-raft/flotilla/benchmark"
-	"github.com/flotilla-raft/flotilla/engine"
+	"github.com/flotilla-raft/flotilla/nodehost"
 	"github.com/flotilla-raft/flotilla/rsm"
 )
 
 // caller issues the requests of one client. Its callbacks are made once, so that a request allocates nothing here.
 type caller struct {
-	replica *engine.Replica
-	done    func(benchmark.Outcome)
-	written engine.Completion
-	read    engine.ReadCompletion
+	shard   *nodehost.Shard
+	written func(rsm.Result, error)
+	read    func(any, error)
 }
 
 // Caller implements benchmark.Cluster.
 func (c *cluster) Caller(host, shard int, done func(benchmark.Outcome)) benchmark.Caller {
-	caller := &caller{replica: c.hosts[host].replicas[shard], done: done}
-	caller.written = func(_ rsm.Result, err error) { done(outcomeOf(err)) }
-	caller.read = func(_ any, err error) { done(outcomeOf(err)) }
-	return caller
+	return &caller{
+		shard:   c.hosts[host].shards[shard],
+		written: func(_ rsm.Result, err error) { done(outcomeOf(err)) },
+		read:    func(_ any, err error) { done(outcomeOf(err)) },
+	}
 }
 
 func (c *caller) ProposeAsync(command []byte) error {
-	return refusal(c.replica.Propose(command, 0, c.written))
+	return backpressure(c.shard.ProposeAsync(command, c.written))
 }
 
 func (c *caller) ReadAsync(query *benchmark.Query) (answered bool, err error) {
-	return false, refusal(c.replica.Read(query, c.read))
+	return false, backpressure(c.shard.ReadAsync(query, c.read))
 }
 
-func (c *caller) Propose(_ context.Context, command []byte) benchmark.Outcome {
-	ticket, err := c.replica.ProposeTicket(command, 0)
-	if err != nil {
-		return outcomeOf(refusal(err))
-	}
-	<-ticket.Done()
-	_, err = ticket.Outcome()
+func (c *caller) Propose(ctx context.Context, command []byte) benchmark.Outcome {
+	_, err := c.shard.Propose(ctx, command)
 	return outcomeOf(err)
 }
 
-func (c *caller) Read(_ context.Context, query *benchmark.Query) benchmark.Outcome {
-	ticket, err := c.replica.ReadTicket()
-	if err != nil {
-		return outcomeOf(refusal(err))
-	}
-	<-ticket.Done()
-	if err = ticket.Err(); err == nil {
-		_, err = c.replica.Lookup(query)
-	}
+func (c *caller) Read(ctx context.Context, query *benchmark.Query) benchmark.Outcome {
+	_, err := c.shard.Read(ctx, query)
 	return outcomeOf(err)
 }
 
@@ -60,12 +48,12 @@ func outcomeOf(err error) benchmark.Outcome {
 	if err == nil {
 		return benchmark.Outcome{}
 	}
-	return benchmark.Outcome{Err: refusal(err), MayBeApplied: engine.MaybeApplied(err)}
+	return benchmark.Outcome{Err: backpressure(err), MayBeApplied: nodehost.MaybeApplied(err)}
 }
 
-// refusal tells the harness what is backpressure.
-func refusal(err error) error {
-	if err != nil && (errors.Is(err, engine.ErrBusy) || errors.Is(err, engine.ErrTransferring)) {
+// backpressure tells the harness which errors ask to slow down.
+func backpressure(err error) error {
+	if err != nil && (errors.Is(err, nodehost.ErrBusy) || errors.Is(err, nodehost.ErrTransferring)) {
 		return fmt.Errorf("%w: %w", benchmark.ErrBusy, err)
 	}
 	return err
