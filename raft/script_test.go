@@ -1,0 +1,279 @@
+package raft
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+
+	"github.com/flotilla-raft/flotilla/raftpb"
+)
+
+// TestScripts runs the histories in testdata: each is named for the rule that it shows and prints what every replica says,
+// writes and applies. The network's checks (see apply, checkSent, checkCommit) run along; a violation is printed.
+func TestScripts(t *testing.T) {
+	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
+		s := &script{}
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			var trace strings.Builder
+			s.d, s.t, s.trace = d, t, &trace
+			if s.n != nil {
+				s.n.trace = &trace
+			}
+			run, ok := scriptCommands[d.Cmd]
+			if !ok {
+				t.Fatalf("%s: unknown command %s", d.Pos, d.Cmd)
+			}
+			run(s)
+			if d.HasArg("quiet") {
+				trace.Reset()
+			}
+			if trace.Len() == 0 {
+				return "ok\n"
+			}
+			return trace.String()
+		})
+	})
+}
+
+type script struct {
+	n     *network
+	d     *datadriven.TestData
+	t     *testing.T
+	trace *strings.Builder
+}
+
+func (s *script) number(key string) uint64 {
+	var v uint64
+	if s.d.HasArg(key) {
+		s.d.ScanArgs(s.t, key, &v)
+	}
+	return v
+}
+
+func (s *script) text(key string) string {
+	var v string
+	if s.d.HasArg(key) {
+		s.d.ScanArgs(s.t, key, &v)
+	}
+	return v
+}
+
+func (s *script) node() *testNode {
+	node := s.n.node(s.number("n"))
+	if node == nil {
+		s.t.Fatalf("%s: no such replica", s.d.Pos)
+	}
+	return node
+}
+
+func (s *script) violation(format string, arguments ...any) {
+	fmt.Fprintf(s.trace, "VIOLATION: "+format+"\n", arguments...)
+}
+
+// matches selects messages on their way by type=, from= and to=.
+func (s *script) matches(m *raftpb.Message) bool {
+	kind := s.text("type")
+	return (kind == "" || kind == m.Type.String()) && (!s.d.HasArg("from") || s.number("from") == m.From) &&
+		(!s.d.HasArg("to") || s.number("to") == m.To)
+}
+
+// each calls do with the position of every message that matches, and that was on its way before.
+func (s *script) each(do func(i int)) {
+	last := s.n.queue
+	for i := len(last) - 1; i >= 0; i-- {
+		if s.matches(&s.n.queue[i]) {
+			do(i)
+		}
+	}
+}
+
+func (s *script) deliver() {
+	var due []raftpb.Message
+	s.each(func(i int) {
+		due = append(due, s.n.queue[i])
+		s.n.queue = slices.Delete(s.n.queue, i, i+1)
+	})
+	for i := len(due) - 1; i >= 0; i-- {
+		s.n.queue = append(s.n.queue, due[i])
+		s.n.deliver(len(s.n.queue) - 1)
+	}
+	fmt.Fprintf(s.trace, "delivered %d\n", len(due))
+}
+
+func (s *script) status() {
+	for _, node := range s.n.nodes {
+		if node.core != nil {
+			fmt.Fprintln(s.trace, describeStatus(node.core.Status()))
+		} else {
+			fmt.Fprintf(s.trace, "%d: down\n", node.id)
+		}
+	}
+}
+
+func (s *script) reason(r raftpb.Reason) { fmt.Fprintf(s.trace, "%s\n", r) }
+
+func (s *script) commands() []string { return strings.Split(s.text("commands"), "/") }
+
+// membership reads voters=1/2/3 learners=4, with the incarnations that the replicas have.
+func (s *script) membership() raftpb.Membership {
+	var m raftpb.Membership
+	for kind, key := range map[raftpb.MemberKind]string{raftpb.Voter: "voters", raftpb.Learner: "learners"} {
+		for _, field := range strings.Split(s.text(key), "/") {
+			var id uint64
+			if _, err := fmt.Sscan(field, &id); err != nil {
+				continue
+			}
+			member := raftpb.Member{ReplicaID: id, Kind: kind}
+			if node := s.n.node(id); node != nil {
+				member.Incarnation = node.disk.stored.Bootstrap.Incarnation
+			}
+			m.Members = append(m.Members, member)
+		}
+	}
+	slices.SortFunc(m.Members, func(a, b raftpb.Member) int { return int(a.ReplicaID) - int(b.ReplicaID) })
+	return m
+}
+
+// message builds one from arguments, with the right addressing unless from-session or from-incarnation say otherwise.
+func (s *script) message() raftpb.Message {
+	from, to := s.n.node(s.number("from")), s.n.node(s.number("to"))
+	m := raftpb.Message{
+		ShardID: testShard, From: from.id, To: to.id, FromIncarnation: from.disk.stored.Bootstrap.Incarnation,
+		FromSession: from.session, ToSession: to.session, Term: s.number("term"), LogIndex: s.number("index"),
+		LogTerm: s.number("log-term"), Commit: s.number("commit"), Request: s.number("request"),
+		HintIndex: s.number("hint"), HintTerm: s.number("hint-term"),
+	}
+	for t := raftpb.MessageType(1); t < raftpb.MessageTypeCount; t++ {
+		if t.String() == s.text("type") {
+			m.Type = t
+		}
+	}
+	for r := raftpb.Reason(0); r < raftpb.ReasonCount; r++ {
+		if r.String() == s.text("reason") {
+			m.Reason = r
+		}
+	}
+	if s.d.HasArg("from-session") {
+		m.FromSession = s.number("from-session")
+	}
+	if s.d.HasArg("from-incarnation") {
+		m.FromIncarnation = s.number("from-incarnation")
+	}
+	if s.d.HasArg("commands") {
+		b := s.n.batch(from, s.number("request"), s.commands()...)
+		if m.Type != raftpb.MessagePropose {
+			b.Stamp(s.number("batch-term"), m.LogIndex+1)
+		}
+		if s.d.HasArg("damaged") {
+			b[len(b)-1] ^= 1
+		}
+		m.Batches = []raftpb.Batch{b}
+	}
+	return m
+}
+
+var scriptCommands = map[string]func(*script){
+	"new": func(s *script) {
+		s.n = newNetwork(int(s.number("replicas")), s.violation)
+		s.n.trace = s.trace
+		s.n.settle()
+	},
+	"add": func(s *script) { // a replica that joins
+		node := s.n.addNode(s.number("n"))
+		node.disk.stored.Bootstrap.Join = true
+		s.n.start(node)
+	},
+	"elect": func(s *script) { // lets one replica's election timer run out
+		core := s.node().core
+		s.n.now = max(s.n.now, core.electionAt)
+		core.Tick(s.n.now)
+		s.n.settle()
+	},
+	"campaign": func(s *script) { // the same, and nothing else happens
+		core := s.node().core
+		s.n.now = max(s.n.now, core.electionAt)
+		core.Tick(s.n.now)
+	},
+	"propose": func(s *script) { s.reason(s.n.propose(s.node(), s.commands()...)) },
+	"propose-at-term": func(s *script) {
+		node := s.node()
+		node.proposed++
+		b := s.n.batch(node, node.proposed, "x")
+		var builder raftpb.Builder
+		builder.Reset(nil)
+		builder.Add([]byte("x"))
+		b = builder.Seal(testShard, raftpb.KindCommands, b.Origin(), s.number("term"))
+		s.reason(node.core.Propose(s.n.now, b))
+	},
+	"change":      func(s *script) { s.reason(s.node().core.ProposeMembership(s.n.now, s.membership())) },
+	"read":        func(s *script) { s.reason(s.node().core.ReadIndex(s.n.now, s.number("id"))) },
+	"transfer":    func(s *script) { s.reason(s.node().core.TransferLeader(s.n.now, s.number("id"), s.number("target"))) },
+	"settle":      func(s *script) { s.n.settle() },
+	"advance":     func(s *script) { s.n.advance(time.Duration(s.number("ms")) * time.Millisecond) },
+	"drain":       func(s *script) { s.n.drain(s.node()) },
+	"save":        func(s *script) { fmt.Fprintf(s.trace, "saved %t\n", s.n.save(s.node())) },
+	"hold":        func(s *script) { s.n.holdSave[s.node().id] = true },
+	"release":     func(s *script) { s.n.holdSave[s.node().id] = false; s.n.settle() },
+	"deliver":     func(s *script) { s.deliver() },
+	"drop":        func(s *script) { s.each(func(i int) { s.n.queue = slices.Delete(s.n.queue, i, i+1) }) },
+	"double":      func(s *script) { s.each(func(i int) { s.n.queue = append(s.n.queue, s.n.queue[i]) }) },
+	"status":      func(s *script) { s.status() },
+	"unreachable": func(s *script) { s.node().core.Unreachable(s.n.now, s.number("peer")) },
+	"quarantine":  func(s *script) { s.node().core.Quarantine(s.n.now); s.n.settle() },
+	"stop":        func(s *script) { s.node().core.Stop(s.n.now); s.n.settle() },
+	"crash":       func(s *script) { s.n.crash(s.node()) },
+	"restart":     func(s *script) { s.n.crash(s.node()); s.n.start(s.node()); s.n.settle() },
+	"evict":       func(s *script) { clear(s.node().cache.chunks) },
+	"messages": func(s *script) {
+		for i := range s.n.queue {
+			fmt.Fprintf(s.trace, "  %s\n", describe(&s.n.queue[i]))
+		}
+	},
+	"isolate": func(s *script) {
+		for _, other := range s.n.nodes {
+			s.n.cut[[2]uint64{s.node().id, other.id}], s.n.cut[[2]uint64{other.id, s.node().id}] = true, true
+		}
+	},
+	"heal": func(s *script) { clear(s.n.cut) },
+	"wipe": func(s *script) { // the disk is lost; the replica is started again as it was at first
+		node := s.node()
+		s.n.crash(node)
+		first := node.disk.stored.Bootstrap
+		node.disk = disk{}
+		node.disk.stored.Bootstrap = raftpb.Bootstrap{Incarnation: first.Incarnation + 100, Join: first.Join}
+		for _, member := range first.Initial.Members {
+			member.Incarnation = 0
+			node.disk.stored.Bootstrap.Initial.Members = append(node.disk.stored.Bootstrap.Initial.Members, member)
+		}
+	},
+	"start": func(s *script) { s.n.start(s.node()); s.n.settle() },
+	"lose": func(s *script) { // the log store forgets its newest batches, the host's record of promises does not
+		node := s.node()
+		node.promised, _ = node.core.Promise()
+		s.n.crash(node)
+		node.disk.batches = node.disk.batches[:len(node.disk.batches)-int(s.number("batches"))]
+	},
+	"compact": func(s *script) {
+		node := s.node()
+		node.disk.compact(s.number("index"))
+		node.core.Compact(s.number("index"))
+		clear(node.cache.chunks)
+	},
+	"storage": func(s *script) {
+		for state, name := range storageNames {
+			if name == s.text("state") {
+				s.node().core.SetStorage(s.n.now, StorageState(state))
+			}
+		}
+		s.n.settle()
+	},
+	"step": func(s *script) {
+		m := s.message()
+		s.n.node(m.To).core.Step(s.n.now, &m)
+		s.n.drain(s.n.node(m.To))
+	},
+}
