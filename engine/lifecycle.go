@@ -150,6 +150,9 @@ func (w *StepWorker) stop(r *Replica, done func(error)) {
 			w.advance(r)
 		}()
 	}
+	if w.promise(r) {
+		w.engine.promises.submit([]PromiseRecord{r.promiseRecord()})
+	}
 	r.stopped = true
 	r.refuse(ErrStopped)
 	w.failRequests(r, ErrStopped, errStoppedUnknown)

@@ -54,14 +54,31 @@ func (w *StepWorker) flushPromises() {
 	for i, r := range w.promises.replicas {
 		r.promiseListed = false
 		w.promises.replicas[i] = nil
-		if promised, ok := r.core.Promise(); ok && !r.fenced {
-			r.promised = promised
-			records = append(records, PromiseRecord{Key: logdb.ReplicaKey{ShardID: r.shardID, ReplicaID: r.replicaID}, Promised: r.promised})
+		if w.promise(r) {
+			records = append(records, r.promiseRecord())
 		}
 	}
 	w.promises.replicas = w.promises.replicas[:0]
 	w.promises.due = raft.Never
 	w.engine.promises.submit(records)
+}
+
+func (r *Replica) promiseRecord() PromiseRecord {
+	return PromiseRecord{Key: logdb.ReplicaKey{ShardID: r.shardID, ReplicaID: r.replicaID}, Promised: r.promised}
+}
+
+// promise takes over what the replica's core promises now, if it may be recorded. A replica that stops is recorded
+// by stop, for the last time: a record made later could bring back what RemoveReplicaData has forgotten.
+func (w *StepWorker) promise(r *Replica) (ok bool) {
+	if r.fenced || r.stopped {
+		return false
+	}
+	defer w.guard(r)
+	promised, ok := r.core.Promise()
+	if ok {
+		r.promised = promised
+	}
+	return ok
 }
 
 // promiseKeeper writes promise records on a worker of its own, because the write blocks.

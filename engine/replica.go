@@ -195,6 +195,7 @@ func (r *Replica) Status(done func(raft.Status, error)) {
 			done(raft.Status{}, r.endedErr())
 			return
 		}
+		defer w.guard(r)
 		done(r.core.Status(), nil)
 	})
 }
