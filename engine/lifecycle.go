@@ -22,36 +22,73 @@ func (e *Engine) StartReplica(options ReplicaOptions, factory rsm.Factory, done 
 		done(nil, err)
 		return
 	}
-	fail := func(err error) {
-		e.release(options.ShardID)
-		done(nil, err)
+	s := &start{engine: e, options: options, done: done}
+	var fresh bool
+	if s.stored, fresh, s.err = e.load(&options); s.err == nil {
+		s.machine, s.err = makeMachine(factory, options.ShardID, options.ReplicaID)
 	}
-	key := logdb.ReplicaKey{ShardID: options.ShardID, ReplicaID: options.ReplicaID}
-	stored, err := e.options.LogDB.Load(key)
+	switch {
+	case s.err != nil:
+		s.fail(s.err)
+	case fresh:
+		s.writeBootstrap()
+	default:
+		s.install()
+	}
+}
+
+// start is a replica on its way up. Everything that may be refused comes before the first write, so that a failed start
+// leaves nothing behind.
+type start struct {
+	engine  *Engine
+	options ReplicaOptions
+	done    func(*Replica, error)
+	stored  raftpb.Stored
+	machine rsm.StateMachine
+	err     error
+}
+
+func (s *start) key() logdb.ReplicaKey {
+	return logdb.ReplicaKey{ShardID: s.options.ShardID, ReplicaID: s.options.ReplicaID}
+}
+
+// fail ends the start and takes back what it holds.
+func (s *start) fail(err error) {
+	if s.machine != nil {
+		_ = rsm.NewManager(s.machine, 0).Close()
+	}
+	s.engine.release(s.options.ShardID)
+	s.done(nil, err)
+}
+
+// load reads what is stored of a replica. If nothing is, it is fresh and has only a bootstrap record, not yet written.
+func (e *Engine) load(options *ReplicaOptions) (stored raftpb.Stored, fresh bool, err error) {
+	stored, err = e.options.LogDB.Load(logdb.ReplicaKey{ShardID: options.ShardID, ReplicaID: options.ReplicaID})
 	switch {
 	case err == nil:
-		e.install(options, stored, factory, done, fail)
-		return
+		return stored, false, nil
 	case !errors.Is(err, logdb.ErrNotFound):
-		fail(fmt.Errorf("load replica %d of shard %d: %w", options.ReplicaID, options.ShardID, err))
-		return
+		return stored, false, fmt.Errorf("load replica %d of shard %d: %w", options.ReplicaID, options.ShardID, err)
 	case !options.Join && len(options.Members) == 0:
-		fail(fmt.Errorf("%w: Members is empty and Join is false, but the host has no state of the replica", ErrInvalidOptions))
-		return
+		return stored, false, fmt.Errorf("%w: Members is empty and Join is false, but the host has no state of the replica", ErrInvalidOptions)
 	}
-	bootstrap := e.newBootstrap(&options)
+	return raftpb.Stored{Bootstrap: e.newBootstrap(options)}, true, nil
+}
+
+func (s *start) writeBootstrap() {
+	e, key := s.engine, s.key()
 	group := e.options.LogDB.NewGroup()
-	save := raftpb.Save{ShardID: key.ShardID, ReplicaID: key.ReplicaID, Bootstrap: &bootstrap, MustSync: true}
+	save := raftpb.Save{ShardID: key.ShardID, ReplicaID: key.ReplicaID, Bootstrap: &s.stored.Bootstrap, MustSync: true}
 	if err := group.Save(&save); err != nil {
-		fail(err)
+		s.fail(err)
 		return
 	}
 	e.writer.submit(writeItem{group: group, done: func(err error) {
 		if err != nil {
-			fail(fmt.Errorf("%w: %w", ErrStorageFailed, err))
+			s.fail(fmt.Errorf("%w: %w", ErrStorageFailed, err))
 			return
 		}
-		e.install(options, raftpb.Stored{Bootstrap: bootstrap}, factory, done, fail)
+		s.install()
 	}})
 }
 
@@ -71,39 +108,33 @@ func (e *Engine) newBootstrap(options *ReplicaOptions) raftpb.Bootstrap {
 	return bootstrap
 }
 
-// install makes the core and the state machine and gives the replica to its step worker.
-func (e *Engine) install(options ReplicaOptions, stored raftpb.Stored, factory rsm.Factory, done func(*Replica, error), fail func(error)) {
-	machine, err := makeMachine(factory, options.ShardID, options.ReplicaID)
-	if err != nil {
-		fail(err)
-		return
-	}
+// install makes the core and gives the replica to its step worker.
+func (s *start) install() {
+	e := s.engine
 	r := &Replica{
 		engine:    e,
-		worker:    e.workerOf(options.ShardID),
-		shardID:   options.ShardID,
-		replicaID: options.ReplicaID,
+		worker:    e.workerOf(s.options.ShardID),
+		shardID:   s.options.ShardID,
+		replicaID: s.options.ReplicaID,
 		session:   e.nonZeroRandom(),
-		machine:   rsm.NewManager(machine, stored.Compacted),
+		machine:   rsm.NewManager(s.machine, s.stored.Compacted),
 	}
-	r.handedOver, r.toldApplied = stored.Compacted, stored.Compacted
+	r.handedOver, r.toldApplied = s.stored.Compacted, s.stored.Compacted
 	r.pending.base = 1
-	coreOptions := options.Raft
-	coreOptions.ShardID, coreOptions.ReplicaID = options.ShardID, options.ReplicaID
-	coreOptions.Session, coreOptions.Seed = r.session, e.nonZeroRandom()
-	coreOptions.Address = e.options.Address
-	key := logdb.ReplicaKey{ShardID: options.ShardID, ReplicaID: options.ReplicaID}
-	promised := e.options.Promises.Promised(key)
+	options := s.options.Raft
+	options.ShardID, options.ReplicaID = s.options.ShardID, s.options.ReplicaID
+	options.Session, options.Seed = r.session, e.nonZeroRandom()
+	options.Address = e.options.Address
+	promised := e.options.Promises.Promised(s.key())
 	r.worker.control(func(w *StepWorker) {
-		core, err := raft.New(w.now, coreOptions, stored, promised, e.options.Cache)
+		core, err := raft.New(w.now, options, s.stored, promised, e.options.Cache)
 		if err != nil {
-			_ = r.machine.Close()
-			fail(err)
+			s.fail(err)
 			return
 		}
 		r.core = core
 		w.add(r)
-		done(r, nil)
+		s.done(r, nil)
 	})
 }
 
