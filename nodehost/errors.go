@@ -55,7 +55,7 @@ var (
 // Errors of configuration and of the data directory.
 var (
 	// ErrInvalidConfig says that a Config or ReplicaConfig is wrong; the text lists every fault.
-	ErrInvalidConfig = errors.New("flotilla: invalid configuration")
+	ErrInvalidConfig = engine.ErrInvalidOptions
 	// ErrDirectoryLocked says that another NodeHost, of this process or another, has the data directory open.
 	ErrDirectoryLocked = errors.New("flotilla: data directory is in use")
 	// ErrIdentityMismatch says that the data directory belongs to another deployment or address; the error is an

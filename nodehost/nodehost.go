@@ -53,6 +53,9 @@ func New(config Config) (*NodeHost, error) {
 		shards:  make(map[uint64]*Shard),
 	}
 	if err := h.open(); err != nil {
+		if h.transport != nil {
+			err = errors.Join(err, h.transport.Close())
+		}
 		return nil, errors.Join(err, h.release())
 	}
 	h.engine.Start()

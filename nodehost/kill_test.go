@@ -1,0 +1,5 @@
+package nodehost_test
+
+const killChild = "flotilla-kill-child"
+
+func runKillChild([]string) {}
