@@ -66,9 +66,10 @@ func (c *client) commitFault() {
 	}
 }
 
-// issue sends the prepared request, and goes on with the next as long as the engine answers at once.
+// issue sends the prepared request, and goes on with the next as long as the engine answers at once, but not for ever: this may
+// be an engine's goroutine, or the one that starts the clients.
 func (c *client) issue() {
-	for {
+	for range maxAnsweredAtOnce {
 		if !c.reading {
 			if err := c.caller.ProposeAsync(c.command); err != nil {
 				c.retry(Outcome{Err: err})
@@ -88,6 +89,7 @@ func (c *client) issue() {
 			return
 		}
 	}
+	c.load.runners.add(c)
 }
 
 // done is the callback of every request of the client.

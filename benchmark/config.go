@@ -90,10 +90,10 @@ func (c *Config) checkTogether(engines []Engine) []error {
 		if known && c.ReadRatio > 0 && !engine.Reads {
 			refuse("--read-ratio %g: engine %s serves writes only (accepted: 0)", c.ReadRatio, engine.Name)
 		}
-		if known && len(engine.LogDBs) > 0 && !slices.Contains(engine.LogDBs, c.LogDB) {
+		if known && lacks(engine.LogDBs, c.LogDB, logDBs(engines)) {
 			refuse("--logdb %s: engine %s has %s", c.LogDB, engine.Name, strings.Join(engine.LogDBs, ", "))
 		}
-		if known && len(engine.Transports) > 0 && !slices.Contains(engine.Transports, c.Transport) {
+		if known && lacks(engine.Transports, c.Transport, transports(engines)) {
 			refuse("--transport %s: engine %s has %s", c.Transport, engine.Name, strings.Join(engine.Transports, ", "))
 		}
 	}
@@ -106,6 +106,11 @@ func (c *Config) checkTogether(engines []Engine) []error {
 		refuse("--inject %s: accepted with one engine only", c.Inject)
 	}
 	return faults
+}
+
+// lacks says whether an engine that has a choice has not this one, which another engine has. What none has, the flag refuses.
+func lacks(choices []string, choice string, all []string) bool {
+	return len(choices) > 0 && !slices.Contains(choices, choice) && slices.Contains(all, choice)
 }
 
 // engineNamed finds the engine of a label.

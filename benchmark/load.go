@@ -12,6 +12,9 @@ import (
 const (
 	busyPause  = time.Millisecond      // before a request that was refused as busy is issued again
 	errorPause = 10 * time.Millisecond // after any other failure, which may need another leader first
+
+	// maxAnsweredAtOnce bounds the requests that a client issues in a row because the engine answers within the call.
+	maxAnsweredAtOnce = 64
 )
 
 // Injection is a fault that the harness can be told to commit, to prove that its end check would see it.
@@ -53,6 +56,7 @@ type load struct {
 	ofShard   [][]client // the same, by shard
 	recorders []recorder
 	retries   *retrier
+	runners   *runners
 
 	stopping atomic.Bool
 	pending  sync.WaitGroup // one for each client that has not stopped
@@ -77,7 +81,7 @@ func newLoad(cluster Cluster, options loadOptions) *load {
 		recorders:   newRecorders(options.shards),
 	}
 	l.readBelow = uint64(options.readRatio * (1 << 63))
-	l.retries = newRetrier(l)
+	l.retries, l.runners = newRetrier(l), newRunners(l)
 	l.injected.Store(options.inject == InjectNothing)
 	commands := make([]byte, options.inFlight*options.payload)
 	first := 0
@@ -114,6 +118,7 @@ func (l *load) start() {
 		return
 	}
 	l.retries.start()
+	l.runners.start()
 	// Round the shards, so that none is ahead of the others.
 	for i := 0; i < len(l.ofShard[0]); i++ {
 		for shard := range l.ofShard {
@@ -134,7 +139,10 @@ func (l *load) stop(ctx context.Context) error {
 	ended := make(chan struct{})
 	go func() {
 		l.pending.Wait()
-		l.retries.stop()
+		if !l.blocking {
+			l.retries.stop()
+			l.runners.stop()
+		}
 		close(ended)
 	}()
 	select {

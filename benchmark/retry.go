@@ -29,9 +29,6 @@ func (r *retrier) start() { go r.run() }
 
 // stop ends the goroutine. All clients have ended before.
 func (r *retrier) stop() {
-	if r.load.blocking {
-		return
-	}
 	close(r.quit)
 	<-r.ended
 }

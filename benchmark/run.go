@@ -18,6 +18,9 @@ import (
 const (
 	startTimeout = 2 * time.Minute
 	drainTimeout = time.Minute
+
+	// interruptTimeout is the same for a run that was interrupted: the clients should end before the cluster does.
+	interruptTimeout = 5 * time.Second
 )
 
 // Run makes the benchmark and writes progress, the summary and every fault found to out. The report holds what was measured
@@ -29,7 +32,13 @@ const (
 //	ErrNotComparable  the machine changed between the engines
 //
 // or says what failed. An unequal machine is only reported if nothing worse is.
-func Run(ctx context.Context, config Config, engines []Engine, out io.Writer) (report *Report, err error) {
+func Run(ctx context.Context, config Config, engines []Engine, out io.Writer) (*Report, error) {
+	return runWith(ctx, config, engines, out, measureYardsticks)
+}
+
+// runWith is Run with a way to measure the yardsticks in a directory.
+func runWith(ctx context.Context, config Config, engines []Engine, out io.Writer,
+	yardsticks func(string) (Yardsticks, error)) (report *Report, err error) {
 	if err := config.Validate(engines); err != nil {
 		return nil, err
 	}
@@ -47,23 +56,24 @@ func Run(ctx context.Context, config Config, engines []Engine, out io.Writer) (r
 	if data.warning != "" {
 		fmt.Fprintln(out, "WARNING:", data.warning)
 	}
-	b := &bench{Config: config, engines: engines, data: data, out: out, report: &Report{}}
+	b := &bench{Config: config, engines: engines, data: data, out: out, yardsticks: yardsticks, report: &Report{}}
 	return b.report, b.run(ctx)
 }
 
 // bench is one call of Run.
 type bench struct {
 	Config
-	engines []Engine
-	data    *dataDirectory
-	out     io.Writer
-	report  *Report
+	engines    []Engine
+	data       *dataDirectory
+	out        io.Writer
+	yardsticks func(directory string) (Yardsticks, error)
+	report     *Report
 }
 
 // run makes the repeats of all engines in turns, so that a machine that drifts is shared by all, and then sums up.
 func (b *bench) run(ctx context.Context) error {
 	of := make(map[string][]Result)
-	before, err := measureYardsticks(b.data.path)
+	before, err := b.yardsticks(b.data.path)
 	if err != nil {
 		return err
 	}
@@ -75,7 +85,7 @@ func (b *bench) run(ctx context.Context) error {
 				return fmt.Errorf("%s: %w", label, err)
 			}
 			debug.FreeOSMemory() // the next one starts with the heap of the first
-			after, err := measureYardsticks(b.data.path)
+			after, err := b.yardsticks(b.data.path)
 			if err != nil {
 				return err
 			}
@@ -197,7 +207,11 @@ func newMachines(hosts int, options loadOptions) [][]*Machine {
 
 // endCheck ends the load, lets the replicas catch up and compares everything. It prints what it finds.
 func (b *bench) endCheck(ctx context.Context, l *load, machines [][]*Machine) error {
-	drainCtx, cancel := context.WithTimeout(ctx, drainTimeout)
+	timeout := drainTimeout
+	if ctx.Err() != nil {
+		timeout = interruptTimeout
+	}
+	drainCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	found := &differences{}
 	drainErr := l.stop(drainCtx)

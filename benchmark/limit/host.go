@@ -11,7 +11,8 @@ type host struct {
 	cluster *cluster
 	number  int
 	log     *log
-	links   []*link // by host; nil for itself
+	links   []*link          // by host; nil for itself
+	ack     [headerSize]byte // scratch of acknowledge, which only the log's goroutine calls
 
 	mu     sync.Mutex
 	wake   sync.Cond
@@ -23,14 +24,13 @@ type host struct {
 // completer: their callbacks would keep the log from its next commit.
 func (h *host) acknowledge(headers []header) {
 	var own int
-	var frame [headerSize]byte
 	for _, batch := range headers {
 		if int(batch.leader) == h.number {
 			own++
 			continue
 		}
-		header{kind: kindAck, leader: batch.leader, shard: batch.shard, index: batch.last()}.seal(frame[:])
-		h.links[batch.leader].append(frame[:])
+		header{kind: kindAck, leader: batch.leader, shard: batch.shard, index: batch.last()}.seal(h.ack[:])
+		h.links[batch.leader].append(h.ack[:])
 	}
 	if own == 0 {
 		return

@@ -32,7 +32,9 @@ type cluster struct {
 	hosts   []*host
 	shards  []*shard
 	batches atomic.Uint64 // taken over all shards
-	work    sync.WaitGroup
+
+	segmentSize int // bytes
+	work        sync.WaitGroup
 
 	mu     sync.Mutex
 	failed error // the first failure, or ErrClosed
@@ -40,7 +42,15 @@ type cluster struct {
 
 // Start brings the hosts up in this process. Shard s is led by host s modulo hosts.
 func Start(ctx context.Context, options benchmark.ClusterOptions) (benchmark.Cluster, error) {
-	c := &cluster{options: options}
+	c, err := start(ctx, options, defaultSegmentSize)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func start(ctx context.Context, options benchmark.ClusterOptions, segmentSize int) (*cluster, error) {
+	c := &cluster{options: options, segmentSize: segmentSize}
 	for number := range options.Hosts {
 		h := &host{cluster: c, number: number, links: make([]*link, options.Hosts)}
 		h.wake.L = &h.mu

@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -112,7 +113,7 @@ func (f *frames) fill(size int) error {
 	}
 	n, err := io.ReadAtLeast(f.source, f.buffer[f.end:], size-(f.end-f.start))
 	f.end += n
-	if err == io.EOF && f.end > f.start {
+	if errors.Is(err, io.EOF) && f.end > f.start {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -8,8 +8,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// segmentSize is what is allocated for a file of the log at once.
-const segmentSize = 256 << 20
+// defaultSegmentSize is what is allocated for a file of the log at once, in bytes.
+const defaultSegmentSize = 256 << 20
 
 // log is the durable part of a host: frames of all shards in the order of arrival, in files of a fixed size. One goroutine runs
 // it, so one group commit is under way and the next gathers meanwhile.
@@ -38,7 +38,7 @@ func newLog(h *host, fs vfs.FS, directory string) (*log, error) {
 	if err := fs.MkdirAll(directory, 0o700); err != nil {
 		return nil, fmt.Errorf("limit: %w", err)
 	}
-	return l, l.nextSegment(segmentSize)
+	return l, l.nextSegment(h.cluster.segmentSize)
 }
 
 // append adds a frame to the next group commit.
@@ -88,7 +88,7 @@ func (l *log) run() {
 // commit writes frames and makes them durable. A group that does not fit the file goes into the next one whole.
 func (l *log) commit(frames []byte) error {
 	if len(frames) > l.room {
-		if err := l.nextSegment(max(segmentSize, len(frames))); err != nil {
+		if err := l.nextSegment(max(l.host.cluster.segmentSize, len(frames))); err != nil {
 			return err
 		}
 	}

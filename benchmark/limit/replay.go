@@ -47,14 +47,12 @@ func (l *log) replaySegment(segment int, machines []*benchmark.Machine) error {
 	frames := newFrames(file)
 	for {
 		h, frame, err := frames.next()
-		if err == io.EOF {
+		switch {
+		case errors.Is(err, io.EOF):
 			return nil
-		}
-		if err != nil {
-			// The room left at the end may be less than a header.
-			if err == io.ErrUnexpectedEOF && frames.end-frames.start < headerSize {
-				return nil
-			}
+		case errors.Is(err, io.ErrUnexpectedEOF) && frames.end-frames.start < headerSize:
+			return nil // the room left at the end is less than a header
+		case err != nil:
 			return err
 		}
 		if h == (header{}) {
