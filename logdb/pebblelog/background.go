@@ -1,7 +1,30 @@
 package pebblelog
 
+import "github.com/cockroachdb/pebble/v2"
+
 // The goroutines of a store. There are two: one completes writes in their order, the other tells the owner about a failure. Both
 // end in stop.
+
+// openInBackground opens Pebble, and leaves it alone if the disk goes on failing: Open flushes what it found in the
+// log and retries that for ever. The goroutine is then parked in the guard for good; a host whose log cannot be opened has
+// to end anyway.
+func openInBackground(dir string, options *pebble.Options, guard *guard) (*pebble.DB, error) {
+	type result struct {
+		db  *pebble.DB
+		err error
+	}
+	opened := make(chan result, 1)
+	go func() {
+		db, err := recoverOpen(dir, options)
+		opened <- result{db, err}
+	}()
+	select {
+	case r := <-opened:
+		return r.db, r.err
+	case <-guard.givenUp:
+		return nil, guard.latch.get()
+	}
+}
 
 // start starts the goroutines.
 func (s *Store) start(onFailure func(error)) {

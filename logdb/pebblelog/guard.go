@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -33,14 +34,23 @@ type guard struct {
 	latch  *latch
 	closed chan struct{} // closed when the store is being closed: parked work goes on, with errFrozen
 	once   sync.Once
-	opened atomic.Bool // nothing is parked before this is set: Open would wait for itself
+
+	// opened is set when Pebble's Open has returned. Before that failures of log files are not hidden, since Open returns them, and
+	// the disk is not frozen at the first, since Open waits for a flush that is retried until it succeeds; after
+	// maxOpenFailures it is, and Open is given up (see openPebble).
+	opened  atomic.Bool
+	givenUp chan struct{} // closed when work was parked before opened
+	giveUp  sync.Once
 
 	syncs        atomic.Uint64
 	bytesWritten atomic.Uint64
 }
 
+// maxOpenFailures is how often the disk, or Pebble after it, may fail while a store is opened before that is given up.
+const maxOpenFailures = 8
+
 func newGuard(fs vfs.FS, latch *latch) *guard {
-	return &guard{FS: fs, latch: latch, closed: make(chan struct{})}
+	return &guard{FS: fs, latch: latch, closed: make(chan struct{}), givenUp: make(chan struct{})}
 }
 
 // release lets parked work go on to its end.
@@ -51,10 +61,33 @@ func (g *guard) frozen() error {
 	if g.latch.get() == nil {
 		return nil
 	}
-	if g.opened.Load() {
+	if !g.opened.Load() && !g.hopeless() {
+		return nil
+	}
+	<-g.closed
+	return errFrozen
+}
+
+// hopeless reports whether opening the store has failed too often, and tells openPebble if so.
+func (g *guard) hopeless() bool {
+	if g.latch.failures.Load() < maxOpenFailures {
+		return false
+	}
+	g.giveUp.Do(func() { close(g.givenUp) })
+	return true
+}
+
+// backgroundError is called by Pebble when a flush or a compaction failed. Damage is not latched: it is in the data
+// of some replicas, and those who read it will see it. Pebble's mutex is held, and while the store is opened parking with
+// it is the way to end the retries.
+func (g *guard) backgroundError(err error) {
+	if pebble.IsCorruptionError(err) {
+		return
+	}
+	g.latch.set(err)
+	if !g.opened.Load() && g.hopeless() {
 		<-g.closed
 	}
-	return errFrozen
 }
 
 // check latches the error of a mutation.
@@ -76,7 +109,7 @@ func (g *guard) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCat
 }
 
 func (g *guard) create(name string, create func() (vfs.File, error)) (vfs.File, error) {
-	log := isLog(name)
+	log := isLog(name) && g.opened.Load()
 	if log && g.latch.get() != nil {
 		return hole{}, nil
 	}
@@ -95,7 +128,7 @@ func (g *guard) create(name string, create func() (vfs.File, error)) (vfs.File, 
 		}
 		return nil, err
 	}
-	return &guardedFile{File: file, guard: g, swallow: log}, nil
+	return &guardedFile{File: file, guard: g, swallow: isLog(name)}, nil
 }
 
 // syncDirectory makes durable what stands in the directory of the named file.
@@ -113,8 +146,8 @@ func (g *guard) OpenDir(name string) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Directories are synced on the way to a new log file, too.
-	return &guardedFile{File: file, guard: g, swallow: true}, nil
+	// Directories are synced on the way to a new log file, too, and Pebble's markers panic when it fails.
+	return &guardedFile{File: file, guard: g, swallow: true, directory: true}, nil
 }
 
 func (g *guard) OpenReadWrite(
@@ -141,16 +174,28 @@ func (g *guard) Rename(oldname, newname string) error {
 	return g.check(g.FS.Rename(oldname, newname))
 }
 
+// frozenRemove refuses removals at once, also while the store is opened: what was to take the place of the file may be
+// what failed.
+func (g *guard) frozenRemove() error {
+	if g.latch.get() == nil {
+		return nil
+	}
+	if err := g.frozen(); err != nil {
+		return err
+	}
+	return errFrozen
+}
+
 // Remove does not latch: a file that cannot be removed is a waste of space, and Pebble removes files that need not exist.
 func (g *guard) Remove(name string) error {
-	if err := g.frozen(); err != nil {
+	if err := g.frozenRemove(); err != nil {
 		return err
 	}
 	return g.FS.Remove(name)
 }
 
 func (g *guard) RemoveAll(name string) error {
-	if err := g.frozen(); err != nil {
+	if err := g.frozenRemove(); err != nil {
 		return err
 	}
 	return g.FS.RemoveAll(name)
@@ -163,13 +208,15 @@ func (g *guard) Unwrap() vfs.FS { return g.FS }
 type guardedFile struct {
 	vfs.File
 	guard *guard
-	// swallow: Pebble must not hear of a failure.
-	swallow bool
+	// swallow: Pebble must not hear of a failure, once it is open, or never for a directory.
+	swallow, directory bool
 }
+
+func (f *guardedFile) swallows() bool { return f.swallow && (f.directory || f.guard.opened.Load()) }
 
 // mutate does one mutation of the file, or does not, after a failure.
 func (f *guardedFile) mutate(do func() error) error {
-	if f.swallow {
+	if f.swallows() {
 		if f.guard.latch.get() == nil {
 			_ = f.guard.check(do())
 		}
@@ -187,7 +234,7 @@ func (f *guardedFile) Write(data []byte) (n int, err error) {
 		f.guard.bytesWritten.Add(uint64(n))
 		return err
 	})
-	if f.swallow && err == nil {
+	if f.swallows() && err == nil {
 		n = len(data)
 	}
 	return n, err
@@ -199,7 +246,7 @@ func (f *guardedFile) WriteAt(data []byte, offset int64) (n int, err error) {
 		f.guard.bytesWritten.Add(uint64(n))
 		return err
 	})
-	if f.swallow && err == nil {
+	if f.swallows() && err == nil {
 		n = len(data)
 	}
 	return n, err
@@ -226,7 +273,7 @@ func (f *guardedFile) SyncTo(length int64) (full bool, err error) {
 // Stat is asked of a log file that is reused.
 func (f *guardedFile) Stat() (vfs.FileInfo, error) {
 	info, err := f.File.Stat()
-	if err != nil && f.swallow {
+	if err != nil && f.swallows() {
 		f.guard.latch.set(err)
 		return hole{}.Stat()
 	}
@@ -236,7 +283,7 @@ func (f *guardedFile) Stat() (vfs.FileInfo, error) {
 // Close always closes, and an error of it counts as a failed write: some file systems report one only there.
 func (f *guardedFile) Close() error {
 	err := f.guard.check(f.File.Close())
-	if f.swallow {
+	if f.swallows() {
 		return nil
 	}
 	return err

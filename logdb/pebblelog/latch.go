@@ -11,6 +11,8 @@ import (
 // held, so it waits for nobody.
 type latch struct {
 	err atomic.Pointer[error]
+	// failures counts calls of set.
+	failures atomic.Int64
 	// failed is closed once err is set.
 	failed chan struct{}
 }
@@ -19,6 +21,7 @@ func newLatch() *latch { return &latch{failed: make(chan struct{})} }
 
 // set latches err, unless a failure was latched before.
 func (l *latch) set(err error) {
+	l.failures.Add(1)
 	err = fmt.Errorf("%w: %w", logdb.ErrFailed, err)
 	if l.err.CompareAndSwap(nil, &err) {
 		close(l.failed)

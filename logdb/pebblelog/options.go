@@ -81,7 +81,7 @@ func (o Options) withDefaults() Options {
 // are left in level 0 for as long as reads can bear it, and most of them are dropped unread, when range deletions come to
 // cover them. Separating values into blob files, which would spare rewriting altogether, was left out: what it saves is
 // small once level 0 is this patient, and the garbage of blob files is collected by rewriting too.
-func pebbleOptions(o Options, fs vfs.FS, logger pebble.Logger) *pebble.Options {
+func pebbleOptions(o Options, fs *guard, logger pebble.Logger) *pebble.Options {
 	options := &pebble.Options{
 		FS:     fs,
 		Logger: logger,
@@ -123,5 +123,9 @@ func pebbleOptions(o Options, fs vfs.FS, logger pebble.Logger) *pebble.Options {
 	// Batches are compressed, if at all, once and by their proposer; compressing them here again costs time and yields nothing.
 	options.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
 	options.Experimental.ReadSamplingMultiplier = -1
+	options.EventListener = &pebble.EventListener{BackgroundError: func(err error) {
+		logger.Errorf("background: %v", err)
+		fs.backgroundError(err)
+	}}
 	return options
 }

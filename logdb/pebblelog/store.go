@@ -116,9 +116,11 @@ func prepare(options Options) error {
 // openPebble opens Pebble and refuses a database that has failed in some way that Open did not report.
 func openPebble(options Options, guard *guard, latch *latch) (*pebble.DB, error) {
 	fatal := logger{out: options.Logger, latch: latch}
-	db, err := recoverOpen(options.Dir, pebbleOptions(options, guard, fatal))
+	db, err := openInBackground(options.Dir, pebbleOptions(options, guard, fatal), guard)
 	if err != nil {
-		if pebble.IsCorruptionError(err) {
+		if failure := latch.get(); failure != nil {
+			err = failure // what Pebble says is a consequence
+		} else if pebble.IsCorruptionError(err) {
 			err = fmt.Errorf("%w: %w", logdb.ErrDamaged, err)
 		}
 		return nil, fmt.Errorf("pebblelog: %s: %w", options.Dir, err)
