@@ -53,9 +53,7 @@ func (c *Core) Stop(now Instant) {
 		return
 	}
 	if c.role == RoleLeader && !c.transfer.leader.told {
-		if p := c.peer(c.bestVoter(now)); p != nil && p.match == c.log.last {
-			c.post(c.message(raftpb.MessageTimeoutNow, p))
-		}
+		c.tellHeir(now)
 	}
 	c.refuseQueuedReads(raftpb.ReasonStopped)
 	c.endForwardedReads(raftpb.ReasonStopped)

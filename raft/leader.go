@@ -50,6 +50,9 @@ func (c *Core) advanceCommit(now Instant) {
 		c.uncommitted = 0
 	}
 	c.setCommit(now, index)
+	if c.role != RoleLeader { // it removed itself
+		return
+	}
 	c.sendDue = true
 	c.readsBecameReady()
 }

@@ -136,11 +136,19 @@ func (c *Core) committedConfigs(now Instant, before uint64) {
 	if newest.Index > before && c.role == RoleLeader {
 		c.tellRemoved(newest)
 		if !c.selfVoter && c.configs[len(c.configs)-1].Index == newest.Index {
+			c.tellHeir(now)
 			c.becomeFollower(now, c.term)
 		}
 	}
 	if newest.Index > before {
 		c.pruneConfigs()
+	}
+}
+
+// tellHeir tells the best voter to campaign at once, if it has everything.
+func (c *Core) tellHeir(now Instant) {
+	if p := c.peer(c.bestVoter(now)); p != nil && p.match == c.log.last {
+		c.post(c.message(raftpb.MessageTimeoutNow, p))
 	}
 }
 

@@ -160,6 +160,7 @@ func (s *script) message() raftpb.Message {
 	if s.d.HasArg("from-session") {
 		m.FromSession = s.number("from-session")
 	}
+	m.ToIncarnation = s.number("to-incarnation")
 	if s.d.HasArg("from-incarnation") {
 		m.FromIncarnation = s.number("from-incarnation")
 	}
@@ -180,7 +181,9 @@ var scriptCommands = map[string]func(*script){
 	"new": func(s *script) {
 		s.n = newNetwork(int(s.number("replicas")), s.violation)
 		s.n.trace = s.trace
-		s.n.settle()
+		if !s.d.HasArg("unsettled") {
+			s.n.settle()
+		}
 	},
 	"add": func(s *script) { // a replica that joins
 		node := s.n.addNode(s.number("n"))
@@ -192,6 +195,27 @@ var scriptCommands = map[string]func(*script){
 		s.n.now = max(s.n.now, core.electionAt)
 		core.Tick(s.n.now)
 		s.n.settle()
+	},
+	"elect-only": func(s *script) { // elects n with the one vote of with, and loses whatever the new leader says
+		node, voter := s.node(), s.n.node(s.number("with"))
+		s.n.now = max(s.n.now, node.core.electionAt)
+		node.core.Tick(s.n.now)
+		for range 8 {
+			for _, each := range []*testNode{node, voter} {
+				s.n.drain(each)
+				s.n.save(each)
+			}
+			s.n.queue = slices.DeleteFunc(s.n.queue, func(m raftpb.Message) bool {
+				return m.From != node.id && m.From != voter.id || m.To != node.id && m.To != voter.id ||
+					m.Type == raftpb.MessageReplicate
+			})
+			for len(s.n.queue) > 0 {
+				s.n.deliver(0)
+			}
+			if node.core.IsLeader() {
+				return
+			}
+		}
 	},
 	"campaign": func(s *script) { // the same, and nothing else happens
 		core := s.node().core
@@ -257,6 +281,7 @@ var scriptCommands = map[string]func(*script){
 		s.n.crash(node)
 		node.disk.batches = node.disk.batches[:len(node.disk.batches)-int(s.number("batches"))]
 	},
+	"wipe-promise": func(s *script) { s.node().promised = Promised{} },
 	"compact": func(s *script) {
 		node := s.node()
 		node.disk.compact(s.number("index"))
