@@ -160,6 +160,32 @@ func TestRunsDependOnTheSeedOnly(t *testing.T) {
 	}
 }
 
+// What is due at once on several links comes in an order that the seed decides; each link keeps its own.
+func TestOrderAmongLinksDependsOnTheSeed(t *testing.T) {
+	run := func(seed uint64) []uint64 {
+		w := newWorld(t, Options{Seed: seed}, 4)
+		for i := range uint64(5) {
+			for from := range uint64(3) {
+				w.send(int(from), 3, transport.LaneBulk, 10*from+i)
+			}
+		}
+		w.settle(t)
+		return w.nodes[3].seen
+	}
+	orders := make(map[string]bool)
+	for seed := range uint64(10) {
+		got := run(seed)
+		orders[fmt.Sprint(got)] = true
+		slices.SortStableFunc(got, func(x, y uint64) int { return int(x/10) - int(y/10) })
+		if !slices.IsSorted(got) {
+			t.Errorf("seed %d: a link lost its order: %v", seed, got)
+		}
+	}
+	if len(orders) < 5 {
+		t.Errorf("10 seeds give %d orders", len(orders))
+	}
+}
+
 // Nothing is done before its time, and the returned instant is exactly when the next thing is.
 func TestRunOnceKeepsTime(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -207,8 +233,9 @@ func TestRunOnceEnds(t *testing.T) {
 		}
 	}
 	w.send(0, 1, transport.LaneControl, 0)
+	w.send(1, 0, transport.LaneControl, 0)
 	for range 100 {
-		if n, next := w.RunOnce(0); n == 0 || n > 3 || next > 0 {
+		if n, next := w.RunOnce(0); n == 0 || n > 4 || next > 0 {
 			t.Fatalf("%d delivered, next %d", n, next)
 		}
 	}

@@ -231,7 +231,7 @@ func FuzzGreeting(f *testing.F) {
 			t.Fatalf("untyped error %v", err)
 		}
 		again := g.append(nil)
-		// Reserved bytes and the length's slack aside there is one way to write a greeting.
+		// There is one way to write a greeting.
 		if !bytes.Equal(again, data[:len(again)]) {
 			t.Fatalf("accepted %x, which is written %x", data, again)
 		}

@@ -62,7 +62,8 @@ func testUpAndDown(s *suite) {
 	}
 }
 
-// Clause: a lane that could not be made is a PeerDown; from then on Send refuses, and says so.
+// Clause: a lane that could not be made is a PeerDown; what waited for it is discarded, and from then on Send refuses, and
+// says so. While somebody wants to send it is tried again.
 func testUnreachable(s *suite) {
 	a := s.host()
 	address := s.network.Address(s.T)
@@ -76,6 +77,11 @@ func testUnreachable(s *suite) {
 	}
 	if got := p.Counters(); got.MessagesRefused != 3 || got.ConnectFailures == 0 || got.Connects != 0 {
 		s.Errorf("counters after 3 refused messages: %+v", got)
+	}
+	b := s.hostAs(transport.HostIdentity{Deployment: deployment, HostID: 99, Epoch: 1, Address: address})
+	s.sendAll(p, transport.LaneControl, pings(9, 1))
+	if got := b.WaitReceived(transport.LaneControl, 1); got[0].Message.Request != 9 {
+		s.Errorf("number %d arrived, which was queued for a connection that could not be made", got[0].Message.Request)
 	}
 }
 
