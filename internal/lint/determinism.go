@@ -19,8 +19,8 @@ func checkDeterminism(files []file) []finding {
 			continue
 		}
 		ast.Inspect(f.syntax, func(node ast.Node) bool {
-			if statement, ok := node.(*ast.GoStmt); ok {
-				findings = append(findings, f.at(statement, "starts a goroutine: make it a method that the loop round runOnce calls, "+
+			if startsGoroutine(node) {
+				findings = append(findings, f.at(node, "starts a goroutine: make it a method that the loop round runOnce calls, "+
 					"or hand the work to a part that already has a goroutine"))
 			}
 			return true
@@ -35,4 +35,16 @@ func checkDeterminism(files []file) []finding {
 		}
 	}
 	return findings
+}
+
+// startsGoroutine knows the go statement and the methods that hide one: WaitGroup.Go, errgroup's Go, Stopper.RunWorker.
+func startsGoroutine(node ast.Node) bool {
+	switch node := node.(type) {
+	case *ast.GoStmt:
+		return true
+	case *ast.CallExpr:
+		selector, ok := node.Fun.(*ast.SelectorExpr)
+		return ok && (selector.Sel.Name == "Go" || selector.Sel.Name == "RunWorker")
+	}
+	return false
 }

@@ -127,6 +127,7 @@ func TestRulesFindBreaches(t *testing.T) {
 		findings int
 	}{
 		{"goroutine", checkDeterminism, "engine/a.go", "package engine\nfunc f() { go f() }", 1},
+		{"goroutine of a wait group", checkDeterminism, "engine/a.go", "package engine\nfunc f() { group.Go(f) }", 1},
 		{"goroutine outside", checkDeterminism, "nodehost/a.go", "package nodehost\nfunc f() { go f() }", 0},
 		{"goroutine in a test", checkDeterminism, "engine/a_test.go", "package engine\nfunc f() { go f() }", 0},
 		{"clock", checkDeterminism, "raft/a.go", "package raft\nimport \"time\"\nvar now = time.Now", 1},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -100,7 +101,23 @@ func (s *summary) end(action string, k key) {
 		s.fail(k, k.pkg+" "+k.test)
 		s.inTest[k.pkg] = true
 	case action == "fail" && !s.inTest[k.pkg]: // did not build, panicked outside a test, TestMain failed
+		s.unfinished(k.pkg)
 		s.fail(k, k.pkg)
+	}
+}
+
+// unfinished prints what the tests that a package's end cut short had said: the panic or the time-out is in there.
+func (s *summary) unfinished(pkg string) {
+	var tests []string
+	for k := range s.output {
+		if k.pkg == pkg && k.test != "" {
+			tests = append(tests, k.test)
+		}
+	}
+	slices.Sort(tests)
+	for _, test := range tests {
+		fmt.Fprint(s.out, strings.Join(s.output[key{pkg, test}], ""))
+		delete(s.output, key{pkg, test})
 	}
 }
 

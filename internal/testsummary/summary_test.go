@@ -68,6 +68,21 @@ func TestSummaryShowsWhatFailed(t *testing.T) {
 	}
 }
 
+func TestSummaryShowsWhatWasCutShort(t *testing.T) {
+	s, out := digest(t,
+		`{"Action":"output","Package":"p","Test":"TestA","Output":"panic: test timed out\n"}`,
+		`{"Action":"output","Package":"q","Test":"TestB","Output":"another package\n"}`,
+		`{"Action":"output","Package":"p","Output":"FAIL\tp\t9s\n"}`,
+		`{"Action":"fail","Package":"p"}`,
+	)
+	if want := (count{failed: 1}); s.count != want {
+		t.Errorf("counted %v, want %v", s.count, want)
+	}
+	if !strings.Contains(out, "timed out") || strings.Contains(out, "another package") {
+		t.Errorf("printed %q", out)
+	}
+}
+
 func TestSummaryAppendsToReport(t *testing.T) {
 	s, _ := digest(t, `{"Action":"output","Package":"p","Output":"ok  \tp\t0.1s\n"}`, `{"Action":"pass","Package":"p","Test":"TestA"}`)
 	path := filepath.Join(t.TempDir(), "report")
