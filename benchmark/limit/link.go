@@ -98,23 +98,32 @@ func (f *frames) next() (header, []byte, error) {
 	return h, frame, nil
 }
 
-// fill reads until the buffer holds the given number of bytes from start on.
+// fill reads until the buffer holds the given number of bytes from start on. The buffer grows with what has really come, so that a
+// damaged length costs no more memory than its stream has bytes.
 func (f *frames) fill(size int) error {
-	if f.end-f.start >= size {
-		return nil
-	}
-	if f.start+size > len(f.buffer) {
-		buffer := f.buffer
-		if size > len(buffer) {
-			buffer = make([]byte, max(size, 2*len(buffer)))
+	for f.end-f.start < size {
+		if f.end == len(f.buffer) || f.start+size > len(f.buffer) && f.start > 0 {
+			f.makeRoom()
 		}
-		f.end = copy(buffer, f.buffer[f.start:f.end])
-		f.buffer, f.start = buffer, 0
+		n, err := f.source.Read(f.buffer[f.end:])
+		f.end += n
+		switch {
+		case err == nil || f.end-f.start >= size:
+		case errors.Is(err, io.EOF) && f.end > f.start:
+			return io.ErrUnexpectedEOF
+		default:
+			return err
+		}
 	}
-	n, err := io.ReadAtLeast(f.source, f.buffer[f.end:], size-(f.end-f.start))
-	f.end += n
-	if errors.Is(err, io.EOF) && f.end > f.start {
-		return io.ErrUnexpectedEOF
+	return nil
+}
+
+// makeRoom moves what is held to the front, into a buffer of twice the size if it fills this one.
+func (f *frames) makeRoom() {
+	buffer := f.buffer
+	if f.end-f.start == len(buffer) {
+		buffer = make([]byte, 2*len(buffer))
 	}
-	return err
+	f.end = copy(buffer, f.buffer[f.start:f.end])
+	f.buffer, f.start = buffer, 0
 }

@@ -1,0 +1,214 @@
+package benchmark
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestMedianIsTakenFigureByFigure(t *testing.T) {
+	three := medianOf([]Result{
+		{Engine: "a", WritesPerSecond: 3, WriteLatency: Latency{P50: 1}},
+		{Engine: "a", WritesPerSecond: 1, WriteLatency: Latency{P50: 3}},
+		{Engine: "a", WritesPerSecond: 2, WriteLatency: Latency{P50: 20}},
+	})
+	if three.Engine != "a" || three.WritesPerSecond != 2 || three.WriteLatency.P50 != 3 {
+		t.Errorf("of three: %+v", three)
+	}
+	if two := medianOf([]Result{{Errors: 1}, {Errors: 4}}); two.Errors != 2.5 {
+		t.Errorf("of two: %g", two.Errors)
+	}
+}
+
+func TestYardsticksThatMoved(t *testing.T) {
+	base := Yardsticks{FdatasyncP50: 300, StealPercent: 1, CPULoop: 20}
+	for name, test := range map[string]struct {
+		other Yardsticks
+		want  int
+	}{
+		"equal":             {base, 0},
+		"within 15 percent": {Yardsticks{344, 10, 23}, 0},
+		"slower disk":       {Yardsticks{346, 1, 20}, 1},
+		"faster disk":       {Yardsticks{250, 1, 20}, 1},
+		"slower processor":  {Yardsticks{300, 1, 23.1}, 1},
+		"stolen":            {Yardsticks{300, 17, 20}, 1},
+		"all":               {Yardsticks{100, 40, 50}, 3},
+	} {
+		if got := base.moved(test.other); len(got) != test.want {
+			t.Errorf("%s: %q, want %d", name, got, test.want)
+		}
+		if got := test.other.moved(base); len(got) != test.want {
+			t.Errorf("%s, turned round: %q, want %d", name, got, test.want)
+		}
+	}
+}
+
+func TestYardsticksAreMeasured(t *testing.T) {
+	directory := t.TempDir()
+	y, err := measureYardsticks(directory)
+	if err != nil || y.FdatasyncP50 <= 0 || y.CPULoop <= 0 {
+		t.Fatalf("%+v, %v", y, err)
+	}
+	if entries, _ := os.ReadDir(directory); len(entries) != 0 {
+		t.Fatalf("left behind: %v", entries)
+	}
+	if _, err := measureYardsticks(filepath.Join(directory, "absent")); err == nil {
+		t.Fatal("a directory that does not exist was measured")
+	}
+}
+
+func TestSystemFilesAreRead(t *testing.T) {
+	if got := parseProcessIO([]byte("rchar: 1\nwrite_bytes: 4096\ncancelled_write_bytes: 7\n")); got != 4096 {
+		t.Errorf("write_bytes is %d", got)
+	}
+	if got := parseProcessIO([]byte("nothing\n")); got != 0 {
+		t.Errorf("write_bytes is %d", got)
+	}
+	steal, total := parseProcessorTicks([]byte("cpu  10 20 30 40 50 60 70 80 900 1000\ncpu0 1 1 1 1 1 1 1 1 1 1\n"))
+	if steal != 80 || total != 360 {
+		t.Errorf("steal %d of %d", steal, total)
+	}
+	for _, text := range []string{"", "cpu 1 2\n", "cpu 1 2 3 4 5 6 7 x\n", "intr 1 2 3 4 5 6 7 8\n"} {
+		if steal, total := parseProcessorTicks([]byte(text)); steal != 0 || total != 0 {
+			t.Errorf("%q: steal %d of %d", text, steal, total)
+		}
+	}
+	from, to := usage{steal: 10, ticks: 100}, usage{steal: 15, ticks: 200}
+	if got := to.stealPercent(from); got != 5 {
+		t.Errorf("steal is %g %%", got)
+	}
+	if got := from.stealPercent(from); got != 0 {
+		t.Errorf("steal of no time is %g %%", got)
+	}
+	if u := readUsage(); u.cpu <= 0 || u.allocs == 0 || u.at.IsZero() {
+		t.Errorf("usage is %+v", u)
+	}
+}
+
+func TestDataDirectory(t *testing.T) {
+	asked := filepath.Join(t.TempDir(), "a", "b")
+	d, err := openDirectory(asked)
+	if err != nil || d.path != asked {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	path, err := d.run("x-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.run("x-1"); err == nil {
+		t.Fatal("the data of an earlier run was taken for a new one")
+	}
+	if err := d.remove(); err == nil {
+		t.Fatal("a directory that was asked for was removed with what someone has in it")
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.remove(); err != nil {
+		t.Fatal(err)
+	}
+
+	fresh, err := openDirectory("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fresh.run("x-1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := fresh.remove(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(fresh.path); err == nil {
+		t.Fatal("the fresh directory is still there")
+	}
+
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openDirectory(filepath.Join(file, "under")); err == nil {
+		t.Fatal("a directory under a file was opened")
+	}
+}
+
+func TestMemoryIsNoDisk(t *testing.T) {
+	const shared = "/dev/shm"
+	if !inMemory(shared) {
+		t.Skip("no file system in memory here")
+	}
+	directory, err := os.MkdirTemp(shared, "flotilla-test-")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer os.RemoveAll(directory)
+	d, err := openDirectory(directory)
+	if err != nil || !strings.Contains(d.warning, directory) {
+		t.Fatalf("%+v, %v: no warning", d, err)
+	}
+	t.Setenv("TMPDIR", directory)
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	if inMemory(os.Getenv("XDG_CACHE_HOME")) {
+		t.Skip("no disk here")
+	}
+	if fresh, err := openDirectory(""); err != nil || fresh.warning != "" {
+		t.Fatalf("%+v, %v: memory was preferred to a disk", fresh, err)
+	}
+}
+
+func TestFiguresForAReader(t *testing.T) {
+	for value, want := range map[float64]string{
+		0: "0", 0.123456: "0.123", 12.345: "12.3", 999: "999", 1000: "1,000", 123456.7: "123,457", 1234567: "1,234,567", -1234: "-1,234",
+		-123456: "-123,456",
+	} {
+		if got := figure(value); got != want {
+			t.Errorf("%g became %q, want %q", value, got, want)
+		}
+	}
+}
+
+func TestSummary(t *testing.T) {
+	medians := []Result{
+		{Engine: "a", Hosts: 3, Shards: 48, WritesPerSecond: 100, Busy: 7},
+		{Engine: "b", Hosts: 3, Shards: 48, WritesPerSecond: 400},
+	}
+	var out strings.Builder
+	printSummary(&out, medians, compare(medians))
+	for _, want := range []string{"writes_per_second", "0.250", "errors", "busy", "/ b"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "reads_per_second") {
+		t.Errorf("a line of zeros in\n%s", out.String())
+	}
+}
+
+func TestLatencies(t *testing.T) {
+	recorders := newRecorders(1000)
+	if len(recorders) != maxRecorders {
+		t.Fatalf("%d recorders", len(recorders))
+	}
+	for i := range 1000 {
+		recorders[i%len(recorders)].record(i%2 == 0, time.Duration(i+1)*time.Millisecond)
+	}
+	recorders[0].record(false, time.Hour) // counts as the greatest
+	recorders[0].record(false, -time.Second)
+	taken := newLatencies()
+	drain(recorders, taken)
+	if writes, reads := taken.writes.TotalCount(), taken.reads.TotalCount(); writes != 502 || reads != 500 {
+		t.Fatalf("%d writes, %d reads", writes, reads)
+	}
+	if p50 := latencyOf(taken.reads).P50; p50 < 495 || p50 > 505 {
+		t.Fatalf("p50 is %g ms", p50)
+	}
+	if empty := latencyOf(newHistogram()); empty != (Latency{}) {
+		t.Fatalf("nothing took %+v", empty)
+	}
+	again := newLatencies()
+	drain(recorders, again)
+	if again.writes.TotalCount()+again.reads.TotalCount() != 0 {
+		t.Fatal("samples were given out twice")
+	}
+}
