@@ -54,7 +54,7 @@ type Options struct {
 	// RequestTimeout ends every request that has no earlier deadline of its own. Default 10 s.
 	RequestTimeout time.Duration
 
-	// MaxWriteBytes is the host's budget for updates on their way to the disk (R13). Default 64 MiB.
+	// MaxWriteBytes is the host's budget for updates on their way to the disk (R13). Default 64 MiB, at most 512 MiB.
 	MaxWriteBytes int64
 	// MaxStall is how long one write may take before the host counts as stalled: it then hands its leaderships over and does not
 	// campaign until the write ends (R9). Default 10 s.
@@ -133,7 +133,7 @@ func (o *Options) Validate() error {
 		{"MaxOpenReads", int64(o.MaxOpenReads), 0, 1 << 24},
 		{"MaxQueueDelay", int64(o.MaxQueueDelay), 0, int64(time.Hour)},
 		{"RequestTimeout", int64(o.RequestTimeout), 0, int64(24 * time.Hour)},
-		{"MaxWriteBytes", o.MaxWriteBytes, 0, 1 << 40},
+		{"MaxWriteBytes", o.MaxWriteBytes, 0, 512 << 20},
 		{"MaxStall", int64(o.MaxStall), 0, int64(time.Hour)},
 		{"PromiseInterval", int64(o.PromiseInterval), 0, int64(time.Second)},
 		{"MaxInboxMessages", int64(o.MaxInboxMessages), 0, 1 << 30},

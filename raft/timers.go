@@ -112,8 +112,14 @@ func (c *Core) heardByQuorum(now Instant) bool {
 	return heard > voters/2
 }
 
-// roundTrip keeps the least echo of the current and the previous election timeout.
-type roundTrip struct{ current, previous time.Duration }
+// roundTrip keeps the least echo of a long time, the current and the previous window. It stands for the network: a host under
+// load answers late for minutes on end, and taking that for distance would only add to the load.
+type roundTrip struct {
+	current, previous time.Duration
+	age               int // election timeouts in the current window
+}
+
+const roundTripWindow = 512
 
 func (r *roundTrip) observe(d time.Duration) {
 	if d > 0 && (r.current == 0 || d < r.current) {
@@ -121,7 +127,13 @@ func (r *roundTrip) observe(d time.Duration) {
 	}
 }
 
-func (r *roundTrip) rotate() { r.previous, r.current = r.current, 0 }
+// rotate is called once in an election timeout.
+func (r *roundTrip) rotate() {
+	if r.age++; r.age < roundTripWindow {
+		return
+	}
+	r.previous, r.current, r.age = r.current, 0, 0
+}
 
 func (r *roundTrip) least() time.Duration {
 	if r.previous == 0 || r.current != 0 && r.current < r.previous {
