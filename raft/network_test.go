@@ -343,7 +343,9 @@ func (n *network) save(node *testNode) bool {
 	if err := node.disk.write(&s); err != nil {
 		n.violate("write %d at %d: %v", s.Number, node.id, err)
 	}
+	before := node.core.commit
 	node.core.Saved(n.now, s.Number)
+	n.checkCommit(node, before)
 	return true
 }
 
@@ -362,15 +364,16 @@ func (n *network) deliver(i int) {
 	m := n.queue[i]
 	n.queue = slices.Delete(n.queue, i, i+1)
 	if node := n.node(m.To); node != nil && node.core != nil && !n.cut[[2]uint64{m.From, m.To}] {
+		before := node.core.commit
 		node.core.Step(n.now, &m)
-		n.checkCommit(node)
+		n.checkCommit(node, before)
 	}
 }
 
-// checkCommit holds that a commit index stands on a majority of durable copies, and that leaders have all of it.
-func (n *network) checkCommit(node *testNode) {
+// checkCommit holds that a commit index that moved stands on a majority of durable copies, and that leaders have all of it.
+func (n *network) checkCommit(node *testNode, before uint64) {
 	c := node.core
-	if c.commit == 0 || c.role != RoleLeader || c.log.compacted() != 0 {
+	if c.commit == before || c.role != RoleLeader || c.log.compacted() != 0 {
 		return
 	}
 	term := c.log.terms.term(c.commit)

@@ -87,7 +87,7 @@ func (n *network) randomCall(t *rapid.T, node *testNode) {
 	if node.core == nil {
 		return
 	}
-	switch rapid.IntRange(0, 11).Draw(t, "call") {
+	switch rapid.IntRange(0, 15).Draw(t, "call") {
 	case 0:
 		n.readSequence++
 		node.core.ReadIndex(n.now, n.readSequence)
@@ -97,6 +97,14 @@ func (n *network) randomCall(t *rapid.T, node *testNode) {
 		node.core.Unreachable(n.now, uint64(rapid.IntRange(1, len(n.nodes)).Draw(t, "peer")))
 	case 3:
 		n.readLog(node)
+	case 4:
+		node.core.SetStorage(n.now, StorageState(rapid.IntRange(0, 2).Draw(t, "storage")))
+	case 5, 6:
+		n.randomChange(t, node)
+	case 7:
+		if rapid.IntRange(0, 9).Draw(t, "quarantine") == 0 {
+			node.core.Quarantine(n.now)
+		}
 	default:
 		commands := make([]string, rapid.IntRange(1, 4).Draw(t, "entries"))
 		for i := range commands {
@@ -104,6 +112,32 @@ func (n *network) randomCall(t *rapid.T, node *testNode) {
 		}
 		n.propose(node, commands...)
 	}
+}
+
+// randomChange adds, removes, promotes or demotes one member. Most are refused; what is not must keep everything safe.
+func (n *network) randomChange(t *rapid.T, node *testNode) {
+	id := uint64(rapid.IntRange(1, len(n.nodes)).Draw(t, "member"))
+	kind := raftpb.MemberKind(rapid.IntRange(0, 2).Draw(t, "kind"))
+	var m raftpb.Membership
+	voters := 0
+	for _, member := range node.core.Membership().Members {
+		if member.ReplicaID != id {
+			m.Members = append(m.Members, member)
+			if member.Kind == raftpb.Voter {
+				voters++
+			}
+		}
+	}
+	if voters < 2 {
+		return // the faults of a schedule may take one voter for good
+	}
+	if kind != 0 {
+		m.Members = append(m.Members, raftpb.Member{
+			ReplicaID: id, Kind: kind, Incarnation: n.node(id).disk.stored.Bootstrap.Incarnation,
+		})
+	}
+	slices.SortFunc(m.Members, func(a, b raftpb.Member) int { return int(a.ReplicaID) - int(b.ReplicaID) })
+	node.core.ProposeMembership(n.now, m)
 }
 
 func (n *network) randomCrash(t *rapid.T, node *testNode) {
@@ -120,13 +154,14 @@ func (n *network) randomCrash(t *rapid.T, node *testNode) {
 	}
 }
 
-// checkRecovery ends all faults: the shard has to elect, commit a new proposal and bring everybody to the same state.
+// checkRecovery ends all faults: the shard has to elect, commit a new proposal and bring every member to the same state.
 func (n *network) checkRecovery(t *rapid.T) {
 	clear(n.cut)
 	for _, node := range n.nodes {
-		if node.core == nil {
+		if node.core == nil || node.core.quarantined {
 			n.start(node)
 		}
+		node.core.SetStorage(n.now, StorageOK)
 	}
 	n.settle()
 	n.advance(15 * time.Second)
@@ -141,17 +176,30 @@ func (n *network) checkRecovery(t *rapid.T) {
 	}
 	n.advance(3 * time.Second)
 	for _, node := range n.nodes {
+		n.checkEnded(t, node)
+		if node != leader && memberOf(leader.core.Membership(), node.id) == nil {
+			continue
+		}
+		if node.core.Role() == RoleAbstaining { // it was removed, told so, and added again: it needs a restart
+			continue
+		}
 		if node.upTo != leader.core.LastIndex() || node.core.Commit() != leader.core.Commit() {
 			n.dump(t)
 			t.Fatalf("replica %d is behind", node.id)
 		}
-		if pending := node.core.UncommittedBatches(); pending != 0 || node.core.UncommittedEntries() != 0 {
-			t.Fatalf("replica %d still counts %d batches as uncommitted", node.id, pending)
-		}
-		for sequence := uint64(1); sequence <= node.proposed; sequence++ {
-			if _, ok := node.ended[sequence]; !ok {
-				t.Fatalf("proposal %d of replica %d never ended", sequence, node.id)
-			}
+	}
+}
+
+// checkEnded holds R3: nothing waits for ever.
+func (n *network) checkEnded(t *rapid.T, node *testNode) {
+	if node.core.UncommittedBatches() != 0 || node.core.UncommittedEntries() != 0 {
+		n.dump(t)
+		t.Fatalf("replica %d still counts %d batches as uncommitted", node.id, node.core.UncommittedBatches())
+	}
+	for sequence := uint64(1); sequence <= node.proposed; sequence++ {
+		if _, ok := node.ended[sequence]; !ok {
+			n.dump(t)
+			t.Fatalf("proposal %d of replica %d never ended", sequence, node.id)
 		}
 	}
 }
@@ -159,5 +207,6 @@ func (n *network) checkRecovery(t *rapid.T) {
 func (n *network) dump(t *rapid.T) {
 	for _, node := range n.nodes {
 		t.Log(describeStatus(node.core.Status()))
+		t.Log(node.core.Membership())
 	}
 }
