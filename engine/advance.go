@@ -46,7 +46,11 @@ func (w *StepWorker) advance(r *Replica) {
 	if r.promiseDirty {
 		w.notePromise(r)
 	}
-	if r.core.Dirty() {
+	// A forward is over only now, when Drain handed its batch over or its refusal was passed on: what waited behind it, and
+	// raised no signal of its own, is taken in the next turn.
+	waitedFor := r.waiting && r.core.UncommittedBatches() < r.batchesInFlightAllowed()
+	r.hasRequests = r.hasRequests || waitedFor
+	if waitedFor || r.core.Dirty() {
 		w.touch(r)
 	}
 	r.pending.trim()
