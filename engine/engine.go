@@ -1,8 +1,8 @@
 package engine
 
 import (
-	"cmp"
 	"fmt"
+	"maps"
 	"math/bits"
 	"slices"
 	"strconv"
@@ -254,15 +254,6 @@ func (e *Engine) Stop() error {
 	return faults.ErrorOrNil()
 }
 
-func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
-	keys := make([]K, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
 // validate lists every fault of a replica's options.
 func (o *ReplicaOptions) validate() error {
 	var faults *multierror.Error
@@ -278,7 +269,7 @@ func (o *ReplicaOptions) validate() error {
 	if _, member := o.Members[o.ReplicaID]; len(o.Members) > 0 && !member {
 		faults = multierror.Append(faults, fmt.Errorf("Members does not hold ReplicaID %d", o.ReplicaID))
 	}
-	for _, id := range sortedKeys(o.Members) {
+	for _, id := range slices.Sorted(maps.Keys(o.Members)) {
 		if id == 0 || o.Members[id] == "" {
 			faults = multierror.Append(faults, fmt.Errorf("Members[%d] is %q, accepted is an ID above 0 with an address", id, o.Members[id]))
 		}

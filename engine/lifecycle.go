@@ -3,6 +3,8 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/raft"
@@ -97,7 +99,7 @@ func (e *Engine) newBootstrap(options *ReplicaOptions) raftpb.Bootstrap {
 	if options.Join {
 		return bootstrap
 	}
-	for _, id := range sortedKeys(options.Members) {
+	for _, id := range slices.Sorted(maps.Keys(options.Members)) {
 		member := raftpb.Member{ReplicaID: id, Kind: raftpb.Voter, Address: options.Members[id]}
 		if id == options.ReplicaID {
 			member.Incarnation = bootstrap.Incarnation

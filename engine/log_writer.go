@@ -47,8 +47,6 @@ type logWriter struct {
 	bytes   atomic.Int64 // accepted and not yet durable
 	oldest  atomic.Int64 // when the oldest commit under way began, 0 for none
 	commits atomic.Uint64
-
-	now raft.Instant // of the RunOnce under way
 }
 
 // commit is one group commit under way; it is recycled, callback included.

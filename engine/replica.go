@@ -34,7 +34,6 @@ type Replica struct {
 	publishedLeader atomic.Uint64
 	publishedTerm   atomic.Uint64
 	leading         atomic.Bool
-	ready           atomic.Bool // in the worker's list of replicas with requests
 
 	// Owned by the step worker.
 	core                        *raft.Core

@@ -24,7 +24,6 @@ type outbox struct {
 	// replicas has the replicas with a member on that host, for telling them when it cannot be reached.
 	replicas []*Replica
 	online   bool
-	reported bool
 }
 
 // route says where a member of a replica's shard is.

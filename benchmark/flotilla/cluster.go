@@ -86,6 +86,7 @@ func (c *cluster) start(ctx context.Context) error {
 // then the start fails.
 func (c *cluster) addresses() ([]string, error) {
 	var addresses []string
+	var listeners []net.Listener // all open until the last is, so that no port comes twice
 	for i := range c.options.Hosts {
 		if c.network != nil {
 			addresses = append(addresses, fmt.Sprintf("host%d:1", i+1))
@@ -95,8 +96,13 @@ func (c *cluster) addresses() ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer listener.Close()
+		listeners = append(listeners, listener)
 		addresses = append(addresses, listener.Addr().String())
+	}
+	for _, listener := range listeners {
+		if err := listener.Close(); err != nil {
+			return nil, err
+		}
 	}
 	return addresses, nil
 }
