@@ -13,7 +13,7 @@ import (
 // ErrConfig is wrapped by every fault of a configuration.
 var ErrConfig = errors.New("benchmark: bad configuration")
 
-// BlockingSuffix, behind an engine's name, makes that one run with blocking calls beside others that do not.
+// BlockingSuffix behind an engine's name makes that one run with blocking calls beside others that do not.
 const BlockingSuffix = ":blocking"
 
 // Config describes a benchmark. DefaultConfig is the place to start from: the zero value is refused.

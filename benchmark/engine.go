@@ -57,14 +57,15 @@ type Cluster interface {
 	Close() error
 }
 
-// Caller issues the requests of one client, one at a time. Asynchronous and blocking calls are not mixed.
+// Caller issues the requests of one client, one at a time: the next only after done, or the return of a blocking call. Asynchronous
+// and blocking calls are not mixed.
 type Caller interface {
 	// ProposeAsync proposes a command, which the engine copies before it returns. After nil the caller's done is called
 	// exactly once, after ProposeAsync has returned or on another goroutine, never from within it; done is short and may call
 	// ProposeAsync or ReadAsync again. After an error done is not called and the command was surely not applied.
 	ProposeAsync(command []byte) error
 	// ReadAsync asks the state machine linearizably. After (false, nil) done is called once as for ProposeAsync, and the query
-	// holds its answer by then. After (true, nil) the query was answered at once and done is not called.
+	// holds its answer by then and is not touched by the engine afterwards. After (true, nil) the query was answered at once and done is not called.
 	ReadAsync(query *Query) (answered bool, err error)
 	// Propose proposes a command and returns once its outcome is known.
 	Propose(ctx context.Context, command []byte) Outcome

@@ -138,7 +138,7 @@ func TestMemoryIsNoDisk(t *testing.T) {
 	if !inMemory(shared) {
 		t.Skip("no file system in memory here")
 	}
-	directory, err := os.MkdirTemp(shared, "flotilla-test-")
+	directory, err := os.MkdirTemp(shared, "flotilla-test-") //nolint:usetesting // it has to lie in memory, not where tests put theirs
 	if err != nil {
 		t.Skip(err)
 	}

@@ -17,6 +17,8 @@
 // the shard then has outstanding with it, so that the two stay equal and take turns. When goroutines wait in Propose, the second
 // batch is taken only if it is twice the first: they come one by one, and would be taken one by one.
 //
+// Files are neither reused nor removed while the cluster runs: a minute of 5 million small commands a second takes some 20 GB.
+//
 // # What is on the wire and in the files
 //
 // Both hold frames, one behind the other; numbers are little-endian. In a file a checksum of 0 with a length of 0 ends the

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/flotilla-raft/flotilla/benchmark"
+	"github.com/flotilla-raft/flotilla/internal/invariant"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -347,4 +348,34 @@ func FuzzFrames(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAllocationsPerCommand(t *testing.T) {
+	if invariant.Enabled {
+		t.Skip("assertions allocate")
+	}
+	c := startForTest(t, 3, 4, vfs.Default)
+	const clients, rounds = 200, 50
+	var work sync.WaitGroup
+	callers := make([]benchmark.Caller, clients)
+	for i := range callers {
+		callers[i] = c.Caller(0, i%4, func(benchmark.Outcome) { work.Done() })
+	}
+	command := []byte("sixteen bytes...")
+	run := func() {
+		for range rounds {
+			work.Add(clients)
+			for _, caller := range callers {
+				if err := caller.ProposeAsync(command); err != nil {
+					t.Error(err)
+					work.Done()
+				}
+			}
+			work.Wait()
+		}
+	}
+	run() // buffers grow to their size
+	if got := testing.AllocsPerRun(3, run) / (clients * rounds); got > 0.05 {
+		t.Fatalf("%g allocations per command", got)
+	}
 }
