@@ -143,9 +143,9 @@ type network struct {
 	out      Output
 	violate  func(format string, arguments ...any)
 	holdSave map[uint64]bool
-	leaders  map[uint64]uint64 // term -> leader, for election safety
-	history  []entryID         // committed entries by index, for state machine safety
-	bodies   map[uint64]string
+	leaders  map[uint64]uint64    // term -> leader, for election safety
+	bodies   map[uint64]string    // applied entries by index, for state machine safety
+	places   map[[3]uint64]uint64 // first index of each proposal
 
 	readSequence uint64
 }
@@ -153,7 +153,7 @@ type network struct {
 func newNetwork(count int, violate func(string, ...any)) *network {
 	n := &network{
 		now: Instant(time.Second), cut: map[[2]uint64]bool{}, holdSave: map[uint64]bool{}, leaders: map[uint64]uint64{},
-		bodies: map[uint64]string{}, violate: violate, sessions: 100,
+		bodies: map[uint64]string{}, places: map[[3]uint64]uint64{}, violate: violate, sessions: 100,
 	}
 	var initial raftpb.Membership
 	for id := uint64(1); id <= uint64(count); id++ {
@@ -286,6 +286,13 @@ func (n *network) apply(node *testNode, b raftpb.Batch) {
 			n.violate("entry %d is %q at replica %d and was %q", index, text, node.id, before)
 		}
 		n.bodies[index] = text
+	}
+	if origin := b.Origin(); origin.Sequence != 0 {
+		key := [3]uint64{origin.Session, origin.Sequence, uint64(origin.Piece)}
+		if before, ok := n.places[key]; ok && before != b.First() {
+			n.violate("proposal %d of session %d stands at %d and at %d", origin.Sequence, origin.Session, before, b.First())
+		}
+		n.places[key] = b.First()
 	}
 	node.upTo = b.Last()
 	node.applied = append(node.applied, b)
