@@ -37,13 +37,13 @@
 //
 // # Logs in a store
 //
-//	            compacted             last
-//	                │                  │
-//	  ─ ─ ─┬─────┬──┼──┬──────┬──┬─────┤
-//	   ... │     │  ▼  │      │  │     │        batches, without a gap
-//	  ─ ─ ─┴─────┴─────┴──────┴──┴─────┘
-//	  removed    ▲
-//	             the batch that holds index compacted+1 is kept whole
+//	          compacted             last
+//	              │                  │
+//	─ ─ ─┬─────┬──┼──┬──────┬──┬─────┤
+//	 ... │     │  ▼  │      │  │     │        batches, without a gap
+//	─ ─ ─┴─────┴─────┴──────┴──┴─────┘
+//	removed    ▲
+//	           the batch that holds index compacted+1 is kept whole
 //
 // TruncateFrom is always the first index of a stored batch. A conflict inside a batch keeps a piece of it, which the save
 // carries as its first batch.

@@ -48,16 +48,16 @@
 // and that they stand where they belong. Damage there fails the one replica, with logdb.ErrDamaged.
 //
 // Pebble's write-ahead log and manifest are shared. Damage in them makes Open fail with logdb.ErrDamaged, and with it all of
-// the host's replicas: nobody can say whose writes are missing. Two limits of Pebble are worked around, one remains:
+// the host's replicas: nobody can say whose writes are missing. Three limits of Pebble are worked around:
 //
 //   - The first log of a new store is not protected; so a new store is closed and opened again before it is used.
 //   - The marker of a new manifest can reach the disk before the manifest; so the directory is synced in between.
-//   - Damage in the last 32 KiB block of the newest log cannot be told from a torn tail: what was acknowledged in that
-//     block is lost without a word, while all logs stay whole up to there. It is noticed by what is remembered outside the
-//     store (R14), not here.
+//   - Damage in the last 32 KiB block of the newest log would be taken for a torn tail; so Open looks there itself
+//     (log_check.go). What remains are the last two syncs, of which no later write need bear witness (Pebble notes that a
+//     sync has ended a moment after it has told so): they are missed by what is remembered outside the store (R14), not here.
 //
 // # Reading the source
 //
 // group.go and keys.go say what is written, commit.go when, load.go and read.go how it comes back, options.go how Pebble
-// is tuned and why, guard.go what happens when the disk fails. All goroutines start in background.go.
+// is tuned and why, guard.go what happens when the disk fails, log_check.go what Open looks for. All goroutines start in background.go.
 package pebblelog

@@ -75,6 +75,9 @@ func Open(options Options) (*Store, error) {
 	if err := prepare(options); err != nil {
 		return nil, err
 	}
+	if err := checkNewestLog(options.FS, options.Dir); err != nil {
+		return nil, fmt.Errorf("pebblelog: %s: %w", options.Dir, err)
+	}
 	s := &Store{latch: newLatch(), completed: make(chan struct{})}
 	s.queue.filled = sync.NewCond(&s.queue.Mutex)
 	s.guard = newGuard(options.FS, s.latch)
