@@ -310,3 +310,5 @@ func missing(commands, wanted []string) (string, bool) {
 	}
 	return "", false
 }
+
+func newJournal(uint64, uint64) (rsm.StateMachine, error) { return &journal{}, nil }

@@ -1,0 +1,386 @@
+package nodehost_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/flotilla-raft/flotilla/nodehost"
+	"github.com/flotilla-raft/flotilla/plugin/memnet"
+	"github.com/flotilla-raft/flotilla/transport"
+)
+
+// A power cut takes all three hosts at once and, with each file, what was not synced, or a part of it. Whatever was
+// acknowledged before has to be there when the hosts are back.
+//
+// One scenario runs two generations of hosts, the second on what a cut of the first has left. In each, cuts are made at
+// seeded points under load, without an end of the load: a cut is a copy of the three file systems as they would be found
+// afterwards. Then hosts are started on each of the copies and asked.
+const (
+	cutGenerations  = 2
+	cutsInScenario  = 10 // 5 in each generation
+	cutHosts        = 3
+	cutScenarios    = 20 // 200 points
+	cutsShort       = 2  // scenarios with -short
+	scenariosAtOnce = 4
+)
+
+func TestNothingAcknowledgedIsLostInAPowerCut(t *testing.T) {
+	scenarios := cutScenarios
+	if testing.Short() {
+		scenarios = cutsShort
+	}
+	var running sync.WaitGroup
+	seeds := make(chan uint64)
+	var points, acknowledged atomic.Int64
+	for range scenariosAtOnce {
+		running.Go(func() {
+			for seed := range seeds {
+				s := &cutScenario{random: rand.New(rand.NewPCG(seed, 1))}
+				if err := s.run(); err != nil {
+					t.Errorf("seed %d: %v", seed, err)
+				}
+				points.Add(int64(s.points))
+				acknowledged.Add(int64(s.checked))
+			}
+		})
+	}
+	for seed := range scenarios {
+		seeds <- uint64(seed)
+	}
+	close(seeds)
+	running.Wait()
+	t.Logf("%d power cuts, %d times an acknowledged command was looked for", points.Load(), acknowledged.Load())
+	if points.Load() != int64(scenarios*cutsInScenario) || acknowledged.Load() == 0 {
+		t.Error("not every point was looked at")
+	}
+}
+
+// The test above would notice: with syncs that do nothing it fails.
+func TestAPowerCutWithoutSyncsLosesWhatWasAcknowledged(t *testing.T) {
+	s := &cutScenario{random: rand.New(rand.NewPCG(1, 1)), withoutSyncs: true}
+	if err := s.run(); !errors.Is(err, errLost) {
+		t.Fatalf("without syncs: %v", err)
+	}
+}
+
+var errLost = errors.New("an acknowledged command is lost")
+
+// cutScenario is one run over all generations.
+type cutScenario struct {
+	random       *rand.Rand
+	withoutSyncs bool
+
+	points, checked int
+
+	mu           sync.Mutex
+	acknowledged map[string]bool
+	refused      map[string]bool // surely not applied, whatever is cut
+}
+
+// cutPoint is what a power cut left, and what had been acknowledged before it.
+type cutPoint struct {
+	disks        []*vfs.MemFS
+	acknowledged map[string]bool
+}
+
+func (s *cutScenario) run() error {
+	s.acknowledged, s.refused = make(map[string]bool), make(map[string]bool)
+	disks := make([]*vfs.MemFS, cutHosts)
+	for i := range disks {
+		disks[i] = vfs.NewCrashableMem()
+	}
+	for generation := range cutGenerations {
+		points, err := s.cutUnderLoad(generation, disks)
+		if err != nil {
+			return fmt.Errorf("generation %d: %w", generation, err)
+		}
+		for n, point := range points {
+			if err := s.check(point); err != nil {
+				return fmt.Errorf("generation %d, cut %d after %d acknowledgements: %w", generation, n, len(point.acknowledged), err)
+			}
+			s.points++
+		}
+		// The next generation lives on what the last cut left: later acknowledgements never happened.
+		last := points[len(points)-1]
+		disks, s.acknowledged = last.disks, last.acknowledged
+	}
+	return nil
+}
+
+// cutUnderLoad starts the hosts and callers on all of them, and cuts at points drawn by the number of acknowledgements.
+func (s *cutScenario) cutUnderLoad(generation int, disks []*vfs.MemFS) (points []cutPoint, err error) {
+	power := &powerSwitch{withoutSyncs: s.withoutSyncs}
+	hosts, err := startCutHosts(disks, power)
+	defer func() { err = errors.Join(err, closeCutHosts(hosts)) }()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var callers sync.WaitGroup
+	var stop atomic.Bool
+	progress := make(chan struct{}, 1)
+	for i := range hosts {
+		shard, err := hosts[i].Shard(1)
+		if err != nil {
+			return nil, err
+		}
+		for caller := range 3 {
+			callers.Go(func() {
+				for n := 0; !stop.Load() && ctx.Err() == nil; n++ {
+					s.propose(ctx, shard, fmt.Sprint(generation, "/", i, "/", caller, "/", n))
+					select {
+					case progress <- struct{}{}:
+					default:
+					}
+				}
+			})
+		}
+	}
+	for target := s.count(); len(points) < cutsInScenario/cutGenerations; {
+		target += 1 + s.random.IntN(120)
+		for s.count() < target && ctx.Err() == nil {
+			select {
+			case <-progress:
+			case <-ctx.Done():
+			}
+		}
+		points = append(points, s.cut(disks, power))
+	}
+	stop.Store(true)
+	if ctx.Err() != nil {
+		err = fmt.Errorf("%d acknowledgements: %w", s.count(), ctx.Err())
+	}
+	cancel()
+	callers.Wait()
+	return points, err
+}
+
+func (s *cutScenario) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.acknowledged)
+}
+
+// propose proposes a command once and notes how it ended.
+func (s *cutScenario) propose(ctx context.Context, shard *nodehost.Shard, command string) {
+	_, err := shard.Propose(ctx, []byte(command))
+	s.mu.Lock()
+	switch {
+	case err == nil:
+		s.acknowledged[command] = true
+	case !nodehost.MaybeApplied(err):
+		s.refused[command] = true
+	}
+	s.mu.Unlock()
+	if err != nil {
+		_, _ = shard.WaitLeader(ctx)
+	}
+}
+
+// cut copies the disks as a power cut would leave them. What had been acknowledged is noted first; then no sync may end anywhere
+// while the copies are made, so that they show one moment: a host whose copy is older than what another one had heard
+// from it would be a host that forgot, which no power cut makes of it.
+func (s *cutScenario) cut(disks []*vfs.MemFS, power *powerSwitch) cutPoint {
+	s.mu.Lock()
+	point := cutPoint{acknowledged: maps.Clone(s.acknowledged)}
+	s.mu.Unlock()
+	power.mu.Lock()
+	defer power.mu.Unlock()
+	for _, disk := range disks {
+		kept := 0
+		if !s.withoutSyncs {
+			kept = []int{0, 20, 50, 80, 100}[s.random.IntN(5)]
+		}
+		random := rand.New(rand.NewPCG(s.random.Uint64(), 2))
+		point.disks = append(point.disks, disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kept, RNG: random}))
+	}
+	return point
+}
+
+// check starts hosts on what a cut left and looks for every acknowledged command on each of them.
+func (s *cutScenario) check(point cutPoint) (err error) {
+	copies := make([]*vfs.MemFS, len(point.disks))
+	for i, disk := range point.disks {
+		copies[i] = disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(0, 0))})
+	}
+	hosts, err := startCutHosts(copies, &powerSwitch{})
+	defer func() { err = errors.Join(err, closeCutHosts(hosts)) }()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var first []string
+	for i, host := range hosts {
+		shard, err := host.Shard(1)
+		if err != nil {
+			return err
+		}
+		commands, err := readUntilAnswered(ctx, shard)
+		if err != nil {
+			return fmt.Errorf("host %d: %w", i, err)
+		}
+		if first == nil {
+			first = commands
+		}
+		if !slices.Equal(first, commands) {
+			return fmt.Errorf("hosts 0 and %d differ", i)
+		}
+	}
+	s.checked += len(point.acknowledged)
+	return s.compare(point.acknowledged, first)
+}
+
+func (s *cutScenario) compare(acknowledged map[string]bool, commands []string) error {
+	seen := make(map[string]bool)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, command := range commands {
+		if seen[command] {
+			return fmt.Errorf("%q was applied twice", command)
+		}
+		if s.refused[command] {
+			return fmt.Errorf("%q was refused, and applied", command)
+		}
+		seen[command] = true
+	}
+	for command := range acknowledged {
+		if !seen[command] {
+			return fmt.Errorf("%w: %q, one of %d", errLost, command, len(acknowledged))
+		}
+	}
+	return nil
+}
+
+func readUntilAnswered(ctx context.Context, shard *nodehost.Shard) ([]string, error) {
+	pause := time.NewTicker(2 * time.Millisecond)
+	defer pause.Stop()
+	for {
+		if _, err := shard.WaitLeader(ctx); err != nil {
+			return nil, fmt.Errorf("wait for a leader: %w", err)
+		}
+		value, err := shard.Read(ctx, nil)
+		if err == nil {
+			return value.([]string), nil
+		}
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("read: %w", err)
+		}
+	}
+}
+
+// startCutHosts starts three hosts with one shard on the disks, on a network of their own.
+func startCutHosts(disks []*vfs.MemFS, power *powerSwitch) (hosts []*nodehost.NodeHost, err error) {
+	network, err := memnet.NewNetwork(memnet.Options{})
+	if err != nil {
+		return nil, err
+	}
+	network.Start()
+	members := map[uint64]string{1: "host-1:1", 2: "host-2:1", 3: "host-3:1"}
+	for i, disk := range disks {
+		host, err := nodehost.New(nodehost.Config{
+			Dir: "/data/host", Address: members[uint64(i+1)], FS: &cutFS{disk, power}, DiskReserveBytes: -1,
+			ElectionTimeout: 150 * time.Millisecond, RequestTimeout: 5 * time.Second,
+			Transport: func(c nodehost.TransportContext) (transport.Transport, error) { return network.Host(c.Identity), nil },
+			Tuning:    nodehost.Tuning{PromiseInterval: 5 * time.Millisecond},
+		})
+		if err != nil {
+			return hosts, err
+		}
+		hosts = append(hosts, host)
+	}
+	for i, host := range hosts {
+		config := nodehost.ReplicaConfig{ShardID: 1, ReplicaID: uint64(i + 1), Members: members}
+		if err := host.StartReplica(context.Background(), config, newJournal); err != nil {
+			return hosts, err
+		}
+	}
+	return hosts, nil
+}
+
+func closeCutHosts(hosts []*nodehost.NodeHost) error {
+	faults := make([]error, len(hosts))
+	var closing sync.WaitGroup
+	for i, host := range hosts {
+		closing.Go(func() { faults[i] = host.Close() })
+	}
+	closing.Wait()
+	return errors.Join(faults...)
+}
+
+// powerSwitch keeps syncs from ending while a cut is made, or from doing anything at all.
+type powerSwitch struct {
+	mu           sync.RWMutex
+	withoutSyncs bool
+}
+
+func (p *powerSwitch) sync(do func() error) error {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.withoutSyncs {
+		return nil
+	}
+	return do()
+}
+
+// cutFS is a disk whose syncs go through a power switch.
+type cutFS struct {
+	vfs.FS
+	power *powerSwitch
+}
+
+func (f *cutFS) wrap(file vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &cutFile{file, f.power}, nil
+}
+
+func (f *cutFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	return f.wrap(f.FS.Create(name, category))
+}
+
+func (f *cutFS) Open(name string, options ...vfs.OpenOption) (vfs.File, error) {
+	return f.wrap(f.FS.Open(name, options...))
+}
+
+func (f *cutFS) OpenReadWrite(name string, category vfs.DiskWriteCategory, options ...vfs.OpenOption) (vfs.File, error) {
+	return f.wrap(f.FS.OpenReadWrite(name, category, options...))
+}
+
+func (f *cutFS) OpenDir(name string) (vfs.File, error) { return f.wrap(f.FS.OpenDir(name)) }
+
+func (f *cutFS) ReuseForWrite(oldName, newName string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	return f.wrap(f.FS.ReuseForWrite(oldName, newName, category))
+}
+
+func (f *cutFS) Unwrap() vfs.FS { return f.FS }
+
+type cutFile struct {
+	vfs.File
+	power *powerSwitch
+}
+
+func (f *cutFile) Sync() error     { return f.power.sync(f.File.Sync) }
+func (f *cutFile) SyncData() error { return f.power.sync(f.File.SyncData) }
+
+func (f *cutFile) SyncTo(length int64) (full bool, err error) {
+	err = f.power.sync(func() error {
+		full, err = f.File.SyncTo(length)
+		return err
+	})
+	return full, err
+}
