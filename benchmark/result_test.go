@@ -59,6 +59,33 @@ func TestYardsticksAreMeasured(t *testing.T) {
 	}
 }
 
+func TestSyncTimeIsThatOfAQuietDevice(t *testing.T) {
+	for name, test := range map[string]struct {
+		rounds []time.Duration // the last one repeats
+		want   time.Duration
+		taken  int
+	}{
+		"steady":         {[]time.Duration{100}, 100, 3},
+		"busy at first":  {[]time.Duration{500, 400, 300, 102, 100}, 100, 5},
+		"one lucky":      {[]time.Duration{50, 100}, 50, yardstickRounds},
+		"slow for ever":  {[]time.Duration{500, 510, 505}, 500, 3},
+		"two of a kind":  {[]time.Duration{300, 100, 100}, 100, 3},
+		"never settling": {[]time.Duration{1500, 1400, 1300, 1200, 1100, 1000, 900, 800, 700, 600, 500, 400, 300, 200, 100}, 100, 15},
+	} {
+		taken := 0
+		got, err := leastSyncTime(func() (time.Duration, error) {
+			taken++
+			return test.rounds[min(taken, len(test.rounds))-1], nil
+		})
+		if err != nil || got != test.want || taken != test.taken {
+			t.Errorf("%s: %d after %d rounds, %v; want %d after %d", name, got, taken, err, test.want, test.taken)
+		}
+	}
+	if _, err := leastSyncTime(func() (time.Duration, error) { return 0, errFake }); err == nil {
+		t.Error("a failed round passed")
+	}
+}
+
 func TestSystemFilesAreRead(t *testing.T) {
 	if got := parseProcessIO([]byte("rchar: 1\nwrite_bytes: 4096\ncancelled_write_bytes: 7\n")); got != 4096 {
 		t.Errorf("write_bytes is %d", got)

@@ -1,14 +1,3 @@
-// Command flotilla measures the engine and tells its version.
-//
-//	flotilla bench     run the multi-shard benchmark; see flotilla bench --help
-//	flotilla version   print version and platform
-//
-// Exit codes:
-//
-//	0  all is well
-//	1  something failed: a start, the end check (a lost, doubled or differing command), or a requirement
-//	2  the machine changed so much between two engines that they may not be compared
-//	3  a flag, argument or command is wrong; nothing was started
 package main
 
 import (
