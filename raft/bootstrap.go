@@ -42,6 +42,9 @@ func (c *Core) initialWithoutIncarnations() raftpb.Membership {
 func (c *Core) learnInitial(id, incarnation uint64) {
 	if member := memberOf(&c.bootstrap.Initial, id); member != nil {
 		member.Incarnation = incarnation
+		if id == c.options.ReplicaID && member.Address == "" {
+			member.Address = c.options.Address
+		}
 	}
 }
 

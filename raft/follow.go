@@ -294,9 +294,9 @@ func (c *Core) truncate(plan appendPlan) {
 	c.save.truncate(plan.truncate, plan.from)
 	c.undoConfigs(plan.truncate)
 	c.apply.batches, c.tail.batches = nil, nil
+	c.ack.match = min(c.ack.match, plan.from-1)
 	if plan.kept != nil {
 		c.log.append(plan.kept, 0)
 		c.log.durable = durable
-		c.ack.match = min(c.ack.match, plan.from-1)
 	}
 }

@@ -235,3 +235,36 @@ func checkInvariants(t *testing.T, c *Core) {
 		}
 	}
 }
+
+// TestLeaderThatContradictsItself: the same leader sends two different logs in one term. That is broken, and may not make
+// the core believe in entries that it cut.
+func TestLeaderThatContradictsItself(t *testing.T) {
+	n := newNetwork(3, func(string, ...any) {})
+	n.advance(3 * time.Second)
+	leader, follower := n.leader(), n.nodes[0]
+	if follower == leader {
+		follower = n.nodes[1]
+	}
+	send := func(term uint64, commands ...string) {
+		b := n.batch(leader, 9, commands...)
+		last := follower.core.commit
+		b.Stamp(term, last+1)
+		m := raftpb.Message{
+			Type: raftpb.MessageReplicate, ShardID: testShard, From: leader.id, To: follower.id,
+			FromIncarnation: 10 + leader.id, FromSession: leader.session, Term: 9, LogIndex: last,
+			LogTerm: follower.core.log.terms.term(last), Commit: last, Request: 1, Batches: []raftpb.Batch{b},
+		}
+		follower.core.Step(n.now, &m)
+	}
+	send(7, "a", "b", "c")
+	send(8, "x")
+	m := raftpb.Message{
+		Type: raftpb.MessageHeartbeat, ShardID: testShard, From: leader.id, To: follower.id,
+		FromIncarnation: 10 + leader.id, FromSession: leader.session, Term: 9, Commit: 1000, Request: 1,
+	}
+	follower.core.Step(n.now, &m)
+	checkInvariants(t, follower.core)
+	if follower.core.commit != follower.core.log.last || follower.core.log.terms.term(follower.core.log.last) != 8 {
+		t.Errorf("commit %d, last entry %v", follower.core.commit, follower.core.log.lastEntry())
+	}
+}

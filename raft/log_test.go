@@ -1,6 +1,8 @@
 package raft
 
 import (
+	"errors"
+	"fmt"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -173,6 +175,58 @@ func TestUnpinKeepsWhatIsNotWrittenOrNotHandedOver(t *testing.T) {
 		if l.pins.len() != step.want || l.pinned != step.want*size {
 			t.Errorf("%+v: %d pins of %d bytes", step, l.pins.len(), l.pinned)
 		}
+	}
+}
+
+// TestLogReadOfAnotherTermOrGenerationIsDropped: R7, an answer to a question that the log has outlived.
+func TestLogReadOfAnotherTermOrGenerationIsDropped(t *testing.T) {
+	for name, change := range map[string]func(*LogRead){
+		"as asked":           func(*LogRead) {},
+		"another term":       func(r *LogRead) { r.Term-- },
+		"another generation": func(r *LogRead) { r.Generation++ },
+		"another number":     func(r *LogRead) { r.Number++ },
+	} {
+		n := newNetwork(3, t.Errorf)
+		n.advance(3e9)
+		leader := n.leader()
+		p := leader.core.peers[0]
+		read := LogRead{
+			Follower: p.id, Number: 9, From: 1, To: 2, MaxBytes: 1 << 20, Term: leader.core.term,
+			Generation: leader.core.log.generation,
+		}
+		p.reading = 9
+		batches := leader.disk.read(read)
+		change(&read)
+		leader.core.LogReadDone(n.now, read, batches, nil)
+		if taken := len(p.batches) > 0; taken != (name == "as asked") {
+			t.Errorf("%s: taken %t", name, taken)
+		}
+		if answered := p.reading == 0; answered != (name != "another number") {
+			t.Errorf("%s: the follower waits %t", name, !answered)
+		}
+	}
+}
+
+// TestFailedLogReadIsTriedAgain, and damage in the log makes the replica abstain (R11).
+func TestFailedLogReadIsTriedAgain(t *testing.T) {
+	n := newNetwork(3, t.Errorf)
+	n.advance(3e9)
+	leader := n.leader()
+	p := leader.core.peers[0]
+	p.reading = 9
+	read := LogRead{Follower: p.id, Number: 9, From: 1, To: 2, Term: leader.core.term}
+	leader.core.LogReadDone(n.now, read, nil, errors.New("the disk is away"))
+	if p.reading != 9 || leader.core.Deadline() > n.now+Instant(leader.core.options.HeartbeatInterval) {
+		t.Errorf("the read is asked for again at once, or never")
+	}
+	leader.core.Tick(n.now + Instant(leader.core.options.HeartbeatInterval))
+	if p.reading != 0 {
+		t.Errorf("the read is not asked for again")
+	}
+	p.reading = 9
+	leader.core.LogReadDone(n.now, read, nil, fmt.Errorf("entry 1: %w", raftpb.ErrBodyChecksum))
+	if leader.core.Role() != RoleAbstaining {
+		t.Errorf("a damaged log leads on as %s", leader.core.Role())
 	}
 }
 

@@ -1,15 +1,24 @@
 package raft
 
 import (
+	"slices"
+
 	"github.com/flotilla-raft/flotilla/internal/invariant"
 	"github.com/flotilla-raft/flotilla/raftpb"
 )
 
 // ProposeMembership appends a membership batch, which is in effect from then on (R17). Only one voter may be added or
 // removed at a time (thesis 4.1), the previous change and an entry of the leader's own term must be committed; without
-// the latter two changes can be decided by disjoint majorities. m.ID is ignored.
+// the latter two changes can be decided by disjoint majorities. m.ID is ignored, and an incarnation of 0 stands for the one
+// that the present membership has.
 func (c *Core) ProposeMembership(now Instant, m raftpb.Membership) raftpb.Reason {
 	c.now = now
+	m.Members = slices.Clone(m.Members)
+	for i := range m.Members {
+		if present := memberOf(c.membership, m.Members[i].ReplicaID); present != nil && m.Members[i].Incarnation == 0 {
+			m.Members[i].Incarnation = present.Incarnation
+		}
+	}
 	switch {
 	case c.role == RoleStopped:
 		return raftpb.ReasonStopped
@@ -30,6 +39,19 @@ func (c *Core) ProposeMembership(now Instant, m raftpb.Membership) raftpb.Reason
 	return raftpb.ReasonNone
 }
 
+// recordIncarnation writes into the membership what a member that was added without an incarnation turned out to be, so
+// that no other one can ever vote or acknowledge under its ID (R15). Until then the first one heard in this session counts.
+func (c *Core) recordIncarnation(now Instant, p *peer) {
+	member := memberOf(c.membership, p.id)
+	if member == nil || member.Incarnation != 0 || p.incarnation == 0 || c.transfer.leader.active || c.unfit() ||
+		c.configs[len(c.configs)-1].Index > c.commit || c.commit < c.termStart {
+		return
+	}
+	m := raftpb.Membership{Members: slices.Clone(c.membership.Members)}
+	memberOf(&m, p.id).Incarnation = p.incarnation
+	c.appendOwn(now, raftpb.NewMembership(c.options.ShardID, m))
+}
+
 // singleChange says that every majority of voters of one membership overlaps every majority of the other. A voter whose
 // incarnation changes is another voter (R15), unless it was not known before.
 func singleChange(from, to *raftpb.Membership) bool {
@@ -39,22 +61,21 @@ func singleChange(from, to *raftpb.Membership) bool {
 			continue
 		}
 		voters++
-		if !hasVoter(from, &to.Members[i]) {
+		if !sameVoter(memberOf(from, to.Members[i].ReplicaID), &to.Members[i]) {
 			differing++
 		}
 	}
 	for i := range from.Members {
-		if from.Members[i].Kind != raftpb.Learner && !hasVoter(to, &from.Members[i]) {
+		if from.Members[i].Kind != raftpb.Learner && !sameVoter(&from.Members[i], memberOf(to, from.Members[i].ReplicaID)) {
 			differing++
 		}
 	}
 	return voters > 0 && differing <= 1
 }
 
-func hasVoter(m *raftpb.Membership, voter *raftpb.Member) bool {
-	found := memberOf(m, voter.ReplicaID)
-	return found != nil && found.Kind != raftpb.Learner &&
-		(found.Incarnation == voter.Incarnation || found.Incarnation == 0 || voter.Incarnation == 0)
+func sameVoter(from, to *raftpb.Member) bool {
+	return from != nil && to != nil && from.Kind != raftpb.Learner && to.Kind != raftpb.Learner &&
+		(from.Incarnation == to.Incarnation || from.Incarnation == 0)
 }
 
 func memberOf(m *raftpb.Membership, id uint64) *raftpb.Member {

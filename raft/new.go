@@ -38,10 +38,12 @@ func New(now Instant, options Options, stored raftpb.Stored, promised Promised, 
 	c.log.terms.before = entryID{Index: stored.Compacted, Term: stored.CompactedTerm}
 	c.log.terms.starts = append(c.log.terms.starts, stored.Terms...)
 	c.save.next = stored.Last + 1
-	c.configs = append(c.configs, stored.Configs...)
-	if len(c.configs) == 0 {
+	if len(stored.Configs) == 0 || stored.Configs[0].Index > stored.Compacted {
+		// The oldest stored membership may not be committed: what it goes back to when it is cut is the initial one.
 		c.configs = append(c.configs, raftpb.ConfigRecord{Membership: stored.Bootstrap.Initial})
 	}
+	c.configs = append(c.configs, stored.Configs...)
+	c.pruneConfigs()
 	c.useNewestConfig()
 	c.events = c.events[:0]
 	c.begin(now, promised)

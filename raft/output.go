@@ -87,7 +87,8 @@ type Output struct {
 	Saves []raftpb.Save
 	// Apply are batches, in index order per shard, that are committed and durable here.
 	Apply []raftpb.Batch
-	// LogReads, Reads, Refusals, Events: see the types.
+	// LogReads, Reads, Refusals, Events: see the types. What is both refused (MaybeApplied) and handed over for apply in
+	// one Drain was refused first.
 	LogReads []LogRead
 	Reads    []ReadState
 	Refusals []Refusal

@@ -188,6 +188,7 @@ func (c *Core) handleHeartbeatResponse(now Instant, m *raftpb.Message, p *peer) 
 	}
 	c.checkHolding(now, m, p)
 	c.nudge(now, p)
+	c.recordIncarnation(now, p)
 	c.transferProgressed(now, p)
 }
 

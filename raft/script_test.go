@@ -128,7 +128,7 @@ func (s *script) membership() raftpb.Membership {
 				continue
 			}
 			member := raftpb.Member{ReplicaID: id, Kind: kind}
-			if node := s.n.node(id); node != nil {
+			if node := s.n.node(id); node != nil && !s.d.HasArg("unknown") {
 				member.Incarnation = node.disk.stored.Bootstrap.Incarnation
 			}
 			m.Members = append(m.Members, member)
