@@ -84,13 +84,10 @@ type cluster struct {
 	hosts     []*nodehost.NodeHost
 	configure func(i int, config *nodehost.Config)
 	hook      func(host int, shard uint64, command string) error
-
-	mu       sync.Mutex
-	journals map[string]*journal
 }
 
 func newCluster(t testing.TB, size int) *cluster {
-	c := &cluster{t: t, addresses: freeAddresses(t, size), journals: make(map[string]*journal)}
+	c := &cluster{t: t, addresses: freeAddresses(t, size)}
 	base := t.TempDir()
 	for i := range size {
 		c.dirs = append(c.dirs, filepath.Join(base, fmt.Sprint("host", i+1)))
@@ -177,18 +174,8 @@ func (c *cluster) factory(host int) rsm.Factory {
 		if c.hook != nil {
 			j.hook = func(command string) error { return c.hook(host, shardID, command) }
 		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.journals[fmt.Sprint(host, "/", shardID)] = j
 		return j, nil
 	}
-}
-
-// journal returns the newest state machine of a shard on a host.
-func (c *cluster) journal(host int, shard uint64) *journal {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.journals[fmt.Sprint(host, "/", shard)]
 }
 
 func (c *cluster) stop(hosts ...int) {

@@ -1,2 +1,80 @@
-// Package nodehost is the public API.
+// Package nodehost is the public API: a NodeHost carries the replicas of any number of Raft groups, shards, in one process.
+//
+// # Start here
+//
+// A host is made with New, given a directory and an address. StartReplica starts its replica of a shard with a state machine of
+// the user's (package rsm); NodeHost.Shard returns the handle on which everything about that shard hangs. The package example is
+// the whole of it: three hosts, one shard, a proposal on one host and a read on another.
+//
+//	                 NodeHost                            Shard (a handle)
+//	New ──────► StartReplica, StopReplica        Propose, ProposeAsync, ProposeBatch, ProposeAtTerm
+//	            RemoveReplicaData                Read, ReadAsync, StaleRead
+//	            Shard(id) ─────────────────────► Leader, WaitLeader, TransferLeader
+//	            Info, Close                      Members, Status
+//
+// The package ties the parts together and owns them: it opens the data directory, the log store (package logdb; Pebble unless
+// Config says otherwise) and the transport (TCP unless Config says otherwise), hands them to the engine, which does the
+// work, and closes them in the right order. It has a single goroutine of its own, which looks at free disk space once a second.
+//
+// # How a request ends
+//
+// Every accepted request ends exactly once, at the latest when Config.RequestTimeout has passed: no request waits for ever, with or
+// without a quorum, and Close answers what is pending. A context may end the waiting of a blocking caller earlier, and needs no
+// deadline. Errors are sentinels for errors.Is. One question divides them, and MaybeApplied answers it:
+//
+//	MaybeApplied(err)   what is known                            what to do
+//	false               the command surely had no effect         propose it again, if the error says that it may pass
+//	true                it may have been, or yet be, applied     ask the state machine, or make commands idempotent
+//
+// Completions (ProposeAsync, ReadAsync, ProposeBatch) run on engine goroutines, for applied commands in the order of the log.
+// They must be short and must not block; they may make further asynchronous requests. They must not call Close.
+//
+// # What happens without a request
+//
+// Config.Events holds callbacks: a leader changed, a replica was started, stopped, quarantined or fenced, a follower cannot be
+// reached, the log store failed. They run on a goroutine of their own behind a bounded queue, so that they may be slow; what does
+// not fit is dropped and counted in Info.
+//
+// # The data directory
+//
+//	Config.Dir/
+//	├── lock         held as long as a NodeHost has the directory; a second one gets ErrDirectoryLocked
+//	├── identity     who this host is, and its epoch; replaced whole at every start
+//	├── promises     what the replicas have promised to others; appended to, replaced whole now and then
+//	└── log/         the log store's own
+//
+// Files that are replaced whole are written under a temporary name, synced, renamed, and the directory is synced: after a crash
+// the old file is there or the new one. All go through Config.FS. All integers are little-endian, all checksums CRC-32C.
+//
+// The order of a start is what makes a restart safe: lock, identity with the next epoch, promises, log, transport. Nothing is
+// sent before the epoch is durable, so no peer meets two starts under one epoch, and an old copy of the directory that is put back
+// presents an epoch that its peers have seen: they refuse it. The identity is durable before the log's directory exists, so a log
+// without an identity is one that lost it, and is refused.
+//
+// The file identity:
+//
+//	 0         8        10         12         20        28          30         32
+//	┌─────────┬─────────┬──────────┬──────────┬─────────┬───────────┬──────────┬─────────────┬─────────┬───────┐
+//	│FLTLHOST │version 1│reserved 0│ host id  │  epoch  │deployment │ address  │ deployment  │ address │  CRC  │
+//	│ 8 bytes │  u16    │   u16    │   u64    │   u64   │length u16 │length u16│   bytes     │  bytes  │  u32  │
+//	└─────────┴─────────┴──────────┴──────────┴─────────┴───────────┴──────────┴─────────────┴─────────┴───────┘
+//
+// The file promises is a header of 16 bytes and records of 48. The last record of a replica counts. Each stands for itself: one that
+// a crash has torn, or that was damaged, is left out and the rest is kept, for what is left is a lower bound, and a
+// promise need not be more.
+//
+//	header                                          record
+//	 0         8         10           12            0       8         16          24      32      40      44
+//	┌─────────┬─────────┬────────────┬──────┐      ┌───────┬─────────┬───────────┬───────┬───────┬───────┬──────┐
+//	│FLTLPROM │version 1│record size │ CRC  │      │ shard │ replica │ vote term │ term  │ index │ flags │ CRC  │
+//	│ 8 bytes │  u16    │ 48, u16    │ u32  │      │  u64  │   u64   │    u64    │  u64  │  u64  │  u32  │ u32  │
+//	└─────────┴─────────┴────────────┴──────┘      └───────┴─────────┴───────────┴───────┴───────┴───────┴──────┘
+//
+// Vote term is the term of the last vote; term and index are those of the last acknowledged entry. Flag 1 says that the
+// replica's data was removed and nothing is promised any more. A replica whose log comes back with less than it promised abstains.
+//
+// # Where to read on
+//
+// nodehost.go has New and Close, replica.go what starts and stops replicas, propose.go, batch.go and read.go the requests, directory.go,
+// identity.go and promises.go the files drawn above, and config.go every setting with its default and the reason for it.
 package nodehost
