@@ -18,8 +18,10 @@ func (p *peer) forgetProgress() {
 	p.reading, p.batches = 0, nil
 }
 
-// restartProgress is for a follower that came back as a new session: nothing said to its former self moves it.
+// restartProgress is for a follower that came back as a new session: nothing said to its former self moves it. What its
+// incarnation had acknowledged is kept, and the new session is measured by it (checkHolding).
 func (c *Core) restartProgress(p *peer) {
+	p.lost = false
 	p.match, p.commitSent, p.waitIndex, p.stalledAt = 0, 0, 0, 0
 	p.paused = false
 	c.probeFrom(p, p.next)
