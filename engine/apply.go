@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"runtime/debug"
 	"strconv"
 	"sync"
@@ -202,7 +203,8 @@ func (w *applyWorker) RunOnce(now raft.Instant) raft.Instant {
 }
 
 func (w *applyWorker) turn(r *Replica) {
-	// A violated invariant fences the replica: it stays scheduled for ever, so no worker touches it again.
+	// A violated invariant fences the replica. Its state machine is not touched again but to be closed: what is queued behind is
+	// answered as failed, and the last act of a stop still comes.
 	defer func() {
 		if value := recover(); value != nil {
 			for i := range w.work {
@@ -210,7 +212,11 @@ func (w *applyWorker) turn(r *Replica) {
 			}
 			clear(w.work)
 			stack := debug.Stack()
+			r.machine.Quarantine(fmt.Errorf("%w: %v", ErrFenced, value))
 			r.worker.control(func(worker *StepWorker) { worker.fence(r, value, stack) })
+			if r.applyQueue.rest() {
+				w.pool.again(r)
+			}
 		}
 	}()
 	var more bool

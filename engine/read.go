@@ -27,6 +27,12 @@ type asyncRead struct {
 	completion ReadCompletion
 }
 
+// answer calls the completion. One that panics costs its caller that call, and neither the replica nor its host.
+func (q *asyncRead) answer(value any, err error) {
+	defer func() { _ = recover() }()
+	q.completion(value, err)
+}
+
 // end claims the batch for answering.
 func (b *readBatch) end() bool { return b.ended.CompareAndSwap(false, true) }
 
@@ -36,7 +42,7 @@ func (b *readBatch) fail(err error) {
 		return
 	}
 	for i := range b.queries {
-		b.queries[i].completion(nil, err)
+		b.queries[i].answer(nil, err)
 	}
 	b.release(err)
 }
@@ -56,7 +62,7 @@ func (b *readBatch) serve(r *Replica) {
 	b.release(nil)
 	for i := range b.queries {
 		value, err := r.machine.Lookup(b.queries[i].query)
-		b.queries[i].completion(value, err)
+		b.queries[i].answer(value, err)
 	}
 }
 
