@@ -189,3 +189,33 @@ func TestOptionsListEveryFault(t *testing.T) {
 		t.Errorf("format %d does not tell damage in the log from its end", format)
 	}
 }
+
+// TestLogChangeSurvivesTheDisk lets the change from one log file to the next fail in several ways. Pebble left alone ends the
+// process there, with a mutex that is unlocked twice; here the commit ends with ErrFailed and the store closes.
+func TestLogChangeSurvivesTheDisk(t *testing.T) {
+	steps := map[string]func(errorfs.Op) bool{
+		"create":         func(op errorfs.Op) bool { return isLog(op.Path) && op.Kind == errorfs.OpCreate },
+		"reuse":          func(op errorfs.Op) bool { return isLog(op.Path) && op.Kind == errorfs.OpReuseForWrite },
+		"sync directory": func(op errorfs.Op) bool { return op.Path == "log" && op.Kind == errorfs.OpFileSync },
+	}
+	for name, step := range steps {
+		t.Run(name, func(t *testing.T) {
+			var fail atomic.Bool
+			s := openInMemory(t, failing(vfs.NewMem(), func(op errorfs.Op) bool { return fail.Load() && step(op) }))
+			fail.Store(true)
+			var failure error
+			for i := uint64(1); failure == nil && i < 1000; i++ {
+				failure = commit(s, saveOf(damagedKey, logdbtest.Batch(7, 1, i, 1, 30_000)))
+			}
+			if !errors.Is(failure, logdb.ErrFailed) || !errors.Is(failure, errDisk) {
+				t.Errorf("commit: error %v, want ErrFailed because of %v", failure, errDisk)
+			}
+			if s.wedged.Load() {
+				t.Error("Pebble panicked")
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
