@@ -77,6 +77,68 @@ func TestAVanishedLeaderIsReplaced(t *testing.T) {
 	}
 }
 
+// While a leader waits for the replica that is to lead it takes no proposals, and says so; when that comes to nothing it goes on.
+func TestProposalsAreRefusedWhileLeadershipIsTransferred(t *testing.T) {
+	c, network := newMemoryCluster(t, 3)
+	c.startAll(1)
+	c.propose(0, 1, "before")
+	leader := c.leader(1)
+	target := (leader + 1) % 3
+	c.isolate(network, target, true)
+	c.propose(leader, 1, "what the target lacks")
+	shard := c.shard(leader, 1)
+	transferred := make(chan error, 1)
+	refused := false
+	for !refused {
+		go func() { transferred <- shard.TransferLeader(context.Background(), uint64(target+1)) }()
+		for waiting := true; waiting; {
+			_, err := shard.Propose(patient(t), []byte("meanwhile"))
+			if errors.Is(err, nodehost.ErrTransferring) && !nodehost.MaybeApplied(err) {
+				refused = true
+			} else if err != nil {
+				t.Fatalf("propose during a transfer: %v", err)
+			}
+			select {
+			case err := <-transferred:
+				if !errors.Is(err, nodehost.ErrTransferFailed) {
+					t.Fatalf("transfer to a host that is cut off: %v", err)
+				}
+				waiting = false
+			default:
+			}
+		}
+	}
+	c.propose(leader, 1, "after")
+}
+
+// A proposal whose leader lost its leadership ends before its timeout, and says why.
+func TestALostLeadershipIsTold(t *testing.T) {
+	c, network := newMemoryCluster(t, 3)
+	configure := c.configure
+	c.configure = func(i int, config *nodehost.Config) {
+		configure(i, config)
+		config.RequestTimeout = patience
+	}
+	c.startAll(1)
+	c.propose(0, 1, "before")
+	leader := c.leader(1)
+	c.isolate(network, leader, true)
+	_, err := c.shard(leader, 1).Propose(patient(t), []byte("stranded"))
+	if err == nil {
+		t.Fatal("acknowledged without a quorum")
+	}
+	for i := range 3 {
+		if i != leader {
+			c.propose(i, 1, fmt.Sprint("after ", i))
+		}
+	}
+	c.isolate(network, leader, false)
+	c.read(leader, 1)
+	if !errors.Is(err, nodehost.ErrLeaderChanged) || !nodehost.MaybeApplied(err) {
+		t.Errorf("a proposal whose leader lost its leadership: %v", err)
+	}
+}
+
 // A callback that blocks costs events, which are counted, and nothing else.
 func TestASlowCallbackLosesEventsOnly(t *testing.T) {
 	c := newCluster(t, 1)

@@ -156,7 +156,8 @@ func (h *NodeHost) begin() error {
 func (h *NodeHost) end() { h.operations.Done() }
 
 // Close hands leaderships over, answers every pending request, stops all replicas, closes log store and transport, and
-// gives the data directory free. Handing over takes at most one election timeout. Later calls wait for the first and return
+// gives the data directory free. Handing over takes at most one election timeout; state machines and writes under way are
+// waited for as long as they take. Later calls wait for the first and return
 // what it returned. It must not be called from a callback.
 func (h *NodeHost) Close() error {
 	h.closing.Do(func() { h.closeErr = h.close() })
