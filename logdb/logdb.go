@@ -73,7 +73,7 @@ type Group interface {
 	Save(save *raftpb.Save) error
 	// Compact removes whole batches that end at or below index from the front of a replica's log, remembering index and term.
 	Compact(key ReplicaKey, index, term uint64)
-	// Remove removes everything of a replica.
+	// Remove removes everything of a replica. It makes the group wait for durability, as a save with MustSync does.
 	Remove(key ReplicaKey)
 	// Bytes returns the size in bytes of what was added, for the writer's budget.
 	Bytes() int

@@ -19,6 +19,12 @@ func full(key logdb.ReplicaKey, term uint64) *raftpb.Save {
 
 // Remove leaves nothing of a replica, and everything of the others.
 func testRemove(s *suite) {
+	s.commit(func(group logdb.Group) {
+		group.Remove(key(7, 7))
+		if !group.MustSync() {
+			s.Error("a removal does not wait for durability")
+		}
+	})
 	keys := []logdb.ReplicaKey{key(1, 1), key(1, 2), key(2, 1)}
 	for _, k := range keys {
 		s.save(full(k, 1))

@@ -59,6 +59,7 @@ func (g *Group) Compact(key logdb.ReplicaKey, index, term uint64) {
 
 // Remove adds a removal.
 func (g *Group) Remove(key logdb.ReplicaKey) {
+	g.mustSync = true
 	g.bytes += recordBytes
 	g.operations = append(g.operations, operation{key: key, remove: true})
 }

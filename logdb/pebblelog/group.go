@@ -111,8 +111,9 @@ func (g *Group) Compact(key logdb.ReplicaKey, index, term uint64) {
 	must(g.batch.DeleteRange(g.key, g.value, nil))
 }
 
-// Remove removes everything of a replica.
+// Remove removes everything of a replica. Whoever removes waits for it.
 func (g *Group) Remove(key logdb.ReplicaKey) {
+	g.mustSync = true
 	for _, space := range [...]byte{spaceBatches, spaceRecords} {
 		g.key = appendPrefix(g.key[:0], space, key)
 		g.value = appendPrefixEnd(g.value[:0], space, key)
