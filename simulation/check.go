@@ -1,0 +1,274 @@
+package simulation
+
+import (
+	"github.com/flotilla-raft/flotilla/engine"
+	"github.com/flotilla-raft/flotilla/logdb"
+	"github.com/flotilla-raft/flotilla/raftpb"
+)
+
+func keyOf(p *place) logdb.ReplicaKey {
+	return logdb.ReplicaKey{ShardID: p.shard.id, ReplicaID: uint64(p.host.index + 1)}
+}
+
+func (w *World) shard(id uint64) *shard {
+	if id == 0 || id > uint64(len(w.shards)) {
+		return nil
+	}
+	return w.shards[id-1]
+}
+
+// sent looks at a message as it leaves a host.
+func (w *World) sent(h *host, to int, m *raftpb.Message) {
+	w.trace.add(record{at: w.now, kind: recordSend, detail: uint8(m.Type), host: int32(h.index), other: int32(to), shard: m.ShardID,
+		numbers: [6]uint64{m.Term, m.LogIndex, m.LogTerm, m.Commit, m.Request<<8 | uint64(m.Reason), m.HintIndex}})
+	s := w.shard(m.ShardID)
+	if s == nil {
+		w.violate("addressing", "host %d sends %v", h.index+1, m)
+		return
+	}
+	switch m.Type {
+	case raftpb.MessageReplicate, raftpb.MessageHeartbeat:
+		w.checkLeader(h, s, m)
+	case raftpb.MessageVote:
+		w.checkVote(h, s, m, m.From)
+	case raftpb.MessageVoteResponse:
+		if m.Reason == raftpb.ReasonNone {
+			w.checkVote(h, s, m, m.To)
+		}
+	case raftpb.MessageReplicateResponse:
+		if m.Reason == raftpb.ReasonNone {
+			w.checkAcknowledgement(h, m)
+		}
+	case raftpb.MessageHeartbeatResponse:
+		if m.Reason == raftpb.ReasonNone {
+			w.checkAcknowledgement(h, m)
+		}
+	case raftpb.MessagePropose:
+		w.counters.add(countForwarded, 1)
+	}
+}
+
+// checkLeader: at most one replica, in one session, leads a term (election safety), and announces only what is committed.
+func (w *World) checkLeader(h *host, s *shard, m *raftpb.Message) {
+	mine := claim{m.From, m.FromSession}
+	known, claimed := s.leaders[m.Term]
+	switch {
+	case !claimed:
+		s.leaders[m.Term] = mine
+		w.counters.add(countElections, 1)
+		h.leaderChecks = append(h.leaderChecks, leaderCheck{s, m.Term})
+		if d := h.disk.durable[logdb.ReplicaKey{ShardID: s.id, ReplicaID: m.From}]; d == nil || d.state.Term < m.Term {
+			w.violate("promises", "shard %d: replica %d leads term %d before that is durable", s.id, m.From, m.Term)
+		}
+	case known != mine:
+		w.violate("election safety", "shard %d term %d is led by replica %d in session %x and by replica %d in session %x", s.id, m.Term,
+			known.replica, known.session, m.From, m.FromSession)
+	}
+	if m.Commit > s.proven {
+		w.violate("commit", "shard %d: replica %d announces commit %d in term %d; a majority holds durably, in the term of the entry, only up to %d",
+			s.id, m.From, m.Commit, m.Term, s.proven)
+	}
+}
+
+// checkVote: a replica gives one vote in a term, and only a durable one is told (R6).
+func (w *World) checkVote(h *host, s *shard, m *raftpb.Message, candidate uint64) {
+	key := voteKey{m.From, m.FromIncarnation, m.Term}
+	if before, voted := s.votes[key]; voted && before != candidate {
+		w.violate("one vote", "shard %d: replica %d votes in term %d for %d and for %d", s.id, m.From, m.Term, before, candidate)
+	}
+	s.votes[key] = candidate
+	d := h.disk.durable[logdb.ReplicaKey{ShardID: s.id, ReplicaID: m.From}]
+	if d == nil || d.state.Term < m.Term || d.state.Term == m.Term && d.state.Vote != candidate {
+		w.violate("promises", "shard %d: replica %d tells its vote for %d in term %d before it is durable", s.id, m.From, candidate, m.Term)
+	}
+	if p := h.places[s.id-1]; p != nil && p.lost && d != nil && m.Type == raftpb.MessageVoteResponse {
+		w.violate("lost promises", "shard %d: replica %d votes in term %d although its storage lost what it had promised", s.id, m.From, m.Term)
+	}
+}
+
+// checkAcknowledgement: what is acknowledged is durable (R6).
+func (w *World) checkAcknowledgement(h *host, m *raftpb.Message) {
+	d := h.disk.durable[logdb.ReplicaKey{ShardID: m.ShardID, ReplicaID: m.From}]
+	if d == nil && m.LogIndex > 0 || d != nil && !d.holds(m.LogIndex, m.LogTerm) {
+		w.violate("promises", "shard %d: replica %d acknowledges entry %d of term %d, which is not durable there (%v)", m.ShardID, m.From,
+			m.LogIndex, m.LogTerm, m.Type)
+	}
+}
+
+// checkWrite looks at a Save as the engine hands it over: it follows the log, agrees with what others wrote at the same place
+// (log matching), and cuts nothing that is committed.
+func (w *World) checkWrite(h *host, u *update) {
+	w.happened++
+	s := w.shard(u.key.ShardID)
+	m := h.disk.memory[u.key]
+	if m == nil {
+		m = &mirror{}
+		h.disk.memory[u.key] = m
+	}
+	start := m.last() + 1
+	if u.truncate != 0 {
+		start = min(start, u.truncate)
+		w.counters.add(countTruncations, 1)
+	}
+	if len(u.entries) > 0 && u.first != start {
+		w.violate("log", "shard %d: replica %d writes entries from %d on, its log ends at %d", s.id, u.key.ReplicaID, u.first, start-1)
+		return
+	}
+	if u.stateSet && u.state.Term < m.state.Term {
+		w.violate("log", "shard %d: replica %d goes back from term %d to %d", s.id, u.key.ReplicaID, m.state.Term, u.state.Term)
+	}
+	var cut []entry
+	if u.truncate != 0 && u.truncate <= m.last() {
+		cut = append(cut, m.entries[u.truncate-1:]...)
+	}
+	m.apply(u)
+	for i, old := range cut {
+		index := u.truncate + uint64(i)
+		if index <= uint64(len(s.committed)) && s.committed[index-1] == old && !m.holds(index, old.term) {
+			w.violate("leader completeness", "shard %d: replica %d cuts entry %d of term %d, which is committed", s.id, u.key.ReplicaID, index, old.term)
+		}
+	}
+	for i := range u.entries {
+		w.checkMatching(s, m, u.first+uint64(i), u.key.ReplicaID)
+	}
+}
+
+// checkMatching: two logs with the same term at an index are equal up to there. It is enough that the entry and the term
+// before it are.
+func (w *World) checkMatching(s *shard, m *mirror, index, replica uint64) {
+	e := m.entries[index-1]
+	previous := uint64(0)
+	if index > 1 {
+		previous = m.entries[index-2].term
+	}
+	v := s.variant(index, e.term)
+	switch {
+	case v == nil:
+		s.addVariant(index, variant{entry: e, previousTerm: previous})
+	case v.hash != e.hash:
+		w.violate("log matching", "shard %d: replica %d writes another entry %d of term %d than was there before", s.id, replica, index, e.term)
+	case v.previousTerm != previous:
+		w.violate("log matching", "shard %d: entry %d of term %d follows an entry of term %d at replica %d, of term %d elsewhere", s.id,
+			index, e.term, previous, replica, v.previousTerm)
+	}
+}
+
+// checkDurable follows writes that became durable.
+func (w *World) checkDurable(h *host, m *mirror, u *update) {
+	s := w.shard(u.key.ShardID)
+	if h.places[s.id-1].lost {
+		return // its votes and acknowledgements do not count (R15)
+	}
+	for i := range u.entries {
+		if term := u.entries[i].term; term == m.state.Term {
+			s.proveDurable(u.first+uint64(i), term, h.index)
+		}
+	}
+}
+
+// checkLeaderComplete: who leads a term has everything that was committed in the terms before (leader completeness).
+func (w *World) checkLeaderComplete(h *host, check leaderCheck) {
+	s := check.shard
+	m := h.disk.memory[logdb.ReplicaKey{ShardID: s.id, ReplicaID: uint64(h.index + 1)}]
+	for index := uint64(len(s.committed)); index > 0; index-- {
+		e := s.committed[index-1]
+		if e.term >= check.term {
+			continue
+		}
+		if m == nil || !m.holds(index, e.term) {
+			w.violate("leader completeness", "shard %d: replica %d leads term %d without entry %d of term %d, which is committed", s.id, h.index+1,
+				check.term, index, e.term)
+		}
+		return
+	}
+}
+
+// applied looks at a command as a state machine is given it.
+func (w *World) applied(m *machine, index uint64, body []byte, operation uint64) {
+	w.happened++
+	h, s := m.host, m.shard
+	hash := hashBytes(uint64(raftpb.KindCommands), body)
+	w.trace.add(record{at: w.now, kind: recordApply, host: int32(h.index), shard: s.id, numbers: [6]uint64{index, operation, m.state}})
+	d := h.disk.durable[logdb.ReplicaKey{ShardID: s.id, ReplicaID: uint64(h.index + 1)}]
+	if d == nil || index > d.last() || d.entries[index-1].hash != hash {
+		w.violate("apply", "shard %d: replica %d applies entry %d, which is not durable there", s.id, h.index+1, index)
+		return
+	}
+	if index <= m.index {
+		w.violate("apply", "shard %d: replica %d applies entry %d after %d", s.id, h.index+1, index, m.index)
+		return
+	}
+	if index > s.proven {
+		w.violate("commit", "shard %d: replica %d applies entry %d; a majority holds durably, in the term of the entry, only up to %d", s.id,
+			h.index+1, index, s.proven)
+		return
+	}
+	w.extendCommitted(s, d, index)
+	if e := s.committed[index-1]; e != d.entries[index-1] {
+		w.violate("state machine safety", "shard %d: replica %d applies entry %d of term %d, decided was one of term %d", s.id, h.index+1, index,
+			d.entries[index-1].term, e.term)
+		return
+	}
+	c := s.command(index)
+	if c.operation == 0 {
+		*c = command{operation: operation, state: m.state, hash: hash}
+		w.clients.decided(s, index, operation)
+		return
+	}
+	if c.operation != operation || c.state != m.state || c.hash != hash {
+		w.violate("state machine safety", "shard %d: replica %d applies operation %d at entry %d and gets state %x, others operation %d and %x",
+			s.id, h.index+1, operation, index, m.state, c.operation, c.state)
+	}
+}
+
+// extendCommitted takes over what was decided up to index from the first log that applies it.
+func (w *World) extendCommitted(s *shard, d *mirror, index uint64) {
+	for uint64(len(s.committed)) < index {
+		s.committed = append(s.committed, d.entries[len(s.committed)])
+		s.commands = append(s.commands, command{})
+	}
+}
+
+// reported looks at what an engine reports.
+func (w *World) reported(h *host, e engine.Event) {
+	name := eventNames[e.Kind]
+	w.trace.add(record{at: w.now, kind: recordEvent, host: int32(h.index), shard: e.ShardID, text: name,
+		numbers: [6]uint64{e.Term, e.Leader, e.Peer}})
+	switch e.Kind {
+	case engine.EventReplicaFenced:
+		if !w.options.IgnoreFences {
+			w.violate("assertion", "host %d: shard %d is fenced: %v", h.index+1, e.ShardID, e.Err)
+		}
+	case engine.EventReplicaQuarantined:
+		w.violate("quarantine", "host %d: shard %d: %v", h.index+1, e.ShardID, e.Err)
+	case engine.EventSecondLeader:
+		w.counters.add(countSecondLeader, 1)
+		w.violate("election safety", "host %d: shard %d: replica %d claims term %d too", h.index+1, e.ShardID, e.Peer, e.Term)
+	case engine.EventReplicaAbstaining:
+		w.counters.add(countAbstained, 1)
+		w.checkAbstaining(h, e)
+	}
+}
+
+// checkAbstaining: only a replica whose storage lost something abstains, or is taken for one that did (R14). The event comes
+// from the replica itself, or from a leader.
+func (w *World) checkAbstaining(h *host, e engine.Event) {
+	if e.Peer == 0 || e.Peer > uint64(len(w.hosts)) {
+		return
+	}
+	if p := w.hosts[e.Peer-1].places[e.ShardID-1]; p != nil && !p.lost {
+		w.violate("promises", "host %d says that replica %d of shard %d lost what it had promised, but its storage lost nothing", h.index+1,
+			e.Peer, e.ShardID)
+	}
+}
+
+var eventNames = map[engine.EventKind]string{
+	engine.EventLeaderChanged: "leader changed", engine.EventReplicaReady: "ready", engine.EventReplicaStopped: "stopped",
+	engine.EventReplicaQuarantined: "quarantined", engine.EventReplicaFenced: "fenced", engine.EventReplicaAbstaining: "abstaining",
+	engine.EventReplicaBootstrapped: "bootstrapped", engine.EventReplicaRemoved: "removed", engine.EventMembershipChanged: "membership",
+	engine.EventProposalDropped: "proposal dropped", engine.EventReplicationRejected: "replication rejected",
+	engine.EventFollowerOffline: "follower offline", engine.EventFollowerOnline: "follower online",
+	engine.EventFollowerFailed: "follower failed", engine.EventSecondLeader: "second leader", engine.EventConnectionUp: "connection up",
+	engine.EventConnectionDown: "connection down", engine.EventStorageFailed: "storage failed", engine.EventStorageStalled: "storage stalled",
+	engine.EventStorageRecovered: "storage recovered",
+}

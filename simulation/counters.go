@@ -1,0 +1,126 @@
+package simulation
+
+import (
+	"fmt"
+	"strings"
+)
+
+// counter names something that is counted.
+type counter uint8
+
+// Faults first, then what the clients met, then rare events.
+const (
+	countCrash counter = iota
+	countPowerLoss
+	countGracefulRestart
+	countReplicaStop
+	countTransfer
+	countCut
+	countOneWayCut
+	countPartition
+	countFlap
+	countSlowWay
+	countLossyWay
+	countBreak
+	countClockJump
+	countClockDrift
+	countPause
+	countSlowDisk
+	countStall
+	countFailedSync
+	countFullDisk
+	countWipe
+	countLogWipe
+	countOldDisk
+	countRemove
+
+	countOperations
+	countAnswered
+	countUnknown
+	countRefusedOperation
+	countReads
+	countStaleReads
+	countForwarded
+	countTimeouts
+	countBusy
+	countTermMismatch
+
+	countElections
+	countTruncations
+	countLostWrites
+	countLost
+	countCutFrames
+	countDuplicated
+	countReordered
+	countRefused
+	countBroken
+	countStaleEpochs
+	countLogReads
+	countAbstained
+	countSecondLeader
+	countRemoteUnknown
+	countTransferDone
+	countStopped
+
+	counterCount
+)
+
+var counterNames = [counterCount]string{
+	"crash", "power-loss", "graceful-restart", "replica-stop", "transfer", "cut", "one-way-cut", "partition", "flap", "slow-way",
+	"lossy-way", "break", "clock-jump", "clock-drift", "pause", "slow-disk", "stall", "failed-sync", "full-disk", "wipe", "log-wipe",
+	"old-disk", "remove",
+	"operations", "answered", "unknown", "refused", "reads", "stale-reads", "forwarded", "timeouts", "busy", "term-mismatch",
+	"elections", "truncations", "lost-writes", "lost-frames", "cut-frames", "duplicated-frames", "reordered-frames",
+	"refused-messages", "broken-connections", "stale-epochs", "log-reads", "abstained", "second-leaders", "unknown-but-applied",
+	"transfers-done", "shards-without-quorum",
+}
+
+// firstOutcome is the first counter that is not a fault.
+const firstOutcome = countOperations
+
+// Counters count what a run met, by name.
+type Counters [counterCount]uint64
+
+func (c *Counters) add(which counter, n int) { c[which] += uint64(n) }
+
+// Merge adds the counters of another run.
+func (c *Counters) Merge(other *Counters) {
+	for i := range c {
+		c[i] += other[i]
+	}
+}
+
+// Faults returns how many faults were injected.
+func (c *Counters) Faults() uint64 {
+	total := uint64(0)
+	for i := range firstOutcome {
+		total += c[i]
+	}
+	return total
+}
+
+// Operations returns how many operations the clients began.
+func (c *Counters) Operations() uint64 { return c[countOperations] }
+
+// Value returns the counter of that name; ok is false if there is none.
+func (c *Counters) Value(name string) (value uint64, ok bool) {
+	for i, known := range counterNames {
+		if known == name {
+			return c[i], true
+		}
+	}
+	return 0, false
+}
+
+// String lists faults, then outcomes and rare events, each in one line.
+func (c *Counters) String() string {
+	var s strings.Builder
+	s.WriteString("faults:")
+	for i, name := range counterNames {
+		if counter(i) == firstOutcome {
+			s.WriteString("\nevents:")
+		}
+		fmt.Fprintf(&s, " %s=%d", name, c[i])
+	}
+	return s.String()
+}

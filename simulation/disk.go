@@ -1,0 +1,332 @@
+package simulation
+
+import (
+	"errors"
+	"time"
+
+	"github.com/flotilla-raft/flotilla/engine"
+	"github.com/flotilla-raft/flotilla/logdb"
+	"github.com/flotilla-raft/flotilla/logdb/modellog"
+	"github.com/flotilla-raft/flotilla/raft"
+	"github.com/flotilla-raft/flotilla/raftpb"
+)
+
+var errSync = errors.New("simulation: sync failed")
+
+// disk is a host's log store: the model store, which completes a write when the world says so, with mirrors beside it. It
+// implements logdb.LogDB and lives on when its host crashes.
+type disk struct {
+	host   *host
+	store  *modellog.Log
+	random random
+
+	memory  map[logdb.ReplicaKey]*mirror // what was handed over; looked up, never iterated
+	durable map[logdb.ReplicaKey]*mirror // what is known to survive a power cut
+	keys    []logdb.ReplicaKey           // of durable, in the order of their first write
+
+	uncertain []*write // handed over and not known durable, oldest first
+	spare     []*write
+
+	slowUntil, stalledUntil int64
+	lastDue                 int64
+	failed                  bool
+	full                    bool
+	writes                  uint64
+
+	backup *backup
+}
+
+// backup is a copy of the disk that was made while the host was down.
+type backup struct {
+	store   *modellog.Log
+	durable map[logdb.ReplicaKey]*mirror
+	at      int64
+}
+
+// write is one Commit under way.
+type write struct {
+	number   uint64
+	life     uint32
+	mustSync bool
+	updates  []update
+}
+
+func newDisk(h *host) *disk {
+	d := &disk{host: h, random: h.world.random.fork()}
+	d.wipe()
+	return d
+}
+
+// wipe makes the disk empty.
+func (d *disk) wipe() {
+	d.store = modellog.New(modellog.Options{})
+	d.memory, d.durable = map[logdb.ReplicaKey]*mirror{}, map[logdb.ReplicaKey]*mirror{}
+	d.keys, d.uncertain, d.failed = nil, nil, false
+}
+
+// Name implements logdb.LogDB.
+func (d *disk) Name() string { return "simulation" }
+
+// group wraps a group of the store and notes what it is given.
+type group struct {
+	disk    *disk
+	inner   logdb.Group
+	updates []update
+}
+
+// NewGroup implements logdb.LogDB.
+func (d *disk) NewGroup() logdb.Group { return &group{disk: d, inner: d.store.NewGroup()} }
+
+// Save implements logdb.Group.
+func (g *group) Save(save *raftpb.Save) error {
+	if err := g.inner.Save(save); err != nil {
+		return err
+	}
+	g.updates = append(g.updates, update{})
+	u := &g.updates[len(g.updates)-1]
+	updateOf(save, u)
+	h, w := g.disk.host, g.disk.host.world
+	w.trace.add(record{at: w.now, kind: recordWrite, host: int32(h.index), shard: save.ShardID, numbers: [6]uint64{
+		save.Number, save.State.Term, save.State.Vote, save.TruncateFrom, uint64(len(save.Batches)), u.first + uint64(len(u.entries)) - 1}})
+	w.checkWrite(h, u)
+	return nil
+}
+
+// Compact implements logdb.Group.
+func (g *group) Compact(key logdb.ReplicaKey, index, term uint64) { g.inner.Compact(key, index, term) }
+
+// Remove implements logdb.Group.
+func (g *group) Remove(key logdb.ReplicaKey) {
+	g.inner.Remove(key)
+	g.updates = append(g.updates, update{key: key, remove: true})
+	delete(g.disk.memory, key)
+}
+
+// Bytes implements logdb.Group.
+func (g *group) Bytes() int { return g.inner.Bytes() }
+
+// MustSync implements logdb.Group.
+func (g *group) MustSync() bool { return g.inner.MustSync() }
+
+// Empty implements logdb.Group.
+func (g *group) Empty() bool { return g.inner.Empty() }
+
+// Commit implements logdb.LogDB: the write completes after a drawn time, in order.
+func (d *disk) Commit(groups []logdb.Group, done func(error)) {
+	inner := make([]logdb.Group, len(groups))
+	if d.failed {
+		for i, g := range groups {
+			inner[i] = g.(*group).inner
+		}
+		d.store.Commit(inner, done)
+		return
+	}
+	d.writes++
+	wr := &write{number: d.writes, life: d.host.life}
+	if n := len(d.spare); n > 0 {
+		wr, d.spare = d.spare[n-1], d.spare[:n-1]
+		*wr = write{number: d.writes, life: d.host.life, updates: wr.updates[:0]}
+	}
+	for i, g := range groups {
+		own := g.(*group)
+		inner[i] = own.inner
+		wr.mustSync = wr.mustSync || own.MustSync()
+		wr.updates = append(wr.updates, own.updates...)
+	}
+	d.uncertain = append(d.uncertain, wr)
+	d.store.Commit(inner, func(err error) { d.completed(wr, err, done) })
+	d.schedule()
+}
+
+// schedule lets the oldest write complete after a while.
+func (d *disk) schedule() {
+	w := d.host.world
+	latency := d.random.between(int64(50*time.Microsecond), int64(600*time.Microsecond))
+	if w.now < d.slowUntil {
+		latency = d.random.between(int64(5*time.Millisecond), int64(250*time.Millisecond))
+	}
+	d.lastDue = max(d.lastDue, w.now) + latency
+	w.agenda.push(event{at: d.lastDue, kind: eventDisk, host: int32(d.host.index), life: d.host.life})
+}
+
+// due completes the oldest write, unless the disk is stalled.
+func (d *disk) due() {
+	w := d.host.world
+	if w.now < d.stalledUntil {
+		w.agenda.push(event{at: d.stalledUntil, kind: eventDisk, host: int32(d.host.index), life: d.host.life})
+		return
+	}
+	d.store.Complete(1)
+}
+
+// completed follows the store: the write, and all before it, are durable if it was to be synced.
+func (d *disk) completed(wr *write, err error, done func(error)) {
+	h, w := d.host, d.host.world
+	r := record{at: w.now, kind: recordSync, host: int32(h.index), numbers: [6]uint64{wr.number}}
+	if err != nil {
+		r.text = " failed"
+	}
+	w.trace.add(r)
+	if err == nil && wr.mustSync {
+		for i, other := range d.uncertain {
+			d.harden(other)
+			if other == wr {
+				d.spare = append(d.spare, d.uncertain[:i+1]...)
+				d.uncertain = append(d.uncertain[:0], d.uncertain[i+1:]...)
+				break
+			}
+		}
+	}
+	done(err)
+}
+
+// harden makes a write durable in the mirror.
+func (d *disk) harden(wr *write) {
+	for i := range wr.updates {
+		u := &wr.updates[i]
+		if u.remove {
+			delete(d.durable, u.key)
+			continue
+		}
+		m := d.durable[u.key]
+		if m == nil {
+			m = &mirror{}
+			d.durable[u.key] = m
+			d.remember(u.key)
+		}
+		m.apply(u)
+		d.host.world.checkDurable(d.host, m, u)
+	}
+}
+
+func (d *disk) remember(key logdb.ReplicaKey) {
+	for _, known := range d.keys {
+		if known == key {
+			return
+		}
+	}
+	d.keys = append(d.keys, key)
+}
+
+// fail makes every write from now on fail, as after a failed sync (R9).
+func (d *disk) fail() {
+	d.failed = true
+	d.store.Fail(errSync)
+}
+
+// crash cuts the power: of what is not known durable a drawn prefix is there afterwards.
+func (d *disk) crash() {
+	kept := 0
+	d.store = d.store.Crash(func(n int) int {
+		if n != len(d.uncertain) {
+			d.host.world.violate("simulator", "host %d: the store has %d uncertain writes, the mirror %d", d.host.index+1, n, len(d.uncertain))
+			return 0
+		}
+		if d.random.chance(0.5) {
+			kept = d.random.below(n + 1)
+		}
+		return kept
+	})
+	if len(d.uncertain) > kept {
+		d.host.world.counters.add(countLostWrites, len(d.uncertain)-kept)
+	}
+	for _, wr := range d.uncertain[:min(kept, len(d.uncertain))] {
+		d.harden(wr)
+	}
+	d.uncertain = nil
+	d.settle()
+}
+
+// settle begins a life of the host: what is durable is what there is.
+func (d *disk) settle() {
+	d.memory = make(map[logdb.ReplicaKey]*mirror, len(d.durable))
+	for _, key := range d.keys {
+		if m := d.durable[key]; m != nil {
+			d.memory[key] = m.clone()
+		}
+	}
+	d.failed, d.full, d.slowUntil, d.stalledUntil, d.lastDue = false, false, 0, 0, 0
+}
+
+// keepBackup copies the disk of a host that is down.
+func (d *disk) keepBackup() {
+	closed := d.store
+	_ = closed.Close()
+	d.store = closed.Reopen()
+	b := &backup{store: closed.Reopen(), durable: map[logdb.ReplicaKey]*mirror{}, at: d.host.world.now}
+	for _, key := range d.keys {
+		if m := d.durable[key]; m != nil {
+			b.durable[key] = m.clone()
+		}
+	}
+	d.backup = b
+}
+
+// restoreBackup puts the old copy back.
+func (d *disk) restoreBackup() {
+	d.store, d.durable = d.backup.store, d.backup.durable
+	d.backup = nil
+	d.settle()
+}
+
+// Load implements logdb.LogDB.
+func (d *disk) Load(key logdb.ReplicaKey) (raftpb.Stored, error) { return d.store.Load(key) }
+
+// Read implements logdb.LogDB.
+func (d *disk) Read(key logdb.ReplicaKey, from, to uint64, maxBytes int, into []raftpb.Batch) ([]raftpb.Batch, error) {
+	d.host.world.counters.add(countLogReads, 1)
+	return d.store.Read(key, from, to, maxBytes, into)
+}
+
+// List implements logdb.LogDB.
+func (d *disk) List() ([]logdb.ReplicaKey, error) { return d.store.List() }
+
+// Close implements logdb.LogDB.
+func (d *disk) Close() error { return nil }
+
+// hash reads everything that is stored.
+func (d *disk) hash() uint64 {
+	keys, err := d.store.List()
+	if err != nil {
+		return 0
+	}
+	h := uint64(len(keys))
+	for _, key := range keys {
+		stored, err := d.store.Load(key)
+		if err != nil {
+			return 0
+		}
+		h = mix(h ^ key.ShardID<<32 ^ key.ReplicaID ^ stored.State.Term<<16 ^ stored.State.Vote ^ stored.Bootstrap.Incarnation)
+		for next := stored.Compacted + 1; next <= stored.Last; {
+			batches, err := d.store.Read(key, next, stored.Last, 1<<20, nil)
+			if err != nil {
+				return 0
+			}
+			for _, batch := range batches {
+				h = hashBytes(h, batch)
+				next = batch.Last() + 1
+			}
+		}
+	}
+	return h
+}
+
+// promises is a host's promise store (R14). A record is durable when Record returns.
+type promises struct {
+	records map[logdb.ReplicaKey]raft.Promised // looked up, never iterated
+}
+
+// Promised implements engine.PromiseStore.
+func (p *promises) Promised(key logdb.ReplicaKey) raft.Promised { return p.records[key] }
+
+// Record implements engine.PromiseStore.
+func (p *promises) Record(records []engine.PromiseRecord) error {
+	for _, r := range records {
+		if r.Forgotten {
+			delete(p.records, r.Key)
+			continue
+		}
+		p.records[r.Key] = r.Promised
+	}
+	return nil
+}

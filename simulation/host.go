@@ -1,0 +1,341 @@
+package simulation
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/flotilla-raft/flotilla/engine"
+	"github.com/flotilla-raft/flotilla/logdb"
+	"github.com/flotilla-raft/flotilla/raft"
+	"github.com/flotilla-raft/flotilla/rsm"
+)
+
+// host is one simulated machine: clock, disk and place survive a crash, the engine does not.
+type host struct {
+	world   *World
+	index   int
+	address string
+	random  random
+	clock   clock
+	disk    *disk
+	promise *promises
+
+	identity uint64 // host ID, part of the data directory
+	epoch    uint64 // likewise
+	life     uint32 // counts the starts in this world
+	up       bool
+	paused   int64 // nothing runs here before this instant
+	jumped   int64 // when the clock jumped last
+	lazy     bool  // workers of this host are often run late
+
+	endpoint *endpoint
+	engine   *engine.Engine
+	slots    []slot
+	places   []*place // by shard, nil where the shard has no member here
+
+	leaderChecks []leaderCheck
+	doom         int    // crash after so many more runs of workers; 0 for never
+	doomed       func() // the crash
+	stoppingAll  bool
+}
+
+// slot is a worker with what the world knows of it.
+type slot struct {
+	worker   engine.Worker
+	queued   bool // an eventWorker is scheduled
+	deadline raft.Instant
+	timer    int64 // the earliest eventTimer that is scheduled, 0 for none
+}
+
+type placeState uint8
+
+const (
+	placeStopped placeState = iota
+	placeStarting
+	placeRunning
+	placeStopping
+)
+
+// place is where a host has a replica of a shard.
+type place struct {
+	host    *host
+	shard   *shard
+	replica *engine.Replica
+	machine *machine
+	state   placeState
+	wanted  bool
+	removed bool // its data is to be removed once it is stopped
+	// lost says that the replica's storage lost what it had promised, so that it may abstain for good; the incarnation
+	// before it does not vote any more.
+	lost bool
+}
+
+func newHost(w *World, index int) *host {
+	h := &host{
+		world: w, index: index, address: fmt.Sprintf("host%d:1", index+1), random: w.random.fork(), life: 0,
+		promise: &promises{records: map[logdb.ReplicaKey]raft.Promised{}},
+	}
+	h.identity = h.random.next() | 1
+	h.disk = newDisk(h)
+	h.clock = clock{base: h.random.between(int64(time.Second), int64(1000*time.Hour)), pace: 1}
+	return h
+}
+
+func (h *host) now() raft.Instant { return h.clock.at(h.world.now) }
+
+// boot starts the process on what the disk has.
+func (h *host) boot() {
+	w := h.world
+	h.life++
+	h.epoch++
+	h.up = true
+	h.stoppingAll = false
+	h.leaderChecks = nil
+	h.endpoint = newEndpoint(h)
+	e, err := engine.New(engine.Options{
+		Address: h.address, LogDB: h.disk, Transport: h.endpoint, Promises: h.promise,
+		Cache:       logdb.NewCache(logdb.CacheOptions{Bytes: w.plan.cacheBytes}),
+		Random:      h.random.next,
+		Listener:    h.listen,
+		StepWorkers: w.plan.stepWorkers, ApplyWorkers: w.plan.applyWorkers,
+		RequestTimeout: w.plan.requestTimeout, MaxStall: w.plan.maxStall,
+		MaxWriteBytes: w.plan.writeBytes, MaxBatchBytes: w.plan.batchBytes,
+	})
+	if err != nil {
+		w.violate("simulator", "engine of host %d: %v", h.index+1, err)
+		return
+	}
+	h.engine = e
+	h.slots = h.slots[:0]
+	for _, worker := range e.Workers() {
+		h.slots = append(h.slots, slot{worker: worker, deadline: raft.Never})
+	}
+	if err := h.endpoint.Start(e); err != nil {
+		w.violate("simulator", "transport of host %d: %v", h.index+1, err)
+	}
+	for _, p := range h.places {
+		if p != nil && p.wanted {
+			p.start()
+		}
+	}
+	h.wake()
+}
+
+// crash ends the process and cuts the power of its disk.
+func (h *host) crash() {
+	if !h.up {
+		return
+	}
+	w := h.world
+	h.up = false
+	h.paused, h.doom = 0, 0
+	w.orphan(h)
+	h.disk.crash()
+	for _, p := range h.places {
+		if p != nil {
+			p.state, p.replica, p.machine = placeStopped, nil, nil
+		}
+	}
+	w.network.hostGone(h)
+	if w.plan.backups && h.disk.backup == nil && h.random.chance(0.5) {
+		h.disk.keepBackup()
+	}
+}
+
+// start begins to run the replica of a place.
+func (p *place) start() {
+	h := p.host
+	if !h.up || p.state != placeStopped {
+		return
+	}
+	p.state = placeStarting
+	life := h.life
+	options := engine.ReplicaOptions{ShardID: p.shard.id, ReplicaID: uint64(h.index + 1), Members: p.shard.members, Raft: h.world.plan.raft}
+	factory := func(uint64, uint64) (rsm.StateMachine, error) {
+		p.machine = newMachine(h, p.shard)
+		return p.machine, nil
+	}
+	h.engine.StartReplica(options, factory, func(r *engine.Replica, err error) {
+		if h.life != life || !h.up {
+			return
+		}
+		if err != nil {
+			p.state, p.machine = placeStopped, nil
+			if !errors.Is(err, engine.ErrStorageFailed) {
+				h.world.violate("start", "host %d cannot start shard %d: %v", h.index+1, p.shard.id, err)
+			}
+			return
+		}
+		p.state, p.replica = placeRunning, r
+		p.settle()
+	})
+	h.wake()
+}
+
+// stop stops the replica of a place.
+func (p *place) stop() {
+	h := p.host
+	if !h.up || p.state != placeRunning {
+		return
+	}
+	p.state = placeStopping
+	life := h.life
+	h.engine.StopReplica(p.replica, func(error) {
+		if h.life != life || !h.up {
+			return
+		}
+		p.state, p.replica, p.machine = placeStopped, nil, nil
+		p.settle()
+	})
+	h.wake()
+}
+
+// settle does what was asked for while the place was busy.
+func (p *place) settle() {
+	switch {
+	case p.state == placeRunning && (!p.wanted || p.host.stoppingAll):
+		p.stop()
+	case p.state == placeStopped && p.removed:
+		p.remove()
+	case p.state == placeStopped && p.wanted && !p.host.stoppingAll:
+		p.start()
+	case p.host.stoppingAll:
+		p.host.closeIfQuiet()
+	}
+}
+
+// remove removes the data of a stopped replica, as an operator might who has the wrong one in hand.
+func (p *place) remove() {
+	h := p.host
+	p.removed = false
+	p.state = placeStarting
+	life := h.life
+	h.world.lose(p)
+	h.engine.RemoveReplicaData(p.shard.id, uint64(h.index+1), func(error) {
+		if h.life != life || !h.up {
+			return
+		}
+		p.state = placeStopped
+		p.settle()
+	})
+}
+
+// wake schedules the workers that were signalled. It is called after everything that may have reached the host.
+func (h *host) wake() {
+	if !h.up {
+		return
+	}
+	for i := range h.slots {
+		if s := &h.slots[i]; !s.queued && s.worker.Ready() {
+			h.schedule(i)
+		}
+	}
+}
+
+// schedule lets a worker run soon: which of those that are woken comes first is drawn.
+func (h *host) schedule(i int) {
+	h.slots[i].queued = true
+	delay := h.random.between(0, 4000)
+	if h.lazy && h.random.chance(0.05) {
+		delay = h.random.between(0, int64(5*time.Millisecond))
+	}
+	h.world.agenda.push(event{at: h.world.now + delay, kind: eventWorker, host: int32(h.index), index: int32(i), life: h.life})
+}
+
+// run runs a worker, as production would: because it was signalled or its deadline has come (R29).
+func (h *host) run(i int) {
+	s := &h.slots[i]
+	s.queued = false
+	now := h.now()
+	if !s.worker.Ready() && s.deadline > now {
+		return
+	}
+	s.deadline = s.worker.RunOnce(now)
+	h.world.runs++
+	for len(h.leaderChecks) > 0 {
+		check := h.leaderChecks[0]
+		h.leaderChecks = h.leaderChecks[1:]
+		h.world.checkLeaderComplete(h, check)
+	}
+	if h.doom > 0 {
+		if h.doom--; h.doom == 0 {
+			h.doomed()
+			return
+		}
+	}
+	h.arm(i)
+}
+
+// arm makes sure that a worker's deadline is noticed.
+func (h *host) arm(i int) {
+	s := &h.slots[i]
+	switch {
+	case s.deadline == raft.Never || s.queued:
+	case s.deadline <= h.now():
+		h.schedule(i)
+	default:
+		at := max(h.clock.world(s.deadline), h.world.now+1)
+		if s.timer == 0 || at < s.timer {
+			s.timer = at
+			h.world.agenda.push(event{at: at, kind: eventTimer, host: int32(h.index), index: int32(i), life: h.life})
+		}
+	}
+}
+
+// timerDue notices that a deadline may be due.
+func (h *host) timerDue(i int, at int64) {
+	s := &h.slots[i]
+	if s.timer != at {
+		return
+	}
+	s.timer = 0
+	h.arm(i)
+}
+
+// changeClock lets the clock jump or drift; deadlines are looked at anew.
+func (h *host) changeClock(jump int64, pace float64) {
+	h.clock.change(h.world.now, jump, pace)
+	h.jumped = h.world.now
+	if !h.up {
+		return
+	}
+	for i := range h.slots {
+		h.slots[i].timer = 0
+		h.arm(i)
+	}
+}
+
+// restartGracefully stops every replica, ends the process and starts it anew.
+func (h *host) restartGracefully() {
+	if !h.up || h.disk.failed || h.stoppingAll {
+		return
+	}
+	h.stoppingAll = true
+	for _, p := range h.places {
+		if p != nil {
+			p.stop()
+		}
+	}
+	h.closeIfQuiet()
+}
+
+func (h *host) closeIfQuiet() {
+	for _, p := range h.places {
+		if p != nil && p.state != placeStopped {
+			return
+		}
+	}
+	h.stoppingAll = false
+	life := h.life
+	h.world.after(int64(time.Millisecond), func() {
+		if h.life == life && h.up {
+			_ = h.engine.Stop()
+			h.crash()
+			h.world.after(h.random.between(0, int64(200*time.Millisecond)), func() { h.world.bootIfDown(h) })
+		}
+	})
+}
+
+// listen is the engine's listener.
+func (h *host) listen(e engine.Event) { h.world.reported(h, e) }

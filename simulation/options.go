@@ -1,0 +1,102 @@
+package simulation
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/hashicorp/go-multierror"
+)
+
+// ErrOptions says that options are wrong; the text lists every fault.
+var ErrOptions = errors.New("simulation: invalid options")
+
+// Options say what to simulate. The zero value is one run of seed 0 in profile "everything".
+type Options struct {
+	// Seed decides everything that is drawn.
+	Seed uint64
+	// Profile names the mix of faults, see Profiles. Default "everything".
+	Profile string
+	// Hosts is the number of hosts, 3 to 7. Default: drawn.
+	Hosts int
+	// Shards is the number of shards, 1 to 50. Default: drawn, at most 12.
+	Shards int
+	// Duration is how long clients and faults go on, in virtual time. Default 60 s. The phase in which everything has to
+	// recover comes after it.
+	Duration time.Duration
+	// Steps ends that earlier, after so many events. Default: no limit.
+	Steps uint64
+	// Rate is how many operations the clients begin in a virtual second. Default 220.
+	Rate int
+	// NoPorcupine leaves the check of the histories with porcupine out. Every other check is made as the run goes on.
+	NoPorcupine bool
+	// IgnoreFences does not count it as a violation that an assertion inside the engine failed, so that what the checkers
+	// outside of it find can be told apart.
+	IgnoreFences bool
+	// Trace, if set, is given every record of the trace, one a line.
+	Trace io.Writer
+}
+
+// Validate lists every fault of the options; the error matches ErrOptions.
+func (o *Options) Validate() error {
+	var faults *multierror.Error
+	for _, bounded := range []struct {
+		name                  string
+		value, least, highest int64
+	}{
+		{"Hosts", int64(o.Hosts), 3, 7}, {"Shards", int64(o.Shards), 1, 50},
+		{"Duration", int64(o.Duration), int64(time.Second), int64(24 * time.Hour)}, {"Rate", int64(o.Rate), 1, 100_000},
+	} {
+		if bounded.value != 0 && (bounded.value < bounded.least || bounded.value > bounded.highest) {
+			faults = multierror.Append(faults, fmt.Errorf("%s is %d, accepted is 0 (default) or %d to %d", bounded.name, bounded.value,
+				bounded.least, bounded.highest))
+		}
+	}
+	if _, known := profileOf(o.Profile); o.Profile != "" && !known {
+		faults = multierror.Append(faults, fmt.Errorf("Profile is %q, accepted is one of %v", o.Profile, Profiles()))
+	}
+	if faults == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrOptions, faults)
+}
+
+func (o *Options) setDefaults() {
+	if o.Profile == "" {
+		o.Profile = "everything"
+	}
+	if o.Duration == 0 {
+		o.Duration = 60 * time.Second
+	}
+	if o.Rate == 0 {
+		o.Rate = 220
+	}
+}
+
+// Violation says which property did not hold. It is an error.
+type Violation struct {
+	Property string
+	Detail   string
+	At       time.Duration // virtual time
+	Tail     []string      // the last records of the trace
+}
+
+// Error describes the violation in one line.
+func (v *Violation) Error() string {
+	return fmt.Sprintf("%s violated at %v: %s", v.Property, v.At, v.Detail)
+}
+
+// Result says how a run went.
+type Result struct {
+	Seed      uint64
+	Hosts     int
+	Shards    int
+	Virtual   time.Duration // how far the world's clock went
+	Steps     uint64        // events
+	Runs      uint64        // calls of RunOnce
+	Records   uint64        // of the trace
+	Hash      uint64        // of the whole trace, the disks at the end included
+	Counters  Counters
+	Violation *Violation // nil if every property held
+}

@@ -1,0 +1,113 @@
+package simulation
+
+import (
+	"slices"
+	"time"
+
+	"github.com/flotilla-raft/flotilla/raft"
+)
+
+// profile is a named mix of faults: how many of a kind there are in a minute of virtual time, for all hosts together.
+type profile struct {
+	name  string
+	rates map[counter]float64 // looked up in the order of the counters
+}
+
+var profiles = []profile{
+	{"calm", map[counter]float64{countTransfer: 2}},
+	{"crashy", map[counter]float64{
+		countCrash: 18, countPowerLoss: 1.5, countGracefulRestart: 4, countReplicaStop: 8, countTransfer: 6, countPause: 2, countBreak: 4,
+	}},
+	{"partitions", map[counter]float64{
+		countCut: 14, countOneWayCut: 12, countPartition: 5, countFlap: 4, countSlowWay: 6, countLossyWay: 6, countBreak: 8, countTransfer: 4,
+		countCrash: 2,
+	}},
+	{"clocks", map[counter]float64{
+		countClockJump: 20, countClockDrift: 15, countPause: 14, countTransfer: 4, countCut: 3, countCrash: 2,
+	}},
+	{"disks", map[counter]float64{
+		countSlowDisk: 8, countStall: 6, countFailedSync: 5, countFullDisk: 6, countWipe: 0.7, countLogWipe: 0.5, countOldDisk: 4,
+		countRemove: 0.3, countCrash: 8, countPowerLoss: 1, countTransfer: 3,
+	}},
+	{"everything", map[counter]float64{
+		countCrash: 7, countPowerLoss: 0.6, countGracefulRestart: 2, countReplicaStop: 3, countTransfer: 5,
+		countCut: 5, countOneWayCut: 4, countPartition: 2, countFlap: 1.5, countSlowWay: 2, countLossyWay: 2.5, countBreak: 3,
+		countClockJump: 3, countClockDrift: 3, countPause: 3,
+		countSlowDisk: 3, countStall: 2, countFailedSync: 2, countFullDisk: 2, countWipe: 0.4, countLogWipe: 0.3, countOldDisk: 2,
+		countRemove: 0.3,
+	}},
+}
+
+// Profiles returns the names of the profiles.
+func Profiles() []string {
+	var names []string
+	for _, p := range profiles {
+		names = append(names, p.name)
+	}
+	return names
+}
+
+func profileOf(name string) (profile, bool) {
+	i := slices.IndexFunc(profiles, func(p profile) bool { return p.name == name })
+	if i < 0 {
+		return profile{}, false
+	}
+	return profiles[i], true
+}
+
+// plan is what one seed draws from its profile: the swarm. Leaving whole kinds of faults out lets a run go deep into the others.
+type plan struct {
+	hosts, shards  int
+	rates          [firstOutcome]float64
+	raft           raft.Options
+	stepWorkers    int
+	applyWorkers   int
+	cacheBytes     int64
+	requestTimeout time.Duration
+	maxStall       time.Duration
+	writeBytes     int64
+	batchBytes     int
+	backups        bool // disks are copied now and then, to be put back later
+	massLoss       bool // a majority of a shard may lose its data
+	commandBytes   int
+}
+
+func drawPlan(r *random, o *Options) plan {
+	chosen, _ := profileOf(o.Profile)
+	p := plan{hosts: o.Hosts, shards: o.Shards}
+	if p.hosts == 0 {
+		p.hosts = pick(r, []int{3, 3, 4, 5, 5, 6, 7})
+	}
+	if p.shards == 0 {
+		p.shards = pick(r, []int{1, 1, 2, 3, 5, 8, 10, 12})
+	}
+	for kind := range firstOutcome {
+		rate := chosen.rates[kind]
+		draw := r.unit()
+		if draw < 0.15 {
+			rate = 0 // this seed goes without
+		}
+		p.rates[kind] = rate * (0.5 + 1.5*r.unit())
+	}
+	p.raft = raft.Options{
+		ElectionTimeout:    pick(r, []time.Duration{200 * time.Millisecond, 400 * time.Millisecond, time.Second}),
+		DisablePreVote:     r.chance(0.1),
+		DisableCheckQuorum: r.chance(0.1),
+	}
+	if r.chance(0.3) {
+		p.raft.MaxInflightMessages, p.raft.MaxInflightBytes, p.raft.MaxMessageBytes = 4, 64<<10, 4<<10
+	}
+	if r.chance(0.3) {
+		p.raft.MaxPinnedBytes, p.raft.MaxApplyBytes = 8<<10, 2<<10
+	}
+	p.stepWorkers, p.applyWorkers = 1+r.below(2), 1+r.below(2)
+	p.cacheBytes = pick(r, []int64{16 << 10, 1 << 20, 64 << 20})
+	p.requestTimeout = pick(r, []time.Duration{2 * time.Second, 5 * time.Second})
+	p.maxStall = pick(r, []time.Duration{time.Second, 3 * time.Second})
+	p.writeBytes = pick(r, []int64{0, 256 << 10})
+	p.batchBytes = pick(r, []int{0, 4 << 10})
+	p.backups = p.rates[countOldDisk] > 0
+	p.massLoss = r.chance(0.15)
+	p.commandBytes = pick(r, []int{0, 16, 16, 100, 2000})
+	return p
+}

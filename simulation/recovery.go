@@ -1,0 +1,190 @@
+package simulation
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/flotilla-raft/flotilla/raft"
+)
+
+// recover ends all faults and the clients' requests, and then demands what has to come back by itself: within a bounded number of
+// election timeouts every shard of which enough voters kept their promises serves writes and reads at every one of
+// their replicas, all replicas agree, and nothing has work that nobody was told of.
+func (w *World) recover() {
+	w.mend()
+	bound := w.now + int64(recoveryElections*w.plan.raft.ElectionTimeout+4*w.plan.requestTimeout+recoverySlack)
+	probes := w.newProbes()
+	for w.violation == nil && w.now < bound {
+		w.runUntil(w.now+int64(20*time.Millisecond), func() bool { return false })
+		if w.violation == nil && probes.done() && len(w.openOperations()) == 0 && w.disagreement() == "" {
+			w.checkNobodyWaits()
+			return
+		}
+	}
+	if w.violation != nil {
+		return
+	}
+	if open := w.openOperations(); len(open) > 0 {
+		w.violate("answers", "shard %d: operation %d has not ended", open[0].shard.id, open[0].id)
+	}
+	if missing := probes.missing(); missing != nil {
+		leader, term := uint64(0), uint64(0)
+		if missing.replica != nil {
+			leader, term = missing.replica.Leader()
+		}
+		w.violate("liveness", "shard %d does not serve at replica %d (state %d, leader %d, term %d) long after the last fault; %d of %d voters kept their promises",
+			missing.shard.id, missing.host.index+1, missing.state, leader, term, missing.shard.intact(), len(missing.shard.voters))
+	}
+	w.violate("liveness", "%s, long after the last fault", w.disagreement())
+}
+
+// Recovery may take so many election timeouts, plus what requests may take, plus what the world itself needs to start hosts.
+const (
+	recoveryElections = 40
+	recoverySlack     = 15 * time.Second
+)
+
+// mend ends every fault. What a disk or an engine has latched is cured by a restart of the host, as an operator would.
+func (w *World) mend() {
+	w.quiet = true
+	w.network.calm()
+	for _, h := range w.hosts {
+		h.doom = 0
+		h.disk.slowUntil = 0
+		h.changeClock(0, 1)
+		if h.up && (h.disk.failed || h.stoppingAll) {
+			h.crash()
+		}
+		if !h.up {
+			w.after(h.random.between(0, int64(500*time.Millisecond)), func() { w.bootIfDown(h) })
+		}
+		if h.up && h.disk.full {
+			h.disk.full = false
+			h.engine.SetDiskFull(false)
+		}
+		for _, p := range h.places {
+			if p != nil && !p.wanted {
+				p.wanted = true
+				p.settle()
+			}
+		}
+		h.wake()
+	}
+}
+
+func (w *World) openOperations() []*operation {
+	var open []*operation
+	for _, o := range w.clients.open {
+		if o.status == statusOpen {
+			open = append(open, o)
+		}
+	}
+	return open
+}
+
+// probes ask every replica that ought to serve for a write and a read, again until both are answered.
+type probes struct {
+	world  *World
+	places []*probe
+}
+
+type probe struct {
+	place       *place
+	write, read *operation
+}
+
+func (w *World) newProbes() *probes {
+	p := &probes{world: w}
+	for _, s := range w.shards {
+		if !s.recoverable() {
+			continue
+		}
+		for _, place := range s.places {
+			if !place.lost {
+				p.places = append(p.places, &probe{place: place})
+			}
+		}
+	}
+	return p
+}
+
+// done asks again where it is needed, and reports whether everything was answered.
+func (p *probes) done() bool {
+	all := true
+	for _, probe := range p.places {
+		if o := probe.write; o == nil || o.status == statusUnknown || o.status == statusRefused {
+			probe.write = p.world.clients.write(probe.place, 0, true)
+		}
+		if o := probe.read; o == nil || o.status == statusRefused || o.status == statusUnknown {
+			probe.read = p.world.clients.read(probe.place, true)
+		}
+		probe.place.host.wake()
+		all = all && probe.write.status == statusAnswered && probe.read.status == statusAnswered
+	}
+	return all
+}
+
+// missing returns a place that has not answered, nil if all have.
+func (p *probes) missing() *place {
+	for _, probe := range p.places {
+		if probe.write == nil || probe.write.status != statusAnswered || probe.read.status != statusAnswered {
+			return probe.place
+		}
+	}
+	return nil
+}
+
+// disagreement says which replica of a shard that ought to serve is not where the others are; empty if none.
+func (w *World) disagreement() string {
+	for _, s := range w.shards {
+		if !s.recoverable() {
+			continue
+		}
+		last := uint64(len(s.commands))
+		for last > 0 && s.commands[last-1].operation == 0 {
+			last--
+		}
+		for _, p := range s.places {
+			if p.lost {
+				continue
+			}
+			if p.machine == nil || p.machine.index != last {
+				return p.describe() + " has not applied what the others have"
+			}
+		}
+	}
+	return ""
+}
+
+func (p *place) describe() string {
+	return fmt.Sprintf("replica %d of shard %d", p.host.index+1, p.shard.id)
+}
+
+// checkNobodyWaits: a worker that nobody signalled and whose deadline has not come has nothing to do (R29). A missing signal
+// would hang production, so it must not be cured by running the worker all the same; here, at the end, it is found by
+// just that.
+func (w *World) checkNobodyWaits() {
+	for _, h := range w.hosts {
+		if !h.up || h.paused > w.now {
+			continue
+		}
+		now := h.now()
+		for i := range h.slots {
+			s := &h.slots[i]
+			if s.queued || s.worker.Ready() || s.deadline <= now {
+				continue
+			}
+			before, frames := w.happened, w.network.frames
+			deadline := s.worker.RunOnce(now)
+			if w.happened != before || w.network.frames != frames || deadline <= now && deadline != s.deadline {
+				w.violate("wake-ups", "host %d: worker %q had work although nobody had woken it", h.index+1, s.worker.Name())
+				return
+			}
+			s.deadline = min(s.deadline, deadline)
+			if s.deadline == raft.Never {
+				continue
+			}
+			h.arm(i)
+		}
+	}
+}

@@ -1,0 +1,134 @@
+package simulation
+
+import "math/bits"
+
+// shard is what the world knows of one shard: who its members are, and all that the checkers have seen of it.
+type shard struct {
+	world   *World
+	id      uint64
+	members map[uint64]string // handed to the engine; never iterated here
+	voters  []int             // hosts
+	places  []*place          // of the voters
+
+	variants  [][]variant // by index-1: every entry that was ever written there
+	committed []entry     // by index-1: what was decided, up to the last index that was applied anywhere
+	commands  []command   // by index-1: what the state machines were given
+	proven    uint64      // a majority held this entry durably in the entry's own term
+	leaders   map[uint64]claim
+	votes     map[voteKey]uint64
+	floor     uint64 // highest index that a finished request has shown
+}
+
+// variant is an entry that somebody wrote at an index.
+type variant struct {
+	entry
+	previousTerm uint64
+	holders      uint16 // hosts that had it durable while their term was the entry's
+}
+
+// command is what was applied at an index; the zero value is an entry of the engine's own, or nothing yet.
+type command struct {
+	operation uint64
+	state     uint64
+	hash      uint64
+}
+
+type claim struct{ replica, session uint64 }
+
+type voteKey struct{ replica, incarnation, term uint64 }
+
+type leaderCheck struct {
+	shard *shard
+	term  uint64
+}
+
+func newShard(w *World, id uint64, r *random) *shard {
+	s := &shard{world: w, id: id, members: map[uint64]string{}, leaders: map[uint64]claim{}, votes: map[voteKey]uint64{}}
+	size := pick(r, []int{3, 3, 3, 3, 5, 5, 7, 1, 2, 4})
+	size = min(size, len(w.hosts))
+	order := make([]int, len(w.hosts))
+	for i := range order {
+		order[i] = i
+	}
+	for i := range order {
+		j := i + r.below(len(order)-i)
+		order[i], order[j] = order[j], order[i]
+	}
+	chosen := make([]bool, len(w.hosts))
+	for _, i := range order[:size] {
+		chosen[i] = true
+	}
+	for i, h := range w.hosts {
+		if chosen[i] {
+			s.voters = append(s.voters, i)
+			s.members[uint64(i+1)] = h.address
+		}
+	}
+	return s
+}
+
+// placeOn makes the place of the shard on a host, nil if it has none there.
+func (s *shard) placeOn(h *host) *place {
+	if s.members[uint64(h.index+1)] == "" {
+		return nil
+	}
+	p := &place{host: h, shard: s, wanted: true}
+	s.places = append(s.places, p)
+	return p
+}
+
+func (s *shard) quorum() int { return len(s.voters)/2 + 1 }
+
+// intact counts the voters that never lost what they had promised.
+func (s *shard) intact() int {
+	n := 0
+	for _, p := range s.places {
+		if !p.lost {
+			n++
+		}
+	}
+	return n
+}
+
+// recoverable reports whether enough voters kept their promises for the shard to serve once all faults are gone.
+func (s *shard) recoverable() bool { return s.intact() >= s.quorum() }
+
+// variant returns the entry of that term at index, nil if nobody wrote one.
+func (s *shard) variant(index, term uint64) *variant {
+	if index == 0 || index > uint64(len(s.variants)) {
+		return nil
+	}
+	list := s.variants[index-1]
+	for i := range list {
+		if list[i].term == term {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+func (s *shard) addVariant(index uint64, v variant) {
+	for uint64(len(s.variants)) < index {
+		s.variants = append(s.variants, nil)
+	}
+	s.variants[index-1] = append(s.variants[index-1], v)
+}
+
+// proveDurable notes that a host has an entry durable in the entry's own term; the leader of that term may count it.
+func (s *shard) proveDurable(index, term uint64, host int) {
+	v := s.variant(index, term)
+	if v == nil {
+		return
+	}
+	v.holders |= 1 << host
+	if index > s.proven && bits.OnesCount16(v.holders) >= s.quorum() {
+		s.proven = index
+	}
+}
+
+func (s *shard) command(index uint64) *command {
+	if index == 0 || index > uint64(len(s.commands)) {
+		return nil
+	}
+	return &s.commands[index-1]
+}

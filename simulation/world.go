@@ -1,0 +1,167 @@
+package simulation
+
+import (
+	"fmt"
+	"time"
+)
+
+// World is one run: hosts, network, clients and faults, driven by one goroutine from one seed.
+type World struct {
+	options Options
+	plan    plan
+	random  random
+	agenda  agenda
+	now     int64 // nanoseconds since the world began
+	steps   uint64
+	runs    uint64
+
+	network *network
+	hosts   []*host
+	shards  []*shard
+	clients *clients
+	nemesis *nemesis
+
+	trace     trace
+	counters  Counters
+	violation *Violation
+	quiet     bool // faults and clients have ended
+	watching  bool // nothing may happen; see checkNobodyWaits
+	happened  int
+}
+
+// Run makes a world and runs it to its end or to the first violation. The error matches ErrOptions.
+func Run(options Options) (Result, error) {
+	if err := options.Validate(); err != nil {
+		return Result{}, err
+	}
+	options.setDefaults()
+	w := newWorld(options)
+	w.live()
+	if w.violation == nil {
+		w.recover()
+	}
+	if w.violation == nil && !options.NoPorcupine {
+		w.checkHistories()
+	}
+	for _, h := range w.hosts {
+		w.trace.add(record{at: w.now, kind: recordEnd, host: int32(h.index), text: "hash", numbers: [6]uint64{0, 0, h.disk.hash()}})
+	}
+	return Result{
+		Seed: options.Seed, Hosts: len(w.hosts), Shards: len(w.shards), Virtual: time.Duration(w.now), Steps: w.steps, Runs: w.runs,
+		Records: w.trace.records, Hash: w.trace.hash, Counters: w.counters, Violation: w.violation,
+	}, nil
+}
+
+func newWorld(options Options) *World {
+	w := &World{options: options, random: random{state: mix(options.Seed + 1)}}
+	w.trace.out = options.Trace
+	draws := w.random.fork()
+	w.plan = drawPlan(&draws, &options)
+	w.network = newNetwork(w, w.plan.hosts)
+	for i := range w.plan.hosts {
+		w.hosts = append(w.hosts, newHost(w, i))
+	}
+	for i := range w.plan.shards {
+		w.shards = append(w.shards, newShard(w, uint64(i+1), &draws))
+	}
+	w.clients = newClients(w)
+	w.nemesis = newNemesis(w)
+	for _, h := range w.hosts {
+		for _, s := range w.shards {
+			h.places = append(h.places, s.placeOn(h))
+		}
+	}
+	for _, h := range w.hosts {
+		if w.options.Profile != "calm" {
+			h.lazy = h.random.chance(0.3)
+		}
+		w.after(h.random.between(0, int64(300*time.Millisecond)), func() { w.bootIfDown(h) })
+	}
+	return w
+}
+
+// live runs clients and faults for as long as the options say.
+func (w *World) live() {
+	w.clients.begin()
+	w.nemesis.begin()
+	w.runUntil(int64(w.options.Duration), func() bool { return w.options.Steps > 0 && w.steps >= w.options.Steps })
+}
+
+// runUntil lets events happen up to an instant, to the first violation, or until the condition holds.
+func (w *World) runUntil(end int64, condition func() bool) {
+	for w.violation == nil && len(w.agenda.events) > 0 && w.agenda.events[0].at <= end {
+		if condition() {
+			return
+		}
+		e := w.agenda.pop()
+		w.now = max(w.now, e.at)
+		w.steps++
+		w.dispatch(&e)
+	}
+	if w.violation == nil {
+		w.now = max(w.now, end)
+	}
+}
+
+// dispatch lets one event happen.
+func (w *World) dispatch(e *event) {
+	if e.host < 0 {
+		e.call()
+		return
+	}
+	h := w.hosts[e.host]
+	if e.life != h.life || !h.up {
+		if e.kind == eventDeliver {
+			w.network.drop(e.frame)
+		}
+		return
+	}
+	if h.paused > w.now {
+		if e.kind == eventTimer {
+			if h.slots[e.index].timer != e.at {
+				return
+			}
+			h.slots[e.index].timer = h.paused
+		}
+		e.at = h.paused
+		w.agenda.push(*e)
+		return
+	}
+	switch e.kind {
+	case eventWorker:
+		h.run(int(e.index))
+	case eventTimer:
+		h.timerDue(int(e.index), e.at)
+	case eventDeliver:
+		w.network.deliver(e.frame)
+	case eventConnect:
+		e.link.connect()
+	case eventBroken:
+		e.link.broken()
+	case eventDisk:
+		h.disk.due()
+	case eventCall:
+		e.call()
+	}
+	h.wake()
+}
+
+// after calls a function of the world later.
+func (w *World) after(wait int64, call func()) {
+	w.agenda.push(event{at: w.now + wait, kind: eventCall, host: -1, call: call})
+}
+
+// bootIfDown starts a host that does not run.
+func (w *World) bootIfDown(h *host) {
+	if !h.up {
+		h.boot()
+	}
+}
+
+// violate notes the first violation; the run ends with it.
+func (w *World) violate(property, format string, arguments ...any) {
+	if w.violation != nil {
+		return
+	}
+	w.violation = &Violation{Property: property, Detail: fmt.Sprintf(format, arguments...), At: time.Duration(w.now), Tail: w.trace.last(60)}
+}
