@@ -12,7 +12,7 @@ import (
 	"github.com/flotilla-raft/flotilla/rsm"
 )
 
-// loadedHost counts what is asked of a shard and what is answered.
+// load counts what is asked of a shard and what is answered.
 type load struct {
 	asked, answered, doubled atomic.Int64
 }
@@ -21,8 +21,10 @@ type load struct {
 // is counted when it is answered; answered says when all are.
 func (l *load) async(t *testing.T, shard *nodehost.Shard, all *sync.WaitGroup) {
 	ended := func(err error) bool { return errors.Is(err, nodehost.ErrStopped) }
+	inFlight := make(chan struct{}, 96)
 	once := func() func() {
 		var calls atomic.Int32
+		inFlight <- struct{}{}
 		l.asked.Add(1)
 		all.Add(1)
 		return func() {
@@ -31,6 +33,7 @@ func (l *load) async(t *testing.T, shard *nodehost.Shard, all *sync.WaitGroup) {
 				return
 			}
 			l.answered.Add(1)
+			<-inFlight
 			all.Done()
 		}
 	}
@@ -41,7 +44,7 @@ func (l *load) async(t *testing.T, shard *nodehost.Shard, all *sync.WaitGroup) {
 			done()
 		}
 		done2 := once()
-		if err2 := shard.ReadAsync(nil, func(any, error) { done2() }); err2 != nil {
+		if err2 := shard.ReadAsync("size", func(any, error) { done2() }); err2 != nil {
 			done2()
 		}
 		done3 := once()
@@ -58,7 +61,7 @@ func (l *load) async(t *testing.T, shard *nodehost.Shard, all *sync.WaitGroup) {
 func (l *load) blocking(t *testing.T, shard *nodehost.Shard) {
 	for n := 0; ; n++ {
 		_, err := shard.Propose(context.Background(), []byte("blocking"))
-		if _, err2 := shard.Read(context.Background(), nil); errors.Is(err2, nodehost.ErrStopped) && errors.Is(err, nodehost.ErrStopped) {
+		if _, err2 := shard.Read(context.Background(), "size"); errors.Is(err2, nodehost.ErrStopped) && errors.Is(err, nodehost.ErrStopped) {
 			return
 		}
 	}

@@ -60,10 +60,15 @@ func (j *journal) Update(entries []rsm.Entry) error {
 	return nil
 }
 
-// Lookup returns all commands.
+// Lookup returns all commands, or how many there are.
 func (j *journal) Lookup(query any) (any, error) {
 	if query == "panic" {
 		panic("asked to")
+	}
+	if query == "size" {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		return len(j.commands), nil
 	}
 	return j.all(), nil
 }
