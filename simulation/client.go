@@ -126,7 +126,9 @@ func (c *clients) operation(p *place, read, probe bool) *operation {
 }
 
 // usable says that a client finds a replica at a place.
-func (p *place) usable() bool { return p.host.up && p.host.paused <= p.host.world.now && p.replica != nil }
+func (p *place) usable() bool {
+	return p.host.up && p.host.paused <= p.host.world.now && p.replica != nil
+}
 
 func (c *clients) write(p *place, term uint64, probe bool) *operation {
 	o := c.operation(p, false, probe)
