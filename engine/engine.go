@@ -160,7 +160,7 @@ func (e *Engine) storageState(now raft.Instant) raft.StorageState {
 	}
 	switch {
 	case stalled:
-		return raft.StorageFailed
+		return raft.StorageStalled
 	case e.full.Load():
 		return raft.StorageFull
 	case e.writer.bytes.Load() > e.options.MaxWriteBytes:

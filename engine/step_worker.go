@@ -277,7 +277,7 @@ func (w *StepWorker) observeStorage() {
 	if state == w.storage {
 		return
 	}
-	urgent := state == raft.StorageFailed || w.storage == raft.StorageFailed
+	urgent := max(state, w.storage) >= raft.StorageFailed
 	w.storage = state
 	if !urgent {
 		return

@@ -2,16 +2,17 @@ package raft
 
 import "github.com/flotilla-raft/flotilla/raftpb"
 
-// SetStorage tells the core what the host's log store can take. StorageFailed is a latch (R9): leadership is offered once
-// to a caught-up voter and given up after an election timeout, nothing is voted for or acknowledged any more. A leader
-// on a full disk offers its leadership too, but keeps it if nobody takes it (R10).
+// SetStorage tells the core what the host's log store can take. StorageFailed is a latch (R9), StorageStalled means the
+// same for as long as it lasts: leadership is offered once to a caught-up voter and given up after an election timeout,
+// nothing is voted for or acknowledged. A leader on a full disk offers its leadership too, but keeps it if nobody takes
+// it (R10).
 func (c *Core) SetStorage(now Instant, s StorageState) {
 	c.now = now
-	if c.storage == StorageFailed || s == c.storage || s > StorageFailed {
+	if c.storage == StorageFailed || s == c.storage || s > StorageStalled {
 		return
 	}
 	c.storage = s
-	if s == StorageFull || s == StorageFailed {
+	if s == StorageFull || s.halted() {
 		c.giveUpLeadership(now)
 	}
 }

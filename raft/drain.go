@@ -51,7 +51,7 @@ func (c *Core) emitResults(out *Output) {
 
 // ackReady says that the answer owed to the leader is true by now, or true of more than the last one said.
 func (c *Core) ackReady() bool {
-	if !c.ack.due || c.storage == StorageFailed || !c.save.stateDurable() {
+	if !c.ack.due || c.storage.halted() || !c.save.stateDurable() {
 		return false
 	}
 	return c.log.durable >= c.ack.match || c.log.durable > c.ack.sent
@@ -74,7 +74,7 @@ func (c *Core) emitHeartbeatResponse(out *Output) {
 	m := c.toLeader(raftpb.MessageHeartbeatResponse)
 	m.Request, m.Time = c.beat.round, c.beat.time
 	if c.storage != StorageOK {
-		m.Reason = [...]raftpb.Reason{0, raftpb.ReasonBusy, raftpb.ReasonFull, raftpb.ReasonFailed}[c.storage]
+		m.Reason = [...]raftpb.Reason{0, raftpb.ReasonBusy, raftpb.ReasonFull, raftpb.ReasonFailed, raftpb.ReasonFailed}[c.storage]
 	}
 	m.LogIndex, m.LogTerm = c.log.durable, c.log.terms.term(c.log.durable)
 	out.Messages = append(out.Messages, m)

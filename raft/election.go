@@ -116,7 +116,7 @@ func (c *Core) handlePreVote(now Instant, m *raftpb.Message, p *peer) {
 	if c.sayRemoved(m, p) {
 		return
 	}
-	if m.Term < c.term || c.storage == StorageFailed || c.leaderAlive(now) || !c.mayVote(m) {
+	if m.Term < c.term || c.storage.halted() || c.leaderAlive(now) || !c.mayVote(m) {
 		c.answer(m, raftpb.MessagePreVoteResponse, raftpb.ReasonDenied)
 		return
 	}
@@ -138,7 +138,7 @@ func (c *Core) handleVote(now Instant, m *raftpb.Message, p *peer) {
 	if c.sayRemoved(m, p) {
 		return
 	}
-	if c.storage == StorageFailed || c.role == RoleLeader || !c.mayVote(m) {
+	if c.storage.halted() || c.role == RoleLeader || !c.mayVote(m) {
 		c.answer(m, raftpb.MessageVoteResponse, raftpb.ReasonDenied)
 		return
 	}

@@ -79,7 +79,7 @@ func (c *Core) handleReplicate(now Instant, m *raftpb.Message, _ *peer) {
 // refusesAppend decides before anything is written whether the host's storage takes it (R9, R10, R13).
 func (c *Core) refusesAppend(m *raftpb.Message) raftpb.Reason {
 	switch {
-	case c.storage == StorageFailed:
+	case c.storage.halted():
 		return raftpb.ReasonFailed
 	case len(m.Batches) == 0:
 		return raftpb.ReasonNone

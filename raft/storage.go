@@ -12,9 +12,14 @@ const (
 	StorageFull
 	// StorageFailed is a latch: nothing is voted for, acknowledged or led any more (R9).
 	StorageFailed
+	// StorageStalled is treated like StorageFailed, but may end (R9).
+	StorageStalled
 )
 
-var storageNames = [...]string{"ok", "busy", "full", "failed"}
+var storageNames = [...]string{"ok", "busy", "full", "failed", "stalled"}
+
+// halted says that nothing may be promised at present.
+func (s StorageState) halted() bool { return s >= StorageFailed }
 
 // String returns the state's name.
 func (s StorageState) String() string {

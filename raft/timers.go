@@ -93,7 +93,7 @@ func (c *Core) checkQuorum(now Instant) {
 }
 
 // unfit says that the replica must neither lead nor campaign.
-func (c *Core) unfit() bool { return c.quarantined || c.storage == StorageFailed }
+func (c *Core) unfit() bool { return c.quarantined || c.storage.halted() }
 
 func (c *Core) heardByQuorum(now Instant) bool {
 	voters, heard := 0, 0
