@@ -99,6 +99,19 @@ func (c *Counters) Faults() uint64 {
 	return total
 }
 
+// Missing lists the faults of a profile, and the outcomes and rare events, that never occurred.
+func (c *Counters) Missing(profile string) []string {
+	chosen, _ := profileOf(profile)
+	var names []string
+	for i, name := range counterNames {
+		expected := counter(i) >= firstOutcome && counter(i) != countSecondLeader || chosen.rates[counter(i)] > 0
+		if expected && c[i] == 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // Operations returns how many operations the clients began.
 func (c *Counters) Operations() uint64 { return c[countOperations] }
 

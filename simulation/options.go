@@ -3,7 +3,6 @@ package simulation
 import (
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/hashicorp/go-multierror"
@@ -34,8 +33,6 @@ type Options struct {
 	// IgnoreFences does not count it as a violation that an assertion inside the engine failed, so that what the checkers
 	// outside of it find can be told apart.
 	IgnoreFences bool
-	// Trace, if set, is given every record of the trace, one a line.
-	Trace io.Writer
 }
 
 // Validate lists every fault of the options; the error matches ErrOptions.

@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"fmt"
+	"io"
 	"time"
 )
 
@@ -30,12 +31,15 @@ type World struct {
 }
 
 // Run makes a world and runs it to its end or to the first violation. The error matches ErrOptions.
-func Run(options Options) (Result, error) {
+func Run(options Options) (Result, error) { return RunTraced(options, nil) }
+
+// RunTraced is Run with every record of the trace written to out, one a line. Errors of out are ignored.
+func RunTraced(options Options, out io.Writer) (Result, error) {
 	if err := options.Validate(); err != nil {
 		return Result{}, err
 	}
 	options.setDefaults()
-	w := newWorld(options)
+	w := newWorld(options, out)
 	w.live()
 	if w.violation == nil {
 		w.recover()
@@ -52,9 +56,9 @@ func Run(options Options) (Result, error) {
 	}, nil
 }
 
-func newWorld(options Options) *World {
+func newWorld(options Options, out io.Writer) *World {
 	w := &World{options: options, random: random{state: mix(options.Seed + 1)}}
-	w.trace.out = options.Trace
+	w.trace.out = out
 	draws := w.random.fork()
 	w.plan = drawPlan(&draws, &options)
 	w.network = newNetwork(w, w.plan.hosts)

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/flotilla-raft/flotilla/benchmark"
+	"github.com/flotilla-raft/flotilla/simulation"
 )
 
 // The exit codes; the package comment says what they mean.
@@ -25,9 +26,9 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case !errors.As(err, &failed), errors.Is(err, benchmark.ErrConfig):
+	case !errors.As(err, &failed), errors.Is(err, benchmark.ErrConfig), errors.Is(err, simulation.ErrOptions):
 		return exitUsage
-	case errors.Is(err, benchmark.ErrNotComparable):
+	case errors.Is(err, benchmark.ErrNotComparable), errors.Is(err, errBudget):
 		return exitNotComparable
 	default:
 		return exitFailed
