@@ -83,11 +83,15 @@ func (w *StepWorker) takeRequests(r *Replica) {
 		r.progressAt = w.now
 		w.propose(r, p)
 	}
+	w.ageQueue(r)
 	w.settleOverload(r)
 }
 
 func (w *StepWorker) propose(r *Replica, p *pendingBatch) {
 	p.taken = w.now
+	if p.seen != 0 {
+		p.taken = p.seen
+	}
 	p.sequence = r.pending.next()
 	p.prepare()
 	origin := raftpb.Origin{Replica: r.replicaID, Session: r.session, Sequence: p.sequence, Count: p.count}

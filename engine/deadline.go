@@ -12,11 +12,12 @@ func (w *StepWorker) deadlineOf(r *Replica) raft.Instant {
 		deadline = min(deadline, oldest+raft.Instant(options.RequestTimeout))
 	}
 	if r.waiting {
-		wait := options.MaxQueueDelay
-		if r.overloaded {
-			wait = options.RequestTimeout
+		if !r.overloaded {
+			deadline = min(deadline, max(r.progressAt, r.lookedAt)+raft.Instant(options.MaxQueueDelay))
 		}
-		deadline = min(deadline, r.progressAt+raft.Instant(wait))
+		if r.queuedSince != 0 {
+			deadline = min(deadline, r.queuedSince+raft.Instant(options.RequestTimeout))
+		}
 	}
 	for _, reads := range [...][]*readBatch{r.waitingReads, r.readyReads, r.servedReads} {
 		if len(reads) > 0 {
@@ -48,14 +49,23 @@ func (w *StepWorker) expire(r *Replica) {
 	for len(r.transfers) > 0 && r.transfers[0].at+timeout <= w.now {
 		w.endTransfer(r, r.transfers[0].id, ErrTimeout)
 	}
+	w.ageQueue(r)
 	w.settleOverload(r)
-	if r.waiting && w.now-r.progressAt >= timeout {
-		batches, _ := r.queue.takeAll(nil)
-		for _, p := range batches {
-			p.fail(ErrTimeout)
-		}
-		r.progressAt = w.now
+}
+
+// ageQueue ends what has waited in the queue for longer than the request timeout. Progress of the shard does not renew it: a
+// batch may wait behind a forwarded one that was lost, while others' commits go by.
+func (w *StepWorker) ageQueue(r *Replica) {
+	r.queuedSince = 0
+	if !r.waiting {
+		return
 	}
+	r.lookedAt = w.now
+	expired, oldest := r.queue.age(w.now, w.now-raft.Instant(w.engine.options.RequestTimeout))
+	for _, p := range expired {
+		p.fail(ErrTimeout)
+	}
+	r.queuedSince = oldest
 }
 
 // expireReads drops from the front what was answered and ends what was taken at or before limit.

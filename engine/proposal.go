@@ -31,7 +31,8 @@ type pendingBatch struct {
 	group *waitGroup
 
 	sequence uint64
-	taken    raft.Instant // when it left the queue
+	seen     raft.Instant // when the step worker first saw it wait in the queue, 0 if it never did
+	taken    raft.Instant // from when its deadline counts: seen, or when it left the queue
 	last     uint64       // index of the last entry if it was appended here, else 0
 
 	claimed atomic.Uint32 // entries, from the front, that somebody answers or has answered
@@ -243,6 +244,27 @@ func (q *proposalQueue) take(limits *queueLimits, inFlight uint32, mayTake bool)
 	head := q.open[0]
 	q.remove(head)
 	return head, false
+}
+
+// age notes since when batches wait, removes those that do since limit or longer and returns them, with the instant since
+// which the oldest of the rest waits, 0 if there is none. Callers have no clock, so a batch's time begins when the worker
+// first looks.
+func (q *proposalQueue) age(now, limit raft.Instant) (expired []*pendingBatch, oldest raft.Instant) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, p := range q.open {
+		if p.seen == 0 {
+			p.seen = now
+		}
+	}
+	for len(q.open) > 0 && q.open[0].seen <= limit {
+		expired = append(expired, q.open[0])
+		q.remove(q.open[0])
+	}
+	if len(q.open) > 0 {
+		oldest = q.open[0].seen
+	}
+	return expired, oldest
 }
 
 // holds reports whether proposals wait.

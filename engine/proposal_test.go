@@ -181,3 +181,22 @@ func TestCompletionNeedsTheWholeOrigin(t *testing.T) {
 		}
 	}
 }
+
+// Under steady load the table is never empty, and still what it counts falls with every batch that ends.
+func TestPendingBytesFallWithEveryBatch(t *testing.T) {
+	table := pendingTable{base: 1}
+	done := func(rsm.Result, error) {}
+	batch := func() *pendingBatch { return &pendingBatch{count: 1, completions: []Completion{done}} }
+	last := batch()
+	table.push(last, 100)
+	for range 10 {
+		next := batch()
+		table.push(next, 100)
+		last.fail(ErrStopped)
+		last = next
+		table.trim()
+		if table.bytes != 100 {
+			t.Fatalf("%d bytes are counted for one batch of 100", table.bytes)
+		}
+	}
+}

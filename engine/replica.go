@@ -59,6 +59,8 @@ type Replica struct {
 	lastCommit                  uint64
 	toldApplied                 uint64
 	progressAt                  raft.Instant // last commit, or last batch taken
+	lookedAt                    raft.Instant // when the queue was last looked at while it waited
+	queuedSince                 raft.Instant // since when the oldest batch is known to wait in the queue, 0 for none
 	// applyWanted asks the apply worker to signal the step worker after its next turn.
 	applyWanted atomic.Bool
 
