@@ -54,6 +54,9 @@ func (w *StepWorker) advance(r *Replica) {
 		w.touch(r)
 	}
 	r.pending.trim()
+	if r.overloaded {
+		w.settleOverload(r) // no request comes to bring it about, for all are refused
+	}
 	w.wheel.arm(r, w.deadlineOf(r))
 }
 
@@ -69,9 +72,6 @@ func (w *StepWorker) takeRequests(r *Replica) {
 		return
 	}
 	r.hasRequests = false
-	if batch := r.queue.takeReads(); batch != nil {
-		w.startRead(r, batch)
-	}
 	allowed := r.batchesInFlightAllowed()
 	for {
 		mayTake := r.core.UncommittedBatches() < allowed
@@ -82,6 +82,10 @@ func (w *StepWorker) takeRequests(r *Replica) {
 		}
 		r.progressAt = w.now
 		w.propose(r, p)
+	}
+	// Reads come last: the take above has lowered the flag of the queue, so a read that is not seen here raises the signal anew.
+	if batch := r.queue.takeReads(); batch != nil {
+		w.startRead(r, batch)
 	}
 	w.ageQueue(r)
 	w.settleOverload(r)
@@ -94,10 +98,12 @@ func (w *StepWorker) propose(r *Replica, p *pendingBatch) {
 	}
 	p.sequence = r.pending.next()
 	p.prepare()
+	r.pending.push(p, len(p.arena)) // before the core has it: whatever fails there, somebody knows who waits
 	origin := raftpb.Origin{Replica: r.replicaID, Session: r.session, Sequence: p.sequence, Count: p.count}
 	batch := raftpb.SealArena(p.arena, p.count, r.shardID, raftpb.KindCommands, origin, p.expectedTerm)
 	p.arena = nil
 	if reason := r.core.Propose(w.now, batch); reason != raftpb.ReasonNone {
+		r.pending.pop()
 		w.dropped(r, reason)
 		p.fail(w.errorOf(r, reason))
 		return
@@ -105,7 +111,6 @@ func (w *StepWorker) propose(r *Replica, p *pendingBatch) {
 	if r.core.IsLeader() {
 		p.last = r.core.LastIndex()
 	}
-	r.pending.push(p, len(batch))
 }
 
 func (w *StepWorker) dropped(r *Replica, reason raftpb.Reason) {
@@ -139,11 +144,11 @@ func (w *StepWorker) startRead(r *Replica, batch *readBatch) {
 		batch.fail(ErrQuarantined)
 		return
 	}
-	if reason := r.core.ReadIndex(w.now, batch.id); reason != raftpb.ReasonNone {
-		batch.fail(w.errorOf(r, reason))
-		return
-	}
 	r.waitingReads = append(r.waitingReads, batch)
+	if reason := r.core.ReadIndex(w.now, batch.id); reason != raftpb.ReasonNone {
+		r.waitingReads = r.waitingReads[:len(r.waitingReads)-1]
+		batch.fail(w.errorOf(r, reason))
+	}
 }
 
 // errorOf says to a caller why a request was surely not done.

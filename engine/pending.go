@@ -17,8 +17,17 @@ type pendingTable struct {
 func (t *pendingTable) next() uint64 { return t.base + uint64(len(t.items)) }
 
 func (t *pendingTable) push(p *pendingBatch, bytes int) {
+	p.bytes = bytes
 	t.items = append(t.items, p)
 	t.bytes += bytes
+}
+
+// pop takes back the batch that was pushed last: the core has refused it, and its sequence is used again.
+func (t *pendingTable) pop() {
+	last := len(t.items) - 1
+	t.bytes -= t.items[last].bytes
+	t.items[last] = nil
+	t.items = t.items[:last]
 }
 
 // find returns the batch that waits under origin's sequence, or nil. The caller has compared replica and session; the
@@ -38,6 +47,9 @@ func (t *pendingTable) find(origin raftpb.Origin) *pendingBatch {
 func (t *pendingTable) trim() {
 	n := 0
 	for n < len(t.items) && (t.items[n] == nil || t.items[n].over()) {
+		if p := t.items[n]; p != nil {
+			t.bytes -= p.bytes
+		}
 		t.items[n] = nil
 		n++
 	}
@@ -48,7 +60,6 @@ func (t *pendingTable) trim() {
 	t.base += uint64(n)
 	if len(t.items) == 0 {
 		t.items = nil
-		t.bytes = 0
 	}
 }
 

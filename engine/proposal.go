@@ -31,6 +31,7 @@ type pendingBatch struct {
 	group *waitGroup
 
 	sequence uint64
+	bytes    int          // what pendingTable counts for it
 	seen     raft.Instant // when the step worker first saw it wait in the queue, 0 if it never did
 	taken    raft.Instant // from when its deadline counts: seen, or when it left the queue
 	last     uint64       // index of the last entry if it was appended here, else 0
