@@ -41,6 +41,9 @@ func (w *StepWorker) advance(r *Replica) {
 	if r.core.Dirty() {
 		r.core.Drain(&w.out)
 	}
+	for range w.out.Saves[before.saves:] {
+		w.owners = append(w.owners, r) // at once: save relies on one owner for each
+	}
 	drained = true
 	w.distribute(r, before)
 	if r.promiseDirty {
@@ -179,20 +182,14 @@ func (w *StepWorker) errorOf(r *Replica, reason raftpb.Reason) error {
 	return fmt.Errorf("%w: %v", ErrNotLeader, reason)
 }
 
-// distribute passes on what the core has put out since before.
+// distribute passes on what the core has put out since before. Messages come last, so that a replica that is fenced on the way
+// says nothing; its saves are left out by save.
 func (w *StepWorker) distribute(r *Replica, before mark) {
 	out := &w.out
 	for i := before.events; i < len(out.Events); i++ {
 		w.coreEvent(r, &out.Events[i])
 	}
-	if len(out.Messages) > before.messages {
-		w.refreshRoutes(r)
-		for i := before.messages; i < len(out.Messages); i++ {
-			w.post(r, &out.Messages[i])
-		}
-	}
 	for i := before.saves; i < len(out.Saves); i++ {
-		w.owners = append(w.owners, r)
 		if from := out.Saves[i].TruncateFrom; from != 0 {
 			w.truncated(r, from)
 		}
@@ -210,6 +207,12 @@ func (w *StepWorker) distribute(r *Replica, before mark) {
 		w.handOverReads(r)
 	}
 	w.watchApply(r)
+	if len(out.Messages) > before.messages {
+		w.refreshRoutes(r)
+		for i := before.messages; i < len(out.Messages); i++ {
+			w.post(r, &out.Messages[i])
+		}
+	}
 }
 
 // handOver gives committed and durable batches to the apply pool, each with whoever waits for it. All five fields of the

@@ -134,7 +134,7 @@ func (s *start) install() {
 			s.fail(err)
 			return
 		}
-		r.core = core
+		r.core, r.promised = core, promised
 		w.add(r)
 		s.done(r, nil)
 	})
@@ -309,10 +309,16 @@ func (w *StepWorker) endTransfer(r *Replica, id uint64, err error) {
 	for i, t := range r.transfers {
 		if t.id == id {
 			r.transfers = append(r.transfers[:i], r.transfers[i+1:]...)
-			t.done(err)
+			t.answer(err)
 			return
 		}
 	}
+}
+
+// answer calls done. One that panics is its caller's affair.
+func (t *transfer) answer(err error) {
+	defer func() { _ = recover() }()
+	t.done(err)
 }
 
 // coreEvent passes on what a core reports, and follows leadership for the callers.
