@@ -37,6 +37,7 @@ func (w *StepWorker) advance(r *Replica) {
 		r.toldApplied = applied
 		r.core.Applied(applied)
 	}
+	w.tellStorage(r) // a request alone has not entered
 	w.takeRequests(r)
 	if r.core.Dirty() {
 		r.core.Drain(&w.out)

@@ -143,11 +143,16 @@ func (w *StepWorker) enter(r *Replica) bool {
 	}
 	w.counters.events++
 	w.touch(r)
+	w.tellStorage(r)
+	return true
+}
+
+// tellStorage tells a core the state of the host's log store if that has changed since it last heard of it.
+func (w *StepWorker) tellStorage(r *Replica) {
 	if r.storage != w.storage {
 		r.storage = w.storage
 		r.core.SetStorage(w.now, w.storage)
 	}
-	return true
 }
 
 func (w *StepWorker) stepSaved(event savedEvent) {
@@ -270,8 +275,8 @@ func (w *StepWorker) savedList() []savedEvent {
 	return nil
 }
 
-// observeStorage follows the state of the host's log store. Failed and stalled concern every replica at once; busy is told to
-// each core with its next input.
+// observeStorage follows the state of the host's log store. Failed and stalled concern every replica at once; busy and full are
+// told to each core with its next input or request.
 func (w *StepWorker) observeStorage() {
 	state := w.engine.storageState(w.now)
 	if state == w.storage {
