@@ -113,11 +113,8 @@ func (c *Core) ownVoteSaved(now Instant) {
 // handlePreVote answers whether a vote would be granted. It changes nothing here. A replica votes whatever its own
 // configuration says of itself: the candidate's may be newer (R17).
 func (c *Core) handlePreVote(now Instant, m *raftpb.Message, p *peer) {
-	if c.sayRemoved(m, p) {
-		return
-	}
 	if m.Term < c.term || c.storage.halted() || c.leaderAlive(now) || !c.mayVote(m) {
-		c.answer(m, raftpb.MessagePreVoteResponse, raftpb.ReasonDenied)
+		c.denyVote(m, p, raftpb.MessagePreVoteResponse)
 		return
 	}
 	c.answer(m, raftpb.MessagePreVoteResponse, raftpb.ReasonNone).Term = m.Term
@@ -135,11 +132,8 @@ func (c *Core) mayVote(m *raftpb.Message) bool {
 // handleVote grants or denies. The grant waits in the outbox until it is durable, as every later grant of the same vote
 // does (R6).
 func (c *Core) handleVote(now Instant, m *raftpb.Message, p *peer) {
-	if c.sayRemoved(m, p) {
-		return
-	}
 	if c.storage.halted() || c.role == RoleLeader || !c.mayVote(m) {
-		c.answer(m, raftpb.MessageVoteResponse, raftpb.ReasonDenied)
+		c.denyVote(m, p, raftpb.MessageVoteResponse)
 		return
 	}
 	if c.vote != m.From {
@@ -148,6 +142,15 @@ func (c *Core) handleVote(now Instant, m *raftpb.Message, p *peer) {
 	}
 	c.resetElectionTimer(now)
 	c.answer(m, raftpb.MessageVoteResponse, raftpb.ReasonNone)
+}
+
+// denyVote tells a candidate that was removed so instead (R18), but only when its log would lose anyway: one that is up
+// to date may be in a newer membership than the one known here, and this vote may be the one that it lacks (R17). Granting it
+// is safe: a replica that was really removed lacks the committed entry that says so.
+func (c *Core) denyVote(m *raftpb.Message, p *peer, t raftpb.MessageType) {
+	if !c.sayRemoved(m, p) {
+		c.answer(m, t, raftpb.ReasonDenied)
+	}
 }
 
 func (c *Core) handlePreVoteResponse(now Instant, m *raftpb.Message, p *peer) {
