@@ -87,7 +87,6 @@ func (m *Manager) Apply(entries []Entry, before, last uint64) error {
 	}
 	if len(entries) > 0 {
 		if failure := m.update(entries); failure != nil {
-			m.failure.Store(failure)
 			return failure
 		}
 	}
@@ -95,12 +94,16 @@ func (m *Manager) Apply(entries []Entry, before, last uint64) error {
 	return nil
 }
 
+// update publishes a failure before it lets go of the lock: a Lookup that waits for it must not see what it leaves.
 func (m *Manager) update(entries []Entry) (failure *Failure) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	defer func() {
 		if value := recover(); value != nil {
 			failure = &Failure{Index: m.applied.Load(), Cause: fmt.Errorf("panic: %v", value), Stack: debug.Stack()}
+		}
+		if failure != nil {
+			m.failure.Store(failure)
 		}
 	}()
 	if err := m.machine.Update(entries); err != nil {
@@ -119,11 +122,11 @@ func (m *Manager) Quarantine(cause error) *Failure {
 // Lookup asks the state machine. A panic in a Lookup is returned as an error to this caller alone: reading does not
 // change the state, so it says nothing about it.
 func (m *Manager) Lookup(query any) (value any, err error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
 	if failure := m.failure.Load(); failure != nil {
 		return nil, failure
 	}
-	m.mu.RLock()
-	defer m.mu.RUnlock()
 	if m.closed {
 		return nil, ErrClosed
 	}

@@ -3,7 +3,10 @@ package rsm
 import (
 	"bytes"
 	"errors"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/flotilla-raft/flotilla/internal/invariant"
@@ -215,5 +218,54 @@ func BenchmarkApply(b *testing.B) {
 		entries, _ = m.Entries(batch, entries[:0])
 		_ = m.Apply(entries, before, before+200)
 		before += 200
+	}
+}
+
+// A Lookup that waits for the very Update that fails is refused: nobody sees the state that it leaves (R24).
+func TestALookupThatWaitsForAFailingUpdateIsRefused(t *testing.T) {
+	for range 50 {
+		var attempts atomic.Int32
+		var broken atomic.Bool
+		const readers = 4
+		m := NewManager(&script{
+			update: func([]Entry) error {
+				for attempts.Load() < readers {
+					runtime.Gosched()
+				}
+				for range 100 { // lets them come up to the lock
+					runtime.Gosched()
+				}
+				broken.Store(true)
+				return errors.New("half of it is done")
+			},
+			lookup: func(any) (any, error) {
+				if broken.Load() {
+					t.Error("a lookup sees the state of a failed update")
+				}
+				return nil, nil
+			},
+		}, 4)
+		batch := batchOf(5, "x")
+		entries, err := m.Entries(batch, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var group sync.WaitGroup
+		updating := make(chan struct{})
+		inner := m.machine.(*script).update
+		m.machine.(*script).update = func(entries []Entry) error { close(updating); return inner(entries) }
+		for range readers {
+			group.Go(func() {
+				<-updating
+				attempts.Add(1)
+				if _, err := m.Lookup(nil); !errors.Is(err, ErrQuarantined) {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
+		if err := m.Apply(entries, 4, 5); !errors.Is(err, ErrQuarantined) {
+			t.Fatalf("got %v", err)
+		}
+		group.Wait()
 	}
 }
