@@ -176,15 +176,16 @@ func (w *StepWorker) stop(r *Replica, done func(error)) {
 		done(ErrNotStarted)
 		return
 	}
+	// Before the core stops: afterwards it does not know any more whether it led or abstained.
+	if w.promise(r) {
+		w.engine.promises.submit([]PromiseRecord{r.promiseRecord()})
+	}
 	if !r.fenced {
 		func() {
 			defer w.guard(r)
 			r.core.Stop(w.now)
 			w.advance(r)
 		}()
-	}
-	if w.promise(r) {
-		w.engine.promises.submit([]PromiseRecord{r.promiseRecord()})
 	}
 	r.stopped = true
 	r.refuse(ErrStopped)

@@ -36,7 +36,7 @@ func (w *StepWorker) notePromise(r *Replica) {
 	if r.promiseListed {
 		return
 	}
-	if promised, ok := r.core.Promise(); !ok || promised == r.promised {
+	if promised, ok := r.core.Promise(); !ok || strongest(r.promised, promised) == r.promised {
 		return
 	}
 	if len(w.promises.replicas) == 0 {
@@ -76,9 +76,18 @@ func (w *StepWorker) promise(r *Replica) (ok bool) {
 	defer w.guard(r)
 	promised, ok := r.core.Promise()
 	if ok {
-		r.promised = promised
+		r.promised = strongest(r.promised, promised)
 	}
 	return ok
+}
+
+// strongest returns what holds of two promises, the later one last. Within a term what was acknowledged stays so, although a
+// replica that was started again, or led and does not any more, says less at first.
+func strongest(before, after raft.Promised) raft.Promised {
+	if before.VoteTerm == after.VoteTerm && (before.Term > after.Term || before.Term == after.Term && before.Index > after.Index) {
+		return before
+	}
+	return after
 }
 
 // promiseKeeper writes promise records on a worker of its own, because the write blocks.

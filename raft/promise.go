@@ -1,14 +1,15 @@
 package raft
 
 // Promise returns what the replica has promised and what is durable here, for the host's record outside of the log
-// store (R14); ok is false while the present term is not durable, when the record made before stays valid.
+// store (R14); ok is false while the present term is not durable, when the record made before stays valid, and for good
+// in a replica that abstains: it holds less than that record says, and must find it again at its next start.
 //
 // VoteTerm is the present term: no vote is given below it any more. (Term, Index) is the last entry that was acknowledged in
 // this term, or, for a leader, that it counted itself for. What was acknowledged to an earlier leader is left out on
 // purpose: the present one may rightly cut it. Losing it goes unnoticed only if the log store lost it and yet kept the
 // present term, which was written after it.
 func (c *Core) Promise() (promised Promised, ok bool) {
-	if !c.save.stateDurable() {
+	if !c.save.stateDurable() || c.role == RoleAbstaining {
 		return Promised{}, false
 	}
 	promised.VoteTerm = c.term
