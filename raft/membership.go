@@ -114,6 +114,9 @@ func (c *Core) useNewestConfig() {
 	before := c.peers
 	c.peers = make([]*peer, 0, len(m.Members))
 	c.selfVoter = false
+	if memberOf(&m, c.options.ReplicaID) == nil {
+		c.addedAt = 0 // it counts from the membership that adds this replica again
+	}
 	for i := range m.Members {
 		member := &m.Members[i]
 		if member.ReplicaID == c.options.ReplicaID {

@@ -138,6 +138,18 @@ func (s *script) membership() raftpb.Membership {
 	return m
 }
 
+// payload reads members=1/2 id=3: voters of a committed membership.
+func (s *script) payload() raftpb.Membership {
+	m := raftpb.Membership{ID: s.number("id")}
+	for _, field := range strings.Split(s.text("members"), "/") {
+		var id uint64
+		if _, err := fmt.Sscan(field, &id); err == nil {
+			m.Members = append(m.Members, raftpb.Member{ReplicaID: id, Kind: raftpb.Voter})
+		}
+	}
+	return m
+}
+
 // message builds one from arguments, with the right addressing unless from-session or from-incarnation say otherwise.
 func (s *script) message() raftpb.Message {
 	from, to := s.n.node(s.number("from")), s.n.node(s.number("to"))
@@ -163,6 +175,9 @@ func (s *script) message() raftpb.Message {
 	m.ToIncarnation = s.number("to-incarnation")
 	if s.d.HasArg("from-incarnation") {
 		m.FromIncarnation = s.number("from-incarnation")
+	}
+	if s.d.HasArg("members") { // of a Removed
+		m.Payload = raftpb.EncodeMembership(s.payload())
 	}
 	if s.d.HasArg("commands") {
 		b := s.n.batch(from, s.number("request"), s.commands()...)
