@@ -212,6 +212,7 @@ func (p *place) remove() {
 	p.state = placeStarting
 	life := h.life
 	h.world.lose(p)
+	h.disk.backup = nil // with the data the record of its promises goes, and nothing would notice an older copy
 	h.engine.RemoveReplicaData(p.shard.id, uint64(h.index+1), func(error) {
 		if h.life != life || !h.up {
 			return
