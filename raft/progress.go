@@ -138,8 +138,13 @@ func (c *Core) beginPipeline(p *peer) {
 	c.sendDue = true
 }
 
-// followerConflicts goes back to where the two logs can agree at best. Each refusal skips a whole term.
+// followerConflicts goes back to where the two logs can agree at best. Each refusal skips a whole term. A new session that
+// can agree only below what was acknowledged lost it: to send it again would hide that (checkHolding).
 func (c *Core) followerConflicts(m *raftpb.Message, p *peer) {
+	if p.match < p.acked.Index && m.HintIndex < p.acked.Index {
+		c.followerLost(p)
+		return
+	}
 	if !p.answers(m) || m.HintIndex >= p.next {
 		c.dropped++
 		return
@@ -198,13 +203,20 @@ func (c *Core) handleHeartbeatResponse(now Instant, m *raftpb.Message, p *peer) 
 // this leader is never cut under it, so less means that the follower's storage lost it (R14).
 func (c *Core) checkHolding(now Instant, m *raftpb.Message, p *peer) {
 	holds := entryID{Index: m.LogIndex, Term: m.LogTerm}
-	if p.match == 0 && p.acked.Index != 0 && !holds.atLeast(p.acked) && !p.lost {
-		p.lost = true
-		c.event(Event{Kind: EventAbstaining, Replica: p.id})
+	if p.match < p.acked.Index && !holds.atLeast(p.acked) {
+		c.followerLost(p)
 		return
 	}
 	if p.state != ProgressSnapshot && c.log.holds(m.LogIndex, m.LogTerm) && p.acknowledged(holds) {
 		c.advanceCommit(now)
+	}
+}
+
+// followerLost stops counting a follower whose new session has less than a former one had acknowledged.
+func (c *Core) followerLost(p *peer) {
+	if !p.lost {
+		p.lost = true
+		c.event(Event{Kind: EventAbstaining, Replica: p.id})
 	}
 }
 
