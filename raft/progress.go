@@ -150,7 +150,7 @@ func (c *Core) followerConflicts(m *raftpb.Message, p *peer) {
 		return
 	}
 	agree := c.log.terms.lastAtMost(min(m.HintIndex, c.log.last), m.HintTerm)
-	c.probeFrom(p, agree.Index+1)
+	c.probeFrom(p, max(agree.Index, p.match)+1) // a late refusal says nothing of what was acknowledged since
 }
 
 // followerRefuses waits for the follower's next heartbeat response. What it refused it does not have.
