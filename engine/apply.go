@@ -163,25 +163,31 @@ func (p *applyPool) again(r *Replica) {
 	p.mu.Unlock()
 }
 
-// watch adds a worker if all are held up while replicas wait.
-func (p *applyPool) watch(now raft.Instant) {
+// watch adds a worker if all are held up while replicas wait, and returns when to look again, raft.Never if that is not needed:
+// nothing else may happen on the host meanwhile.
+func (p *applyPool) watch(now raft.Instant) (again raft.Instant) {
 	if p.grow == nil || p.backlog.Load() == 0 {
-		return
+		return raft.Never
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.list) == 0 || len(p.idle) > 0 || len(p.workers) >= p.engine.options.MaxApplyWorkers {
-		return
+		return raft.Never
 	}
+	again = now + raft.Instant(growAfter)
 	for _, worker := range p.workers {
 		since := worker.since.Load()
 		if since == 0 || now-raft.Instant(since) < raft.Instant(growAfter) {
-			return
+			return again
 		}
 	}
 	worker := p.add()
 	worker.sig.set()
 	p.grow(worker)
+	if len(p.workers) >= p.engine.options.MaxApplyWorkers {
+		return raft.Never
+	}
+	return again
 }
 
 func (w *applyWorker) Name() string    { return w.name }

@@ -36,8 +36,9 @@ type Engine struct {
 	full          atomic.Bool
 	leaderChanges atomic.Uint64
 
-	mu      sync.Mutex
-	started map[uint64]bool // shards that are started or being started
+	mu       sync.Mutex
+	started  map[uint64]bool // shards that are started or being started
+	stopping bool            // no goroutine is started any more
 }
 
 // New returns an engine without goroutines.
@@ -240,6 +241,9 @@ func (e *Engine) Counters() Counters {
 // Stop ends the goroutines that Start made and waits for them. Stop every replica first: what is still pending afterwards is never
 // answered. The promises that are not recorded yet are recorded.
 func (e *Engine) Stop() error {
+	e.mu.Lock()
+	e.stopping = true
+	e.mu.Unlock()
 	e.stopper.Stop()
 	var faults *multierror.Error
 	for _, w := range e.workers {

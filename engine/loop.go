@@ -46,6 +46,12 @@ func (e *Engine) Start() {
 	}
 }
 
+// spawn starts a worker's goroutine unless the engine is being stopped: Stopper.Stop holds the stopper's own mutex until the
+// last worker has ended, so a step worker that let the apply pool grow then would wait for Stop, and Stop for it.
 func (e *Engine) spawn(worker Worker) {
-	e.stopper.RunWorker(func() { loop(worker, e.options.Clock, e.stopper.ShouldStop()) })
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.stopping {
+		e.stopper.RunWorker(func() { loop(worker, e.options.Clock, e.stopper.ShouldStop()) })
+	}
 }

@@ -92,9 +92,9 @@ func (w *StepWorker) RunOnce(now raft.Instant) raft.Instant {
 	w.advanceTouched()
 	w.work.reset()
 	w.flush()
-	w.engine.apply.watch(now)
+	watch := w.engine.apply.watch(now)
 	w.publish()
-	return w.deadline()
+	return min(w.deadline(), watch)
 }
 
 func (w *StepWorker) deadline() raft.Instant {
