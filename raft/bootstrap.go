@@ -49,14 +49,17 @@ func (c *Core) learnInitial(id, incarnation uint64) {
 }
 
 // handleBootstrap says what this replica is: empty too, or not, with the newest membership for the asker to find its own
-// incarnation in.
-func (c *Core) handleBootstrap(_ Instant, m *raftpb.Message, _ *peer) {
+// incarnation in. An asker that was removed meanwhile is told so: it would ask for ever.
+func (c *Core) handleBootstrap(_ Instant, m *raftpb.Message, p *peer) {
 	initial, err := raftpb.DecodeMembership(m.Payload)
 	if err != nil {
 		c.dropped++
 		return
 	}
 	if c.role != RoleBootstrapping {
+		if c.sayRemoved(m, p) {
+			return
+		}
 		answer := c.answer(m, raftpb.MessageBootstrapResponse, raftpb.ReasonNotEmpty)
 		answer.Payload = raftpb.EncodeMembership(*c.membership)
 		return

@@ -215,7 +215,8 @@ func (c *Core) removed(config *raftpb.ConfigRecord, p *peer) raftpb.Message {
 	return m
 }
 
-// sayRemoved answers a candidate that the committed membership does not have: only such a membership is proof (R18).
+// sayRemoved answers a candidate, or a replica that asks what it is, that the committed membership does not have: only
+// such a membership is proof (R18).
 func (c *Core) sayRemoved(m *raftpb.Message, p *peer) bool {
 	if p != nil {
 		return false
