@@ -1,14 +1,18 @@
 package raft
 
-import "github.com/flotilla-raft/flotilla/raftpb"
+import (
+	"slices"
+
+	"github.com/flotilla-raft/flotilla/raftpb"
+)
 
 // peer is what this replica knows of another member. The upper half is kept in every role, the lower half belongs to a
 // leader and is reset when a term of leadership begins.
 type peer struct {
 	id          uint64
-	incarnation uint64 // as the membership has it, or as first heard while the membership does not know it
-	session     uint64 // 0 until it is heard
-	previous    uint64 // the session before, whose late messages are stale
+	incarnation uint64   // as the membership has it, or as first heard while the membership does not know it
+	session     uint64   // 0 until it is heard
+	former      []uint64 // sessions before it, oldest first, whose late messages are stale
 	kind        raftpb.MemberKind
 	ballot      ballot
 	taken       window // forwarded proposals that were decided (R2)
@@ -64,15 +68,30 @@ func (c *Core) sender(m *raftpb.Message) (p *peer, ok bool) {
 	if p.session == m.FromSession {
 		return p, true
 	}
-	if p.previous == m.FromSession {
+	if slices.Contains(p.former, m.FromSession) {
 		return nil, false
 	}
-	p.previous, p.session = p.session, m.FromSession
-	p.taken = window{}
-	if c.role == RoleLeader && p.previous != 0 {
+	restarted := p.session != 0
+	p.beginSession(m.FromSession)
+	if c.role == RoleLeader && restarted {
 		c.restartProgress(p)
 	}
 	return p, true
+}
+
+// maxFormerSessions is how many sessions of a member are known to be over. A message would have to outlive that many
+// restarts of its sender to be taken for one of a new session.
+const maxFormerSessions = 16
+
+func (p *peer) beginSession(session uint64) {
+	if p.session != 0 {
+		if len(p.former) == maxFormerSessions {
+			p.former = slices.Delete(p.former, 0, 1)
+		}
+		p.former = append(p.former, p.session)
+	}
+	p.session = session
+	p.taken = window{}
 }
 
 // window remembers which numbers of a session were seen: the highest, and a bit for each of the 128 below it. What is
