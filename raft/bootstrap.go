@@ -91,7 +91,8 @@ func (c *Core) handleBootstrapResponse(now Instant, m *raftpb.Message, _ *peer) 
 }
 
 // foundState: the shard exists already. Either it knows this very incarnation, then nothing was lost and the replica
-// follows; or it knows another one, whose promises this replica does not remember: it abstains.
+// follows; or it knows another one, whose promises this replica does not remember: it abstains. The other incarnations are
+// learned, for this replica may yet be the first leader whose entries stay and record them.
 func (c *Core) foundState(now Instant, m *raftpb.Message) {
 	membership, err := raftpb.DecodeMembership(m.Payload)
 	if err != nil {
@@ -103,8 +104,10 @@ func (c *Core) foundState(now Instant, m *raftpb.Message) {
 	case self == nil:
 		c.dropped++
 	case self.Incarnation == c.bootstrap.Incarnation:
-		if membership.ID == 0 {
-			c.bootstrap.Initial = membership
+		for i := range membership.Members {
+			if member := &membership.Members[i]; member.Incarnation != 0 {
+				c.learnInitial(member.ReplicaID, member.Incarnation)
+			}
 		}
 		c.completeBootstrap(now)
 	case self.Incarnation != 0:

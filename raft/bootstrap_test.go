@@ -1,0 +1,37 @@
+package raft
+
+import (
+	"testing"
+
+	"github.com/flotilla-raft/flotilla/raftpb"
+)
+
+// TestFoundStateKnowsIncarnations is a shard whose first leader was lost before its first entry reached anybody. Replica 3
+// learned from it who the initial members are, and may be the first leader whose entries stay: they have to record the
+// incarnations (R16), or a wiped replica 1 would be taken for its former self.
+func TestFoundStateKnowsIncarnations(t *testing.T) {
+	n := newNetwork(3, t.Errorf)
+	c := n.node(3).core
+	known := raftpb.Membership{ID: 1, Members: []raftpb.Member{
+		{ReplicaID: 1, Kind: raftpb.Voter, Incarnation: 11}, {ReplicaID: 2, Kind: raftpb.Voter, Incarnation: 12},
+		{ReplicaID: 3, Kind: raftpb.Voter, Incarnation: 13},
+	}}
+	c.Step(n.now, &raftpb.Message{
+		Type: raftpb.MessageBootstrapResponse, Reason: raftpb.ReasonNotEmpty, ShardID: testShard, Term: 1,
+		From: 1, FromIncarnation: 11, FromSession: n.node(1).session, To: 3, ToIncarnation: 13, ToSession: n.node(3).session,
+		Payload: raftpb.EncodeMembership(known),
+	})
+	if c.Role() != RoleFollower {
+		t.Fatalf("role %s", c.Role())
+	}
+	n.drain(n.node(3))
+	for n.save(n.node(3)) {
+	}
+	for _, stored := range []raftpb.Membership{*c.Membership(), n.node(3).disk.stored.Bootstrap.Initial} {
+		for i := range stored.Members {
+			if got, want := stored.Members[i].Incarnation, known.Members[i].Incarnation; got != want {
+				t.Errorf("replica %d is known as incarnation %d, want %d", stored.Members[i].ReplicaID, got, want)
+			}
+		}
+	}
+}
