@@ -35,3 +35,29 @@ func TestFoundStateKnowsIncarnations(t *testing.T) {
 		}
 	}
 }
+
+// TestFirstLeaderRecordsWhomItHeard is the same for replicas that the lost leader adopted by its first heartbeat, which says
+// nothing of incarnations but the leader's own.
+func TestFirstLeaderRecordsWhomItHeard(t *testing.T) {
+	n := newNetwork(3, t.Errorf)
+	gone := n.node(1)
+	n.crash(gone)
+	for _, id := range []uint64{2, 3} {
+		n.node(id).core.Step(n.now, &raftpb.Message{
+			Type: raftpb.MessageHeartbeat, ShardID: testShard, Term: 1, Request: 1, From: 1, FromIncarnation: 11,
+			FromSession: gone.session, To: id, ToIncarnation: 10 + id, ToSession: n.node(id).session,
+		})
+	}
+	n.leaders[1] = 1
+	n.queue = nil
+	n.advance(n.node(2).core.options.ElectionTimeout * 5)
+	leader := n.leader()
+	if leader == nil || len(n.node(2).disk.stored.Configs) == 0 {
+		t.Fatal("no leader")
+	}
+	for _, member := range n.node(2).disk.stored.Configs[0].Membership.Members {
+		if want := 10 + member.ReplicaID; member.Incarnation != want {
+			t.Errorf("replica %d is recorded as incarnation %d, want %d", member.ReplicaID, member.Incarnation, want)
+		}
+	}
+}

@@ -1,6 +1,8 @@
 package raft
 
 import (
+	"slices"
+
 	"github.com/flotilla-raft/flotilla/internal/invariant"
 	"github.com/flotilla-raft/flotilla/raftpb"
 )
@@ -20,9 +22,21 @@ func (c *Core) becomeLeader(now Instant) {
 	}
 	c.termStart = c.log.last + 1
 	if c.configs[len(c.configs)-1].Index == 0 && c.log.last == 0 {
-		c.appendOwn(now, raftpb.NewMembership(c.options.ShardID, *c.membership))
+		c.appendOwn(now, raftpb.NewMembership(c.options.ShardID, c.firstMembership()))
 	}
 	c.appendOwn(now, raftpb.NewNoOp(c.options.ShardID))
+}
+
+// firstMembership is the initial membership with the incarnations of those that were heard, as far as a leader that adopted
+// this replica ended the exchange before it knew them (R16).
+func (c *Core) firstMembership() raftpb.Membership {
+	m := raftpb.Membership{Members: slices.Clone(c.membership.Members)}
+	for _, p := range c.peers {
+		if member := memberOf(&m, p.id); member.Incarnation == 0 {
+			member.Incarnation = p.incarnation
+		}
+	}
+	return m
 }
 
 // appendOwn stamps a batch and appends it; the followers get it from Drain, all that was appended since in one message.
