@@ -134,7 +134,7 @@ func (n *nemesis) injectProcess(kind counter, h *host) bool {
 			return false
 		}
 		n.note(h, "pause", 0, 0)
-		h.paused = w.now + n.random.between(int64(5*time.Millisecond), int64(pick(&n.random, []time.Duration{300 * time.Millisecond, 5 * time.Second})))
+		h.paused = max(h.paused, w.now+n.random.between(int64(5*time.Millisecond), int64(pick(&n.random, []time.Duration{300 * time.Millisecond, 5 * time.Second}))))
 	case countRemove:
 		p := h.places[n.random.below(len(h.places))]
 		if p == nil || p.state != placeRunning || h.disk.failed || !n.mayLose([]*place{p}) {

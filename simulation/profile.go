@@ -107,7 +107,10 @@ func drawPlan(r *random, o *Options) plan {
 	p.writeBytes = pick(r, []int64{0, 256 << 10})
 	p.batchBytes = pick(r, []int{0, 4 << 10})
 	p.backups = p.rates[countOldDisk] > 0
-	p.massLoss = r.chance(0.15)
+	if p.massLoss = r.chance(0.2); p.massLoss {
+		p.rates[countWipe] *= 4
+		p.rates[countLogWipe] *= 4
+	}
 	p.commandBytes = pick(r, []int{0, 16, 16, 100, 2000})
 	return p
 }

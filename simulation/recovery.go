@@ -82,10 +82,12 @@ func (w *World) openOperations() []*operation {
 	return open
 }
 
-// probes ask every replica that ought to serve for a write and a read, again until both are answered.
+// probes ask every replica that ought to serve for a read, and once all have answered for a write, again until it is
+// answered. A shard in which nobody writes has to serve reads too.
 type probes struct {
 	world  *World
 	places []*probe
+	read   bool // all reads are answered
 }
 
 type probe struct {
@@ -110,24 +112,31 @@ func (w *World) newProbes() *probes {
 
 // done asks again where it is needed, and reports whether everything was answered.
 func (p *probes) done() bool {
-	all := true
+	all, read := true, true
 	for _, probe := range p.places {
-		if o := probe.write; o == nil || o.status == statusUnknown || o.status == statusRefused {
+		switch {
+		case failed(probe.read):
+			probe.read = p.world.clients.read(probe.place, true)
+		case p.read && failed(probe.write):
 			probe.write = p.world.clients.write(probe.place, 0, true)
 		}
-		if o := probe.read; o == nil || o.status == statusRefused || o.status == statusUnknown {
-			probe.read = p.world.clients.read(probe.place, true)
-		}
 		probe.place.host.wake()
-		all = all && probe.write.status == statusAnswered && probe.read.status == statusAnswered
+		read = read && probe.read.status == statusAnswered
+		all = all && probe.write != nil && probe.write.status == statusAnswered
 	}
+	p.read = p.read || read
 	return all
+}
+
+// failed says that there is no operation, or one that has to be tried again.
+func failed(o *operation) bool {
+	return o == nil || o.status == statusUnknown || o.status == statusRefused
 }
 
 // missing returns a place that has not answered, nil if all have.
 func (p *probes) missing() *place {
 	for _, probe := range p.places {
-		if probe.write == nil || probe.write.status != statusAnswered || probe.read.status != statusAnswered {
+		if probe.write == nil || probe.write.status != statusAnswered {
 			return probe.place
 		}
 	}
