@@ -77,33 +77,52 @@ func (w *StepWorker) refreshRoutes(r *Replica) {
 
 func (w *StepWorker) dropRoutes(r *Replica) {
 	for i := range r.routes {
-		box := r.routes[i].outbox
-		for j, other := range box.replicas {
-			if other == r {
-				last := len(box.replicas) - 1
-				box.replicas[j], box.replicas[last] = box.replicas[last], nil
-				box.replicas = box.replicas[:last]
-				break
-			}
-		}
+		r.routes[i].outbox.drop(r)
 	}
 	r.routes = r.routes[:0]
 }
 
-// learn remembers where a message came from, if the membership does not say: a joining replica answers its leader.
-func (w *StepWorker) learn(r *Replica, replicaID uint64, address string) {
-	for i := range r.routes {
-		if r.routes[i].replicaID == replicaID {
+// drop takes a replica off the list once.
+func (box *outbox) drop(r *Replica) {
+	for i, other := range box.replicas {
+		if other == r {
+			last := len(box.replicas) - 1
+			box.replicas[i] = box.replicas[last]
+			box.replicas[last] = nil
+			box.replicas = box.replicas[:last]
 			return
 		}
 	}
-	if address == "" || len(r.routes) > 64 {
+}
+
+// learn remembers where a message came from, if the membership does not say: a joining replica answers its leader. What was learned
+// follows its sender to another host.
+func (w *StepWorker) learn(r *Replica, replicaID uint64, address string) {
+	at := len(r.routes)
+	for i := range r.routes {
+		if r.routes[i].replicaID == replicaID {
+			at = i
+			break
+		}
+	}
+	if at < len(r.routes) && !r.routes[at].learned || address == "" || at > maxRoutes {
 		return
 	}
 	box := w.outboxOf(address)
+	switch {
+	case at == len(r.routes):
+		r.routes = append(r.routes, route{replicaID: replicaID, learned: true})
+	case r.routes[at].outbox == box:
+		return
+	default:
+		r.routes[at].outbox.drop(r)
+	}
+	r.routes[at].outbox = box
 	box.replicas = append(box.replicas, r)
-	r.routes = append(r.routes, route{replicaID: replicaID, outbox: box, learned: true})
 }
+
+// maxRoutes bounds what a replica learns from senders that no membership names.
+const maxRoutes = 64
 
 // post puts a message into the outbox of its destination's host; it is lost if nobody knows where that is.
 func (w *StepWorker) post(r *Replica, m *raftpb.Message) {
