@@ -36,6 +36,9 @@ func TestAFencedReplicaIsSilentUntilItIsStartedAgain(t *testing.T) {
 	if refused := fenced.replicas[1].Propose(nil, 0, nil); !errors.Is(refused, engine.ErrFenced) {
 		t.Errorf("a fenced replica says %v", refused)
 	}
+	if leader, _ := fenced.replicas[1].Leader(); leader != 0 || fenced.replicas[1].Leading() {
+		t.Errorf("a fenced replica names %d as the leader", leader)
+	}
 	c.until(30*time.Second, "another host leads", func() bool { l := c.leader(1); return l != nil && l != fenced })
 	if _, err := c.propose(c.leader(1), 1, "after"); err != nil {
 		t.Errorf("the shard does not go on: %v", err)

@@ -64,8 +64,7 @@ func (w *StepWorker) requests(r *Replica) {
 	w.sig.set()
 }
 
-// control runs a function on the step worker. Safe for concurrent use. After the engine has stopped it is never run; Engine.Stop
-// answers what depends on it.
+// control runs a function on the step worker. Safe for concurrent use. After the engine has stopped it is never run: see Engine.Stop.
 func (w *StepWorker) control(f func(*StepWorker)) {
 	w.mu.Lock()
 	w.inbox.controls = append(w.inbox.controls, f)

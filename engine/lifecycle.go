@@ -188,6 +188,8 @@ func (w *StepWorker) stop(r *Replica, done func(error)) {
 		}()
 	}
 	r.stopped = true
+	r.publishedLeader.Store(0)
+	r.leading.Store(false)
 	r.refuse(ErrStopped)
 	w.failRequests(r, ErrStopped, errStoppedUnknown)
 	w.dropRoutes(r)
@@ -215,7 +217,8 @@ func (w *StepWorker) stop(r *Replica, done func(error)) {
 	}})
 }
 
-// RemoveReplicaData removes everything that is stored of a replica that does not run here, and calls done once that is durable.
+// RemoveReplicaData removes everything that is stored of a replica that does not run here, and calls done once that is durable, and
+// what it had promised is forgotten.
 func (e *Engine) RemoveReplicaData(shardID, replicaID uint64, done func(error)) {
 	if err := e.reserve(shardID); err != nil {
 		done(err)
@@ -224,12 +227,20 @@ func (e *Engine) RemoveReplicaData(shardID, replicaID uint64, done func(error)) 
 	key := logdb.ReplicaKey{ShardID: shardID, ReplicaID: replicaID}
 	group := e.options.LogDB.NewGroup()
 	group.Remove(key)
-	e.writer.submit(writeItem{group: group, done: func(err error) {
-		if err == nil {
-			e.promises.forget(key)
-		}
+	end := func(err error) {
 		e.release(shardID)
+		if err != nil {
+			err = fmt.Errorf("%w: %w", ErrStorageFailed, err)
+		}
 		done(err)
+	}
+	e.writer.submit(writeItem{group: group, done: func(err error) {
+		if err != nil {
+			end(err)
+			return
+		}
+		// Whoever starts the replica anew must not find what its former self has promised.
+		e.promises.forget(key, end)
 	}})
 }
 
@@ -284,6 +295,7 @@ func (w *StepWorker) fence(r *Replica, value any, stack []byte) {
 	err := fmt.Errorf("%w: %v", ErrFenced, value)
 	w.engine.options.Logger.Error("assertion failed; replica is fenced", "shard", r.shardID, "replica", r.replicaID,
 		"error", err, "stack", string(stack))
+	r.publishedLeader.Store(0)
 	r.leading.Store(false)
 	r.refuse(ErrFenced)
 	w.wheel.disarm(r)

@@ -98,7 +98,8 @@ type promiseKeeper struct {
 
 	mu      sync.Mutex
 	waiting []PromiseRecord
-	failed  bool
+	after   []func(error) // to be called when all that waits is recorded
+	failure error         // set once (R9)
 }
 
 func (k *promiseKeeper) Name() string    { return "promise keeper" }
@@ -115,26 +116,32 @@ func (k *promiseKeeper) submit(records []PromiseRecord) {
 	k.sig.set()
 }
 
-func (k *promiseKeeper) forget(key logdb.ReplicaKey) {
-	k.submit([]PromiseRecord{{Key: key, Forgotten: true}})
+// forget removes what is recorded of a replica, and calls done when that is durable.
+func (k *promiseKeeper) forget(key logdb.ReplicaKey, done func(error)) {
+	k.mu.Lock()
+	k.waiting = append(k.waiting, PromiseRecord{Key: key, Forgotten: true})
+	k.after = append(k.after, done)
+	k.mu.Unlock()
+	k.sig.set()
 }
 
 // RunOnce records what waits. A failure is a failed write of the host like any other (R9).
 func (k *promiseKeeper) RunOnce(raft.Instant) raft.Instant {
 	k.sig.clear()
 	k.mu.Lock()
-	records := k.waiting
-	k.waiting = nil
-	failed := k.failed
+	records, after, err := k.waiting, k.after, k.failure
+	k.waiting, k.after = nil, nil
 	k.mu.Unlock()
-	if len(records) == 0 || failed {
-		return raft.Never
+	if len(records) > 0 && err == nil {
+		if err = k.store.Record(records); err != nil {
+			k.mu.Lock()
+			k.failure = err
+			k.mu.Unlock()
+			k.engine.storageFailed(err)
+		}
 	}
-	if err := k.store.Record(records); err != nil {
-		k.mu.Lock()
-		k.failed = true
-		k.mu.Unlock()
-		k.engine.storageFailed(err)
+	for _, done := range after {
+		done(err)
 	}
 	return raft.Never
 }
