@@ -11,8 +11,12 @@ func (c *Core) SetStorage(now Instant, s StorageState) {
 	if c.storage == StorageFailed || s == c.storage || s > StorageStalled {
 		return
 	}
+	unfit := c.unfit()
 	c.storage = s
-	if s == StorageFull || s.halted() {
+	switch {
+	case s == StorageFull && c.role == RoleLeader:
+		_ = c.beginTransfer(now, leaderTransfer{})
+	case s.halted() && !unfit:
 		c.giveUpLeadership(now)
 	}
 }
@@ -24,25 +28,32 @@ func (c *Core) Quarantine(now Instant) {
 	if c.quarantined || c.role == RoleStopped {
 		return
 	}
+	unfit := c.unfit()
 	c.quarantined = true
 	c.apply.batches = nil
 	c.refuseQueuedReads(raftpb.ReasonFailed)
 	c.endForwardedReads(raftpb.ReasonFailed)
 	c.endPending(raftpb.ReasonFailed)
 	c.unpin()
-	c.giveUpLeadership(now)
+	if !unfit {
+		c.giveUpLeadership(now)
+	}
 }
 
-// giveUpLeadership offers it to the best voter. checkQuorum ends it after an election timeout if the replica is unfit.
+// giveUpLeadership is for a replica that became unfit: it offers leadership to the best voter and has an election timeout
+// until checkQuorum ends it. That puts the check off, so it is made here too: a log store that stalls again and again must
+// not keep a leader that nobody hears.
 func (c *Core) giveUpLeadership(now Instant) {
 	switch c.role {
 	case RoleLeader:
+		if !c.options.DisableCheckQuorum && !c.heardByQuorum(now) {
+			c.becomeFollower(now, c.term)
+			return
+		}
 		c.checkAt = now + c.electionTimeout()
 		_ = c.beginTransfer(now, leaderTransfer{})
 	case RolePreCandidate, RoleCandidate:
-		if c.unfit() {
-			c.becomeFollower(now, c.term)
-		}
+		c.becomeFollower(now, c.term)
 	}
 }
 
