@@ -18,6 +18,7 @@ type Core struct {
 	sendDue     bool // leader: Drain looks at what each follower lacks
 	term        uint64
 	vote        uint64
+	sealed      uint64 // a term of a former session in which a vote may be forgotten: none is given in it (R14)
 	leader      uint64 // 0 when none is known
 	commit      uint64
 	handed      uint64  // last entry handed over for apply

@@ -122,7 +122,7 @@ func (c *Core) handlePreVote(now Instant, m *raftpb.Message, p *peer) {
 
 // mayVote compares the candidate's log with this one (thesis 3.6.1) and, within a term, with the vote already given.
 func (c *Core) mayVote(m *raftpb.Message) bool {
-	if m.Term == c.term && c.vote != m.From && (c.vote != 0 || c.leader != 0) {
+	if m.Term == c.term && c.vote != m.From && (c.vote != 0 || c.leader != 0 || c.term == c.sealed) {
 		return false
 	}
 	candidate := entryID{Index: m.LogIndex, Term: m.LogTerm}

@@ -85,6 +85,7 @@ func (c *Core) begin(now Instant, promised Promised) {
 		c.abstain()
 		return
 	}
+	c.sealed = promised.VoteTerm
 	c.resetElectionTimer(now)
 	if empty && !c.bootstrap.Join && !c.bootstrap.Complete {
 		c.beginBootstrap(now)

@@ -4,10 +4,10 @@ package raft
 // store (R14); ok is false while the present term is not durable, when the record made before stays valid, and for good
 // in a replica that abstains: it holds less than that record says, and must find it again at its next start.
 //
-// VoteTerm is the present term: no vote is given below it any more. (Term, Index) is the last entry that was acknowledged in
-// this term, or, for a leader, that it counted itself for. What was acknowledged to an earlier leader is left out on
-// purpose: the present one may rightly cut it. Losing it goes unnoticed only if the log store lost it and yet kept the
-// present term, which was written after it.
+// VoteTerm is the present term: no vote is given below it any more, nor in it after a restart that finds none, for the log
+// store may have lost it. (Term, Index) is the last entry that was acknowledged in this term, or, for a leader, that it
+// counted itself for. What was acknowledged to an earlier leader is left out on purpose: the present one may rightly cut it.
+// Losing it goes unnoticed only if the log store lost it and yet kept the present term, which was written after it.
 func (c *Core) Promise() (promised Promised, ok bool) {
 	if !c.save.stateDurable() || c.role == RoleAbstaining {
 		return Promised{}, false
@@ -22,11 +22,12 @@ func (c *Core) Promise() (promised Promised, ok bool) {
 	return promised, true
 }
 
-// kept reports whether a restarted replica still holds what it promised. In a term above the recorded one a later
-// leader may have cut what was acknowledged.
+// kept reports whether a restarted replica still holds what it promised. Within a term the very entry has to be there, since
+// it is never cut under the leader that it was acknowledged to; a later end with a higher term is a tail that was cut before.
+// In a term above the recorded one a later leader may have cut what was acknowledged.
 func (c *Core) kept(promised Promised) bool {
 	if c.term != promised.VoteTerm {
 		return c.term > promised.VoteTerm
 	}
-	return c.log.lastEntry().atLeast(entryID{Index: promised.Index, Term: promised.Term})
+	return promised.Index <= c.log.compacted() || c.log.holds(promised.Index, promised.Term)
 }
