@@ -3,6 +3,7 @@ package simulation
 import (
 	"fmt"
 	"io"
+	"runtime/debug"
 	"time"
 )
 
@@ -40,9 +41,9 @@ func RunTraced(options Options, out io.Writer) (Result, error) {
 	}
 	options.setDefaults()
 	w := newWorld(options, out)
-	w.live()
+	w.contain(w.live)
 	if w.violation == nil {
-		w.recover()
+		w.contain(w.recover)
 	}
 	if w.violation == nil && !options.NoPorcupine {
 		w.checkHistories()
@@ -82,6 +83,16 @@ func newWorld(options Options, out io.Writer) *World {
 		w.after(h.random.between(0, int64(300*time.Millisecond)), func() { w.bootIfDown(h) })
 	}
 	return w
+}
+
+// contain calls f. No panic leaves the engine's workers, whatever happens; one that does is a violation.
+func (w *World) contain(f func()) {
+	defer func() {
+		if value := recover(); value != nil {
+			w.violate("containment", "panic: %v\n%s", value, debug.Stack())
+		}
+	}()
+	f()
 }
 
 // live runs clients and faults for as long as the options say.
