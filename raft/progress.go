@@ -119,6 +119,9 @@ func (c *Core) followerHolds(now Instant, m *raftpb.Message, p *peer) {
 	if moved {
 		p.damage = damageNone
 		c.advanceCommit(now)
+		if c.role != RoleLeader { // it committed its own removal
+			return
+		}
 		c.transferProgressed(now, p)
 	}
 	if p.next <= c.log.last || c.commit > p.commitSent {
@@ -194,6 +197,9 @@ func (c *Core) handleHeartbeatResponse(now Instant, m *raftpb.Message, p *peer) 
 		c.confirmReads()
 	}
 	c.checkHolding(now, m, p)
+	if c.role != RoleLeader { // it committed its own removal
+		return
+	}
 	c.nudge(now, p)
 	c.recordIncarnation(now, p)
 	c.transferProgressed(now, p)
