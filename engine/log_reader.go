@@ -5,6 +5,7 @@ import (
 
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/raft"
+	"github.com/flotilla-raft/flotilla/raftpb"
 )
 
 // logReader reads old log for followers that are behind, and for state machines that are, so that no step worker ever waits for
@@ -56,8 +57,18 @@ func (l *logReader) RunOnce(now raft.Instant) raft.Instant {
 		l.waiting = nil
 	}
 	l.mu.Unlock()
-	key := logdb.ReplicaKey{ShardID: next.request.ShardID, ReplicaID: next.request.ReplicaID}
-	batches, err := l.engine.options.LogDB.Read(key, next.request.From, next.request.To, next.request.MaxBytes, nil)
+	batches, err := l.read(&next.request)
 	next.replica.worker.logRead(logReadResult{next.replica, next.request, batches, err})
 	return now
+}
+
+// read asks the store; a panic in there is an error like any other.
+func (l *logReader) read(request *raft.LogRead) (batches []raftpb.Batch, err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			batches, err = nil, l.engine.storePanicked(value)
+		}
+	}()
+	key := logdb.ReplicaKey{ShardID: request.ShardID, ReplicaID: request.ReplicaID}
+	return l.engine.options.LogDB.Read(key, request.From, request.To, request.MaxBytes, nil)
 }

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -57,6 +59,7 @@ type commit struct {
 	bytes   int64
 	started raft.Instant
 	done    func(error)
+	ended   atomic.Bool // completed was called
 }
 
 func newLogWriter(e *Engine) *logWriter {
@@ -88,9 +91,24 @@ func (w *logWriter) RunOnce(now raft.Instant) raft.Instant {
 	c := w.begin(now)
 	if c != nil {
 		w.commits.Add(1)
-		w.store.Commit(c.groups, c.done)
+		w.commit(c)
 	}
 	return raft.Never
+}
+
+// commit hands c to the store. A store that panics has failed, and nothing may be believed of it any more (R9).
+func (w *logWriter) commit(c *commit) {
+	defer func() {
+		if value := recover(); value != nil {
+			c.completed(w.engine.storePanicked(value))
+		}
+	}()
+	w.store.Commit(c.groups, c.done)
+}
+
+func (e *Engine) storePanicked(value any) error {
+	e.options.Logger.Error("log store panicked", "value", value, "stack", string(debug.Stack()))
+	return fmt.Errorf("log store panicked: %v", value)
 }
 
 // begin moves everything that waits into a free commit. Without a free one nothing happens: the completion that
@@ -106,6 +124,7 @@ func (w *logWriter) begin(now raft.Instant) *commit {
 	c.items, w.waiting = w.waiting, c.items[:0]
 	c.groups = c.groups[:0]
 	c.bytes, c.started = 0, now
+	c.ended.Store(false)
 	for i := range c.items {
 		c.groups = append(c.groups, c.items[i].group)
 		c.bytes += int64(c.items[i].group.Bytes())
@@ -119,6 +138,9 @@ func (w *logWriter) begin(now raft.Instant) *commit {
 // step worker.
 func (c *commit) completed(err error) {
 	w := c.writer
+	if c.ended.Swap(true) {
+		return
+	}
 	if err != nil {
 		w.engine.storageFailed(err)
 	}
