@@ -38,6 +38,19 @@ type testHost struct {
 	deadlines []raft.Instant
 	replicas  map[uint64]*engine.Replica
 	machines  map[uint64]*recorder
+	wire      *wire
+}
+
+// wire is the host's handler with a memory of the buffers that were received into.
+type wire struct {
+	transport.Handler
+	chunks [][]byte
+}
+
+func (w *wire) NewChunk(size int) transport.Chunk {
+	chunk := w.Handler.NewChunk(size)
+	w.chunks = append(w.chunks, chunk.Bytes)
+	return chunk
 }
 
 // recorder is a state machine that remembers what it was given.
@@ -142,7 +155,8 @@ func (h *testHost) open(change func(*engine.Options)) {
 		h.deadlines[i] = raft.Never
 	}
 	h.replicas, h.machines = map[uint64]*engine.Replica{}, map[uint64]*recorder{}
-	if err := h.transport.Start(e); err != nil {
+	h.wire = &wire{Handler: e}
+	if err := h.transport.Start(h.wire); err != nil {
 		c.t.Fatal(err)
 	}
 }

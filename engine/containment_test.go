@@ -67,39 +67,6 @@ func TestAFailingStateMachineHurtsOnlyItsReplica(t *testing.T) {
 	}
 }
 
-// The same bytes everywhere: what Propose framed is what every log holds, and what Update is given lies in the buffer that
-// was received.
-func TestABodyIsFramedOnce(t *testing.T) {
-	c := newTestCluster(t, 3, nil)
-	c.start(1)
-	leader := c.waitLeader(1)
-	if _, err := c.propose(leader, 1, "a command of some length"); err != nil {
-		t.Fatal(err)
-	}
-	c.until(10*time.Second, "applied everywhere", func() bool {
-		for _, h := range c.hosts {
-			if len(h.machines[1].commands) != 1 {
-				return false
-			}
-		}
-		return true
-	})
-	var first []byte
-	for i, h := range c.hosts {
-		index := h.machines[1].indexes[0]
-		batches := readBatches(t, h, uint64(i+1), index)
-		if first == nil {
-			first = batches
-		}
-		if !bytes.Equal(first, batches) {
-			t.Errorf("host %d holds other bytes", i+1)
-		}
-		if command := h.machines[1].commands[0]; cap(command) != len(command) {
-			t.Errorf("host %d: the command has room behind it", i+1)
-		}
-	}
-}
-
 func readBatches(t *testing.T, h *testHost, replica, index uint64) []byte {
 	t.Helper()
 	batches, err := h.log.Read(keyOf(1, replica), index, index, 1<<20, nil)
