@@ -16,6 +16,7 @@ import (
 // is read on the calling goroutine. A replica without state first gets its bootstrap record, random incarnation
 // included, written durably; many starts share one group commit. Safe for concurrent use.
 func (e *Engine) StartReplica(options ReplicaOptions, factory rsm.Factory, done func(*Replica, error)) {
+	done = guardedValue(done)
 	if err := options.validate(); err != nil {
 		done(nil, err)
 		return
@@ -129,7 +130,7 @@ func (s *start) install() {
 	options.Address = e.options.Address
 	promised := e.options.Promises.Promised(s.key())
 	r.worker.control(func(w *StepWorker) {
-		core, err := raft.New(w.now, options, s.stored, promised, e.options.Cache)
+		core, err := s.newCore(w.now, options, promised)
 		if err != nil {
 			s.fail(err)
 			return
@@ -138,6 +139,16 @@ func (s *start) install() {
 		w.add(r)
 		s.done(r, nil)
 	})
+}
+
+// newCore makes the core. An assertion that fails in there fails the start.
+func (s *start) newCore(now raft.Instant, options raft.Options, promised raft.Promised) (core *raft.Core, err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			core, err = nil, fmt.Errorf("%w: while it was started: %v", ErrFenced, value)
+		}
+	}()
+	return raft.New(now, options, s.stored, promised, s.engine.options.Cache)
 }
 
 func makeMachine(factory rsm.Factory, shardID, replicaID uint64) (machine rsm.StateMachine, err error) {
@@ -168,6 +179,7 @@ func (w *StepWorker) add(r *Replica) {
 // StopReplica stops a replica: what is pending is answered, leadership is handed over if that is cheap, its writes under way are
 // waited for, its state machine is closed. done is called once after all of that. Safe for concurrent use.
 func (e *Engine) StopReplica(r *Replica, done func(error)) {
+	done = guarded(done)
 	r.worker.control(func(w *StepWorker) { w.stop(r, done) })
 }
 
@@ -220,6 +232,7 @@ func (w *StepWorker) stop(r *Replica, done func(error)) {
 // RemoveReplicaData removes everything that is stored of a replica that does not run here, and calls done once that is durable, and
 // what it had promised is forgotten.
 func (e *Engine) RemoveReplicaData(shardID, replicaID uint64, done func(error)) {
+	done = guarded(done)
 	if err := e.reserve(shardID); err != nil {
 		done(err)
 		return
@@ -322,16 +335,10 @@ func (w *StepWorker) endTransfer(r *Replica, id uint64, err error) {
 	for i, t := range r.transfers {
 		if t.id == id {
 			r.transfers = append(r.transfers[:i], r.transfers[i+1:]...)
-			t.answer(err)
+			t.done(err)
 			return
 		}
 	}
-}
-
-// answer calls done. One that panics is its caller's affair.
-func (t *transfer) answer(err error) {
-	defer func() { _ = recover() }()
-	t.done(err)
 }
 
 // coreEvent passes on what a core reports, and follows leadership for the callers.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/flotilla-raft/flotilla/engine"
+	"github.com/flotilla-raft/flotilla/raft"
 	"github.com/flotilla-raft/flotilla/rsm"
 )
 
@@ -120,5 +121,38 @@ func TestAPanickingTransferCallbackHurtsNobody(t *testing.T) {
 	}
 	if _, err := c.propose(h, 1, "after"); err != nil {
 		t.Errorf("the shard does not go on: %v", err)
+	}
+}
+
+// Callbacks of every operation may panic: that ends their own call only, and each is called once.
+func TestPanickingCallbacksOfOperationsHurtNobody(t *testing.T) {
+	c := newTestCluster(t, 1, nil)
+	h := c.hosts[0]
+	var r *engine.Replica
+	calls := map[string]int{}
+	fail := func(name string) { calls[name]++; panic(name) }
+	factory := func(uint64, uint64) (rsm.StateMachine, error) { return &recorder{}, nil }
+	h.engine.StartReplica(engine.ReplicaOptions{ShardID: 1, ReplicaID: 1, Members: c.members()}, factory,
+		func(started *engine.Replica, _ error) { r = started; fail("start") })
+	c.until(time.Second, "started", func() bool { return r != nil })
+	h.engine.StartReplica(engine.ReplicaOptions{ShardID: 1, ReplicaID: 1, Members: c.members()}, factory,
+		func(*engine.Replica, error) { fail("start again") })
+	h.engine.RemoveReplicaData(1, 1, func(error) { fail("remove while it runs") })
+	r.Status(func(raft.Status, error) { fail("status") })
+	r.Transfer(9, func(error) { fail("transfer") })
+	c.until(10*time.Second, "leads", r.Leading)
+	h.engine.StopReplica(r, func(error) { fail("stop") })
+	h.engine.StopReplica(r, func(error) { fail("stop again") })
+	c.until(10*time.Second, "stopped", func() bool { return calls["stop"] > 0 })
+	h.engine.RemoveReplicaData(1, 1, func(error) { fail("remove") })
+	c.until(10*time.Second, "removed", func() bool { return calls["remove"] > 0 })
+	c.run(time.Second)
+	for _, name := range []string{"start", "start again", "remove while it runs", "status", "transfer", "stop", "stop again", "remove"} {
+		if calls[name] != 1 {
+			t.Errorf("%s: called %d times", name, calls[name])
+		}
+	}
+	if n := h.engine.Counters().ReplicasFenced; n != 0 {
+		t.Errorf("%d replicas fenced", n)
 	}
 }

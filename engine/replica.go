@@ -186,11 +186,13 @@ func (r *Replica) Lookup(query any) (any, error) { return r.machine.Lookup(query
 
 // Transfer asks for leadership to be handed to target, 0 for the best voter, and calls done once with the outcome.
 func (r *Replica) Transfer(target uint64, done func(error)) {
+	done = guarded(done)
 	r.worker.control(func(w *StepWorker) { w.transfer(r, target, done) })
 }
 
 // Status calls done with a copy of the core's state, on the step worker.
 func (r *Replica) Status(done func(raft.Status, error)) {
+	done = guardedValue(done)
 	r.worker.control(func(w *StepWorker) {
 		if r.stopped || r.fenced {
 			done(raft.Status{}, r.endedErr())
