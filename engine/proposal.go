@@ -207,7 +207,7 @@ func (q *proposalQueue) add(limits *queueLimits, command []byte, expectedTerm ui
 // tail returns the batch that the next command goes to.
 func (q *proposalQueue) tail(limits *queueLimits, size int, expectedTerm uint64) *pendingBatch {
 	if n := len(q.open); n > 0 && expectedTerm == 0 {
-		if p := q.open[n-1]; !p.alone && len(p.arena)+size <= limits.maxBatchBytes {
+		if p := q.open[n-1]; !p.alone && len(p.arena)+size <= limits.maxBatchBytes && p.count < raftpb.MaxBatchEntries {
 			return p
 		}
 	}

@@ -200,3 +200,14 @@ func TestPendingBytesFallWithEveryBatch(t *testing.T) {
 		}
 	}
 }
+
+// Large limits and empty commands: a batch never holds more entries than the format can say, which would fence the replica.
+func TestABatchHoldsNoMoreEntriesThanTheFormat(t *testing.T) {
+	q := &proposalQueue{takeAt: 1}
+	add(t, q, "", nil)
+	q.open[0].count = raftpb.MaxBatchEntries
+	add(t, q, "", nil)
+	if len(q.open) != 2 || q.open[0].count != raftpb.MaxBatchEntries || q.open[1].count != 1 {
+		t.Errorf("%d batches, the first of %d entries", len(q.open), q.open[0].count)
+	}
+}
