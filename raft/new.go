@@ -46,7 +46,7 @@ func New(now Instant, options Options, stored raftpb.Stored, promised Promised, 
 	c.pruneConfigs()
 	c.useNewestConfig()
 	c.events = c.events[:0]
-	c.begin(now, promised)
+	c.begin(now, promised, stored.State.Commit)
 	return c, nil
 }
 
@@ -78,10 +78,11 @@ func checkStored(s *raftpb.Stored) error {
 	return nil
 }
 
-// begin chooses the first role.
-func (c *Core) begin(now Instant, promised Promised) {
+// begin chooses the first role. A stored commit index is written with the entries that it speaks of, or after them: without
+// them the log store lost something, whatever the host's record says.
+func (c *Core) begin(now Instant, promised Promised, commit uint64) {
 	empty := c.log.last == 0 && c.term == 0
-	if !c.kept(promised) {
+	if !c.kept(promised) || commit > c.log.last {
 		c.abstain()
 		return
 	}

@@ -48,6 +48,19 @@ func TestKept(t *testing.T) {
 	}
 }
 
+// TestCommittedEntriesAreMissing is a log store that is its own witness: the commit index is written with the entries that it
+// speaks of, or after them. The host's record is gone.
+func TestCommittedEntriesAreMissing(t *testing.T) {
+	stored := raftpb.Stored{State: raftpb.HardState{Term: 5, Commit: 9}, Last: 8, Terms: []raftpb.TermStart{{Term: 3, First: 1}}}
+	if got := restarted(t, stored, Promised{}).Role(); got != RoleAbstaining {
+		t.Errorf("role %s, want abstaining", got)
+	}
+	stored.State.Commit = 8
+	if got := restarted(t, stored, Promised{}).Role(); got != RoleFollower {
+		t.Errorf("role %s, want follower", got)
+	}
+}
+
 // TestForgottenVote is a log store that lost the write of a vote, and kept the earlier one of its term: the host's record
 // cannot tell whether there was a vote, so none is given in that term.
 func TestForgottenVote(t *testing.T) {
