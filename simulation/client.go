@@ -87,8 +87,21 @@ func (c *clients) request() {
 			}
 		}
 	}
-	n := 1 + c.random.below(burst)
-	for range n {
+	if h := p.host; h.up && h.paused > c.world.now { // a caller in a process that stands still goes on when that does
+		wait := h.paused - c.world.now + c.random.between(0, int64(300*time.Microsecond))
+		c.world.after(wait, func() {
+			if !c.world.quiet {
+				c.ask(p)
+			}
+		})
+		return
+	}
+	c.ask(p)
+}
+
+// ask begins a burst of operations at one replica.
+func (c *clients) ask(p *place) {
+	for range 1 + c.random.below(burst) {
 		switch draw := c.random.unit(); {
 		case draw < 0.28:
 			c.read(p, false)

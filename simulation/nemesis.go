@@ -123,7 +123,7 @@ func (n *nemesis) injectProcess(kind counter, h *host) bool {
 		n.note(h, "stop replica", p.shard.id, 0)
 		p.wanted = false
 		p.stop()
-		n.during(0, 3*time.Second, func() {
+		n.during(0, pick(&n.random, []time.Duration{2 * time.Millisecond, 3 * time.Second}), func() {
 			p.wanted = true
 			p.settle()
 		})
@@ -301,7 +301,7 @@ func noticed(old *mirror, promised raft.Promised) bool {
 	if old.state.Term != promised.VoteTerm {
 		return old.state.Term < promised.VoteTerm
 	}
-	return old.lastTerm() < promised.Term || old.lastTerm() == promised.Term && old.last() < promised.Index
+	return !old.holds(promised.Index, promised.Term)
 }
 
 // mayLose says whether the replicas of these places may lose what they promised: as long as a majority of every shard keeps it,

@@ -139,6 +139,10 @@ func (w *World) dispatch(e *event) {
 			h.slots[e.index].timer = h.paused
 		}
 		e.at = h.paused
+		if e.kind == eventDeliver { // what arrived meanwhile is read from each connection a little later, in order
+			from := uint64(e.frame.link.endpoint.host.index)<<8 | uint64(e.frame.link.lane)
+			e.at += int64(mix(uint64(h.paused)^from) % uint64(time.Millisecond))
+		}
 		w.agenda.push(*e)
 		return
 	}

@@ -72,11 +72,11 @@ func (c copyOf) command(name string, arguments ...string) *exec.Cmd {
 
 // hunt applies a patch, builds the copy and runs it until a violation is found, and takes the patch back.
 func (c copyOf) hunt(m mutant, s *settings) (found string, spent time.Duration, err error) {
-	if output, err := c.command("git", "apply", "--whitespace=nowarn", m.path).CombinedOutput(); err != nil {
+	if output, err := c.command("git", "apply", "-C1", "--whitespace=nowarn", m.path).CombinedOutput(); err != nil {
 		return "", 0, fmt.Errorf("does not apply: %s", firstLine(output))
 	}
 	defer func() {
-		if output, undo := c.command("git", "apply", "--whitespace=nowarn", "-R", m.path).CombinedOutput(); undo != nil {
+		if output, undo := c.command("git", "apply", "-C1", "--whitespace=nowarn", "-R", m.path).CombinedOutput(); undo != nil {
 			err = errors.Join(err, fmt.Errorf("cannot be taken back: %s", firstLine(output)))
 		}
 	}()
