@@ -70,8 +70,9 @@ var (
 
 // checkNamedTests finds tests named in a page that the tree does not declare. They are named as "(test: TestOne)" or
 // "(tests: TestOne, transport/tcp.TestTwo/Case)": the package is optional, and a case is looked for among the texts of test
-// files and conformance suites. A page that names no test at all is a finding too.
-func checkNamedTests(name, page string, files []file) []finding {
+// files and conformance suites. A page that names no test at all is a finding too. isScript says whether a package's scripts in
+// testdata have a case of that name.
+func checkNamedTests(name, page string, files []file, isScript func(directory, test string) bool) []finding {
 	declared, texts := testsAndTexts(files)
 	var findings []finding
 	references := testReference.FindAllStringSubmatch(page, -1)
@@ -82,7 +83,7 @@ func checkNamedTests(name, page string, files []file) []finding {
 			switch {
 			case parts == nil:
 				findings = append(findings, finding{file: name, message: fmt.Sprintf("%q is no name of a test", test)})
-			case !declared[parts[1]+"."+parts[2]] || parts[3] != "" && !texts[parts[3]]:
+			case !declared[parts[1]+"."+parts[2]] || parts[3] != "" && !texts[parts[3]] && !isScript(parts[1], parts[3]):
 				findings = append(findings, finding{file: name, message: test + " does not exist: a promise is worth its test"})
 			}
 		}

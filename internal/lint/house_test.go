@@ -110,7 +110,11 @@ func TestGuaranteesNameRealTests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	report(t, checkNamedTests(name, page, tree(t)), noExemptions)
+	isScript := func(directory, test string) bool {
+		_, err := readPage(directory + "/testdata/scripts/" + test)
+		return err == nil
+	}
+	report(t, checkNamedTests(name, page, tree(t), isScript), noExemptions)
 }
 
 // TestRulesFindBreaches shows each rule a small file that breaks it and one that does not.
@@ -248,13 +252,15 @@ func TestNamedTestsAreLookedUp(t *testing.T) {
 		"kept (test: p.TestReal)":            0,
 		"kept (test: TestReal/Case)":         0,
 		"kept (test: TestReal/Gone)":         1,
+		"kept (test: p.TestReal/scripted)":   0,
+		"kept (test: p.TestReal/unwritten)":  1,
 		"kept (test: q.TestReal)":            1,
 		"kept (tests: TestReal, TestGone)":   1,
 		"kept (test: some words)":            1,
 		"nothing named":                      1,
 	}
 	for page, want := range cases {
-		if got := checkNamedTests("page", page, []file{f}); len(got) != want {
+		if got := checkNamedTests("page", page, []file{f}, func(directory, test string) bool { return directory == "p" && test == "scripted" }); len(got) != want {
 			t.Errorf("%q: %d findings, want %d: %v", page, len(got), want, got)
 		}
 	}

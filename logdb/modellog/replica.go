@@ -2,6 +2,7 @@ package modellog
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 
@@ -43,7 +44,7 @@ func (t table) apply(o *operation) {
 // clone copies a table so that neither of the two sees what is applied to the other. Batches are shared: they never change.
 func (t table) clone() table {
 	copied := make(table, len(t))
-	for key, r := range t {
+	for key, r := range t { // any order: each copy stands for itself
 		c := *r
 		c.batches = slices.Clone(r.batches)
 		c.configs = slices.Clone(r.configs)
@@ -53,12 +54,7 @@ func (t table) clone() table {
 }
 
 func (t table) keys() []logdb.ReplicaKey {
-	keys := make([]logdb.ReplicaKey, 0, len(t))
-	for key := range t {
-		keys = append(keys, key)
-	}
-	slices.SortFunc(keys, logdb.ReplicaKey.Compare)
-	return keys
+	return slices.SortedFunc(maps.Keys(t), logdb.ReplicaKey.Compare)
 }
 
 func (r *replica) last() uint64 {

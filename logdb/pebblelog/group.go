@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/flotilla-raft/flotilla/internal/invariant"
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/raftpb"
 )
@@ -144,6 +145,6 @@ func (g *Group) reset() {
 // must is for methods of a Pebble batch that return an error only from an index, which a group has not.
 func must(err error) {
 	if err != nil {
-		panic(err)
+		invariant.Fail("a write to an unindexed batch failed: %v", err)
 	}
 }
