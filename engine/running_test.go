@@ -32,6 +32,7 @@ type runningHost struct {
 type counter struct {
 	count    int // without a lock on purpose: the race detector looks after it
 	slow     bool
+	brittle  bool // panics now and then
 	updating atomic.Bool
 }
 
@@ -41,6 +42,9 @@ func (m *counter) Update(entries []rsm.Entry) error {
 	}
 	defer m.updating.Store(false)
 	for i := range entries {
+		if m.brittle && rand.IntN(3000) == 0 {
+			panic("brittle")
+		}
 		m.count++
 		entries[i].Result = rsm.Result{Value: uint64(m.count)}
 	}
@@ -78,14 +82,15 @@ type runningCluster struct {
 	hosts   []*runningHost
 	members map[uint64]string
 	shards  uint64
+	brittle bool // state machines and replicas fail now and then
 }
 
-func newRunningCluster(t *testing.T, shards uint64) *runningCluster {
-	network, err := memnet.NewNetwork(memnet.Options{Seed: 1})
+func newRunningCluster(t *testing.T, shards uint64, brittle bool, faults memnet.Faults) *runningCluster {
+	network, err := memnet.NewNetwork(memnet.Options{Seed: 1, Faults: faults})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &runningCluster{t: t, members: map[uint64]string{}, shards: shards}
+	c := &runningCluster{t: t, members: map[uint64]string{}, shards: shards, brittle: brittle}
 	for id := uint64(1); id <= 3; id++ {
 		c.members[id] = fmt.Sprintf("host%d:1", id)
 	}
@@ -131,7 +136,7 @@ func (c *runningCluster) start(h *runningHost, shard uint64) error {
 		ShardID: shard, ReplicaID: h.id, Members: c.members,
 		Raft: raft.Options{ElectionTimeout: 100 * time.Millisecond, HeartbeatInterval: 10 * time.Millisecond},
 	}, func(uint64, uint64) (rsm.StateMachine, error) {
-		return &counter{slow: shard == 1}, nil
+		return &counter{slow: shard == 1, brittle: c.brittle}, nil
 	}, func(r *engine.Replica, err error) {
 		if err == nil {
 			h.replicas[shard].Store(r)
@@ -232,49 +237,74 @@ func (o *outcomes) request(r *engine.Replica, random *rand.Rand, pending *sync.W
 // exactly once (R3), nothing races, nothing is left running.
 func TestRunningHostsAnswerEverythingAndLeakNothing(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	const shards, clients, restarts = 4, 6, 12
-	c := newRunningCluster(t, shards)
-	o := &outcomes{}
-	var clientsRunning, pending sync.WaitGroup
-	var restarted atomic.Bool
-	for client := range clients {
-		random := rand.New(rand.NewPCG(1, uint64(client)))
-		clientsRunning.Go(func() {
-			// At least a thousand answers of each kind are waited for, so that the restarts do not meet an idle cluster only.
-			for !restarted.Load() || o.applied.Load() < 1000 || o.served.Load() < 1000 {
-				r := c.hosts[random.IntN(3)].replicas[1+random.IntN(shards)].Load()
-				o.request(r, random, &pending)
-			}
-		})
-	}
-	clientsRunning.Go(func() {
-		defer restarted.Store(true)
-		random := rand.New(rand.NewPCG(2, 2))
-		for range restarts {
-			h, shard := c.hosts[random.IntN(3)], 1+random.Uint64N(shards)
-			before := o.answered.Load()
-			if err := c.stop(h, shard); err != nil {
-				t.Errorf("stop: %v", err)
-			}
-			if err := c.start(h, shard); err != nil {
-				t.Errorf("start: %v", err)
-				return
-			}
-			for o.answered.Load() < before+50 && o.accepted.Load() > 0 {
-				h.engine.Counters() // the load goes on
-			}
-		}
-	})
-	clientsRunning.Wait()
-	c.close()
-	pending.Wait() // hangs if a request is forgotten
-	if accepted, answered := o.accepted.Load(), o.answered.Load(); accepted != answered || o.doubled.Load() > 0 {
-		t.Errorf("%d accepted, %d answered, %d twice", accepted, answered, o.doubled.Load())
-	}
+	c := newRunningCluster(t, 4, false, memnet.Faults{})
+	o := c.load(12, 1000)
 	for _, h := range c.hosts {
 		if n := h.engine.Counters().ReplicasFenced; n > 0 {
 			t.Errorf("host %d: %d replicas fenced", h.id, n)
 		}
 	}
 	t.Logf("%d applied, %d served of %d", o.applied.Load(), o.served.Load(), o.accepted.Load())
+}
+
+// The same on a bad network, with state machines that panic and replicas that are fenced in between.
+func TestRunningHostsAnswerEverythingWhateverFails(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	c := newRunningCluster(t, 4, true, memnet.Faults{Loss: 0.01, Duplicate: 0.02, Reorder: 0.02, DelayMax: time.Millisecond})
+	o := c.load(20, 100)
+	t.Logf("%d applied, %d served of %d", o.applied.Load(), o.served.Load(), o.accepted.Load())
+}
+
+// load runs clients on all hosts until replicas were restarted so many times and at least so many proposals and reads have
+// succeeded, closes the cluster and checks the account.
+func (c *runningCluster) load(restarts int, succeeded int64) *outcomes {
+	const clients = 6
+	o := &outcomes{}
+	var running, pending sync.WaitGroup
+	var restarted atomic.Bool
+	for client := range clients {
+		random := rand.New(rand.NewPCG(1, uint64(client)))
+		running.Go(func() {
+			for !restarted.Load() || o.applied.Load() < succeeded || o.served.Load() < succeeded {
+				o.request(c.any(random), random, &pending)
+			}
+		})
+	}
+	running.Go(func() {
+		defer restarted.Store(true)
+		random := rand.New(rand.NewPCG(2, 2))
+		for range restarts {
+			c.restart(random, o)
+		}
+	})
+	running.Wait()
+	c.close()
+	pending.Wait() // hangs if a request is forgotten
+	if accepted, answered := o.accepted.Load(), o.answered.Load(); accepted != answered || o.doubled.Load() > 0 {
+		c.t.Errorf("%d accepted, %d answered, %d twice", accepted, answered, o.doubled.Load())
+	}
+	return o
+}
+
+func (c *runningCluster) any(random *rand.Rand) *engine.Replica {
+	return c.hosts[random.IntN(len(c.hosts))].replicas[1+random.Uint64N(c.shards)].Load()
+}
+
+// restart stops a replica and starts it again, fences another if the cluster is a brittle one, and lets the load go on a little.
+func (c *runningCluster) restart(random *rand.Rand, o *outcomes) {
+	h, shard := c.hosts[random.IntN(len(c.hosts))], 1+random.Uint64N(c.shards)
+	if err := c.stop(h, shard); err != nil {
+		c.t.Errorf("stop: %v", err)
+	}
+	if err := c.start(h, shard); err != nil {
+		c.t.Errorf("start: %v", err)
+		return
+	}
+	if c.brittle && random.IntN(2) == 0 {
+		c.any(random).Sabotage()
+	}
+	applied, answered := o.applied.Load()+50, o.answered.Load()+2000 // whatever comes first: too much may have failed
+	for o.applied.Load() < applied && o.answered.Load() < answered {
+		runtime.Gosched()
+	}
 }
