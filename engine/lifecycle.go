@@ -222,7 +222,7 @@ func (w *StepWorker) stop(r *Replica, done func(error)) {
 	}}
 	// An empty group is a barrier: its completion comes after that of every write of the replica, so that whoever
 	// starts it again loads all of them.
-	w.engine.writer.submit(writeItem{group: w.engine.options.LogDB.NewGroup(), done: func(error) {
+	w.barriers = append(w.barriers, writeItem{group: w.engine.options.LogDB.NewGroup(), done: func(error) {
 		if r.applyQueue.push(closing) {
 			w.engine.apply.submit([]*Replica{r})
 		}

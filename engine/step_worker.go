@@ -37,6 +37,7 @@ type StepWorker struct {
 	refused    []raftpb.Message
 	transferID uint64
 	storage    raft.StorageState
+	barriers   []writeItem // of replicas that were stopped in this iteration; they go behind its updates
 	promises   promiseBatch
 	counters   stepCounters
 
@@ -231,6 +232,11 @@ func (w *StepWorker) advanceTouched() {
 func (w *StepWorker) flush() {
 	w.send()
 	w.save()
+	for _, barrier := range w.barriers {
+		w.engine.writer.submit(barrier)
+	}
+	clear(w.barriers)
+	w.barriers = w.barriers[:0]
 	if len(w.applied) > 0 {
 		w.engine.apply.submit(w.applied)
 		clear(w.applied)
