@@ -48,5 +48,6 @@
 //
 // A panic in a core or in the code round it fences that replica: what it had put out in the iteration is thrown away and it is silent
 // until it is started again. An error or panic of a state machine quarantines its replica. A failed write of the log
-// store is a latch for the host. None of them ends the process.
+// store is a latch for the host, and a store that panics has failed. A panic in a callback ends that call only. None of them
+// ends the process.
 package engine
