@@ -10,9 +10,10 @@ import (
 // leader and is reset when a term of leadership begins.
 type peer struct {
 	id          uint64
-	incarnation uint64   // as the membership has it, or as first heard while the membership does not know it
-	session     uint64   // 0 until it is heard
-	former      []uint64 // sessions before it, oldest first, whose late messages are stale
+	incarnation uint64          // as the membership has it, or as first heard while the membership does not know it
+	session     uint64          // 0 until it is heard
+	former      []formerSession // oldest first; their late messages are stale
+	changed     uint64          // round of heartbeats that was sent last when session changed
 	kind        raftpb.MemberKind
 	ballot      ballot
 	taken       window // forwarded proposals that were decided (R2)
@@ -68,30 +69,51 @@ func (c *Core) sender(m *raftpb.Message) (p *peer, ok bool) {
 	if p.session == m.FromSession {
 		return p, true
 	}
-	if slices.Contains(p.former, m.FromSession) {
-		return nil, false
+	i := slices.IndexFunc(p.former, func(f formerSession) bool { return f.session == m.FromSession })
+	if i >= 0 && !(m.Type == raftpb.MessageHeartbeatResponse && m.Request > p.changed) {
+		return p, !ofSession[m.Type]
 	}
 	restarted := p.session != 0
-	p.beginSession(m.FromSession)
+	p.beginSession(m.FromSession, i)
+	p.changed = c.reads.round
 	if c.role == RoleLeader && restarted {
 		c.restartProgress(p)
 	}
 	return p, true
 }
 
-// maxFormerSessions is how many sessions of a member are known to be over. A message would have to outlive that many
-// restarts of its sender to be taken for one of a new session.
+// ofSession are the messages that a session which is over must not move anything with. All others mean the same whenever
+// they come.
+var ofSession = [raftpb.MessageTypeCount]bool{
+	raftpb.MessageReplicateResponse: true, raftpb.MessageHeartbeatResponse: true, raftpb.MessageReadIndex: true,
+	raftpb.MessagePropose: true, raftpb.MessageTransferLeader: true, raftpb.MessageSnapshotStatus: true,
+}
+
+// formerSession is a session that is over, or seems to be: when the first message of an older one comes late, the living one
+// is taken for over, until it answers a heartbeat that was sent since. Therefore its forwards are remembered.
+type formerSession struct {
+	session uint64
+	taken   window
+}
+
+// maxFormerSessions is how many former sessions of a member are known. A message would have to outlive that many restarts of
+// its sender to be taken for one of a new session.
 const maxFormerSessions = 16
 
-func (p *peer) beginSession(session uint64) {
+// beginSession makes session the present one. former is its place among the former ones, -1 if it is new.
+func (p *peer) beginSession(session uint64, former int) {
+	var taken window
+	if former >= 0 {
+		taken = p.former[former].taken
+		p.former = slices.Delete(p.former, former, former+1)
+	}
 	if p.session != 0 {
 		if len(p.former) == maxFormerSessions {
 			p.former = slices.Delete(p.former, 0, 1)
 		}
-		p.former = append(p.former, p.session)
+		p.former = append(p.former, formerSession{p.session, p.taken})
 	}
-	p.session = session
-	p.taken = window{}
+	p.session, p.taken = session, taken
 }
 
 // window remembers which numbers of a session were seen: the highest, and a bit for each of the 128 below it. What is

@@ -11,14 +11,14 @@ import (
 	"github.com/flotilla-raft/flotilla/raftpb"
 )
 
-// TestRandomSchedules runs shards of three to five replicas through random orders of everything that can happen, with
+// TestRandomSchedules runs shards of one to five replicas through random orders of everything that can happen, with
 // messages lost, doubled and reordered, writes delayed, crashes that lose what was not written, evicted caches, cut links
 // and clocks. The network checks as it goes: one leader a term, one value an index, whole and ordered apply, commit on a
 // durable majority, leaders that have all that is committed, no promise before its write, every proposal ended at most
 // once and truly. At the end the faults stop, and everybody has to agree on everything and make progress.
 func TestRandomSchedules(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		n := newNetwork(rapid.SampledFrom([]int{3, 3, 5}).Draw(t, "replicas"), t.Fatalf)
+		n := newNetwork(rapid.SampledFrom([]int{1, 2, 3, 3, 4, 5}).Draw(t, "replicas"), t.Fatalf)
 		if rapid.Bool().Draw(t, "elected") {
 			n.advance(3 * time.Second)
 		}
@@ -29,6 +29,9 @@ func TestRandomSchedules(t *testing.T) {
 		n.checkRecovery(t)
 	})
 }
+
+// storages are the states that may end.
+var storages = []StorageState{StorageOK, StorageBusy, StorageFull, StorageStalled}
 
 func (n *network) randomStep(t *rapid.T) {
 	node := n.nodes[rapid.IntRange(0, len(n.nodes)-1).Draw(t, "node")]
@@ -100,7 +103,7 @@ func (n *network) randomCall(t *rapid.T, node *testNode) {
 	case 3:
 		n.readLog(node)
 	case 4:
-		node.core.SetStorage(n.now, StorageState(rapid.IntRange(0, 2).Draw(t, "storage")))
+		node.core.SetStorage(n.now, storages[rapid.IntRange(0, len(storages)-1).Draw(t, "storage")])
 	case 5, 6:
 		n.randomChange(t, node)
 	case 7:
@@ -144,15 +147,26 @@ func (n *network) randomChange(t *rapid.T, node *testNode) {
 
 func (n *network) randomCrash(t *rapid.T, node *testNode) {
 	if node.core == nil {
-		n.start(node)
+		n.restart(t, node)
 		return
+	}
+	if promised, ok := node.core.Promise(); ok && rapid.Bool().Draw(t, "recorded") {
+		node.promised = promised
 	}
 	if rapid.Bool().Draw(t, "written") {
 		n.save(node)
 	}
 	n.crash(node)
 	if rapid.Bool().Draw(t, "restart") {
-		n.start(node)
+		n.restart(t, node)
+	}
+}
+
+// restart starts a replica again. Its log store kept everything that it said to be durable, so what it promised is there (R14).
+func (n *network) restart(t *rapid.T, node *testNode) {
+	n.start(node)
+	if node.core.Role() == RoleAbstaining {
+		t.Fatalf("replica %d abstains with %+v and promised %+v", node.id, node.disk.stored, node.promised)
 	}
 }
 
@@ -161,7 +175,7 @@ func (n *network) checkRecovery(t *rapid.T) {
 	clear(n.cut)
 	for _, node := range n.nodes {
 		if node.core == nil || node.core.quarantined {
-			n.start(node)
+			n.restart(t, node)
 		}
 		node.core.SetStorage(n.now, StorageOK)
 	}

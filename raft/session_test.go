@@ -45,3 +45,31 @@ func TestMessagesOfSessionsLongGoneAreStale(t *testing.T) {
 		t.Errorf("%d entries were appended a second time", got-last)
 	}
 }
+
+// TestLivingSessionComesBack delivers the first message of an older session after those of the living one. The leader takes the
+// living one for over, until it answers the next heartbeat; and it still knows which of its forwards it took (R2).
+func TestLivingSessionComesBack(t *testing.T) {
+	n := newNetwork(3, t.Errorf)
+	n.settle()
+	leader, follower := n.node(1), n.node(2)
+	n.now = max(n.now, leader.core.electionAt)
+	leader.core.Tick(n.now)
+	n.settle()
+	n.propose(follower, "x")
+	n.drain(follower)
+	forward := n.queue[0]
+	n.settle()
+	leader.core.Step(n.now, &raftpb.Message{
+		Type: raftpb.MessagePreVote, ShardID: testShard, Term: 2, From: 2, FromIncarnation: 12, FromSession: 99, To: 1,
+	})
+	n.propose(leader, "y")
+	n.advance(leader.core.options.HeartbeatInterval * 3)
+	if p := leader.core.peer(2); p.session != follower.session || p.match != leader.core.LastIndex() {
+		t.Errorf("session %d, want %d; match %d of %d", p.session, follower.session, p.match, leader.core.LastIndex())
+	}
+	last := leader.core.LastIndex()
+	leader.core.Step(n.now, &forward)
+	if leader.core.LastIndex() != last {
+		t.Error("a forward was taken twice")
+	}
+}
