@@ -26,7 +26,7 @@ LINTERS := bin/tools/.built
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build test race lint fuzz proto proto-check bench compare clean
+.PHONY: help build test race lint fuzz proto proto-check bench compare sim mutants clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,17 @@ compare: bin/flotilla ## flotilla against the limit, with the required ratios
 bin/flotilla:
 	@mkdir -p bin
 	go build -buildvcs=$(BUILDVCS) -o bin/ ./cmd/flotilla
+
+# Fresh seeds for BUDGET, drawn from the clock unless SEEDS names them.
+BUDGET ?= 1m
+PROFILE ?= everything
+SEEDS ?= $(shell date +%s)000..$(shell date +%s)999
+
+sim: bin/flotilla ## simulate fresh seeds for BUDGET (1m) in PROFILE (everything)
+	bin/flotilla sim --seeds $(SEEDS) --budget $(BUDGET) --profile $(PROFILE) --quiet || [ $$? -eq 2 ]
+
+mutants: ## the simulator has to find each patch of simulation/mutants; MUTANTS=3 draws three
+	go run ./simulation/mutants $(if $(MUTANTS),--random $(MUTANTS))
 
 clean: ## remove what was built
 	rm -rf bin

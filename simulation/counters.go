@@ -54,7 +54,6 @@ const (
 	countReordered
 	countRefused
 	countBroken
-	countStaleEpochs
 	countLogReads
 	countAbstained
 	countSecondLeader
@@ -71,7 +70,7 @@ var counterNames = [counterCount]string{
 	"old-disk", "remove",
 	"operations", "answered", "unknown", "refused", "reads", "stale-reads", "forwarded", "timeouts", "busy", "term-mismatch",
 	"elections", "truncations", "lost-writes", "lost-frames", "cut-frames", "duplicated-frames", "reordered-frames",
-	"refused-messages", "broken-connections", "stale-epochs", "log-reads", "abstained", "second-leaders", "unknown-but-applied",
+	"refused-messages", "broken-connections", "log-reads", "abstained", "second-leaders", "unknown-but-applied",
 	"transfers-done", "shards-without-quorum",
 }
 

@@ -1,2 +1,61 @@
-// Package simulation runs whole clusters of the production engine in one goroutine, from one seed.
+// Package simulation runs whole clusters of the production engine in one goroutine, on a virtual clock, network and disks, from one
+// seed. The same seed gives the same run, to the last byte; a minute of a cluster's life takes about a tenth of a second. While it
+// runs it breaks everything that may break, and checks from outside what the engine does.
+//
+//	result, err := simulation.Run(simulation.Options{Seed: 7, Profile: "everything"})
+//	if result.Violation != nil { … }
+//
+// # The world
+//
+// A World holds hosts, each with a clock, a disk and an engine, and one agenda of events in virtual time: a worker runs, a frame
+// arrives, a write completes, a deadline comes, a client calls, something breaks. The next event is taken, what it woke is
+// scheduled a drawn moment later, and so on. Nothing else moves time.
+//
+//	        clients ── Propose, Read ──►┌──────────────┐──► disk (model store + mirrors) ── completes later ─┐
+//	nemesis ── crash, cut, stall, … ──► │ engine, as in │                                                      │
+//	        frames of other hosts ────► │  production   │──► network (encode, delay, lose, double, decode) ─┐  │
+//	                                    └──────▲───────┘                                                    │  │
+//	                      agenda ── RunOnce of woken workers only ◄──────────────────────────────────────────┴──┘
+//
+// Engine, cores, log cache, codec and state machine manager are those of production, without a branch for the simulator. Only the seams are
+// replaced: LogDB, Transport, PromiseStore, Random and Clock.
+//
+// A worker is run only if production would run it: its ready flag is up or its deadline is due (R29). So a wake-up that is
+// missing shows as a hang, as it would in production; and at the end every worker that nobody woke is run once, to show that it had
+// no work.
+//
+// # Who owns what
+//
+// Everything belongs to the one goroutine. A host's engine dies with its life: host.life counts lives, and events of an earlier one are
+// void. Disk and promises outlive it, minus what a power cut takes. What is drawn comes from generators forked for one purpose each.
+//
+// # The checkers
+//
+// They see what crosses the seams, and never look into a core:
+//
+//   - messages, as they leave (check.go): one leader a term, one vote a term and incarnation, nothing told before it is durable, no
+//     commit announced before a majority has the entry durable in the entry's own term;
+//   - writes, as they are handed to the log store (check.go, mirror.go): log matching, no committed entry ever cut, terms never
+//     fall, who leads has everything that was committed before;
+//   - commands, as state machines get them (check.go): committed and durable here, the same everywhere, in order, with the same
+//     state after each;
+//   - requests (client.go): each ends exactly once and in time; what is answered took place, once; what is refused never does; what
+//     was asked for in one term happens in no other; reads and writes follow each other as they did in time;
+//   - histories, at the end (history.go): every register's is given to porcupine;
+//   - recovery (recovery.go): when all faults have ended, every shard of which a majority kept its promises serves again within a
+//     bounded number of election timeouts, and its replicas agree.
+//
+// A replica whose storage lost what it had promised (a wiped disk, an older copy put back) may abstain for good; the checkers know
+// which (place.lost), and demand that it neither votes nor counts (R14 to R16). An older copy is put back only where the record
+// of promises shows it: for the others nothing is guaranteed.
+//
+// # What it cannot see
+//
+// Data races and whatever else needs two goroutines at once; sockets, TLS, and a log store's own goroutines and files. The engine's
+// tests with goroutines, under the race detector, and those of the plug-ins look for these.
+//
+// # Mutants
+//
+// Package mutants beside this one shows what the checkers are worth: each patch takes one guard out of the product, and a violation
+// has to be found.
 package simulation

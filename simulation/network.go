@@ -323,7 +323,6 @@ func (n *network) meet(from, target *host) error {
 		return errCut
 	}
 	if !target.endpoint.admit(from) || !from.endpoint.admit(target) {
-		n.world.counters.add(countStaleEpochs, 1)
 		return errStale
 	}
 	return nil
