@@ -1,6 +1,10 @@
 package engine
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/flotilla-raft/flotilla/rsm"
+)
 
 // Errors of requests. Those that match ErrMaybeApplied leave the outcome unknown: the request may have been or may yet be
 // applied. All others say that it surely was not.
@@ -34,8 +38,8 @@ var (
 	ErrLeaderChanged = errors.New("flotilla: leader changed")
 	// ErrStopped says that the replica or its host is stopped.
 	ErrStopped = errors.New("flotilla: stopped")
-	// ErrQuarantined says that the replica's state machine failed (R24).
-	ErrQuarantined = errors.New("flotilla: replica is quarantined")
+	// ErrQuarantined says that the replica's state machine failed (R24); it is the error of the state machine's manager.
+	ErrQuarantined = rsm.ErrQuarantined
 	// ErrFenced says that an assertion failed in the replica; it is silent until a restart (R24).
 	ErrFenced = errors.New("flotilla: replica is fenced")
 	// ErrStorageFailed says that the host's log store failed; it takes no writes until a restart (R9).

@@ -61,7 +61,7 @@ func (b *readBatch) serve(r *Replica) {
 	}
 	b.release(nil)
 	for i := range b.queries {
-		value, err := r.machine.Lookup(b.queries[i].query)
+		value, err := r.Lookup(b.queries[i].query)
 		b.queries[i].answer(value, err)
 	}
 }

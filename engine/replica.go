@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -182,7 +183,13 @@ func (r *Replica) ReadTicket() (ReadTicket, error) {
 }
 
 // Lookup asks the state machine as it is here and now.
-func (r *Replica) Lookup(query any) (any, error) { return r.machine.Lookup(query) }
+func (r *Replica) Lookup(query any) (any, error) {
+	value, err := r.machine.Lookup(query)
+	if err != nil && errors.Is(err, rsm.ErrClosed) {
+		return nil, ErrStopped
+	}
+	return value, err
+}
 
 // Transfer asks for leadership to be handed to target, 0 for the best voter, and calls done once with the outcome.
 func (r *Replica) Transfer(target uint64, done func(error)) {

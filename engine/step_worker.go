@@ -182,6 +182,11 @@ func (w *StepWorker) stepLogRead(result *logReadResult) {
 	r := result.replica
 	defer w.guard(r)
 	if w.enter(r) {
+		if result.err != nil && result.request.Follower != 0 {
+			w.engine.events.publish(Event{
+				Kind: EventFollowerFailed, ShardID: r.shardID, ReplicaID: r.replicaID, Peer: result.request.Follower, Err: result.err,
+			})
+		}
 		r.core.LogReadDone(w.now, result.request, result.batches, result.err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/flotilla-raft/flotilla/engine"
-	"github.com/flotilla-raft/flotilla/rsm"
 )
 
 // Errors of requests, for errors.Is. Those that MaybeApplied says true of leave the outcome unknown; after all others the
@@ -96,16 +95,3 @@ func (a *abandoned) Error() string {
 func (a *abandoned) Unwrap() []error { return []error{a.cause, ErrMaybeApplied} }
 
 func abandon(ctx context.Context) error { return &abandoned{context.Cause(ctx)} }
-
-// ofMachine translates what a state machine's manager says into this package's errors.
-func ofMachine(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, rsm.ErrQuarantined):
-		return fmt.Errorf("%w: %w", ErrQuarantined, err)
-	case errors.Is(err, rsm.ErrClosed):
-		return fmt.Errorf("%w: %w", ErrStopped, err)
-	}
-	return err
-}

@@ -14,7 +14,7 @@ func (s *Shard) Read(ctx context.Context, query any) (any, error) {
 	}
 	ticket, err := s.replica.ReadTicket()
 	if err != nil {
-		return nil, ofMachine(err)
+		return nil, err
 	}
 	if cancelled == nil {
 		<-ticket.Done()
@@ -26,23 +26,17 @@ func (s *Shard) Read(ctx context.Context, query any) (any, error) {
 		}
 	}
 	if err := ticket.Err(); err != nil {
-		return nil, ofMachine(err)
+		return nil, err
 	}
-	return s.lookup(query)
+	return s.replica.Lookup(query)
 }
 
 // ReadAsync is Read without waiting. Unless it returns an error, done is called exactly once, on an engine goroutine, where Lookup
 // runs too; both must be short.
 func (s *Shard) ReadAsync(query any, done func(any, error)) error {
-	err := s.replica.Read(query, func(value any, err error) { done(value, ofMachine(err)) })
-	return ofMachine(err)
+	return s.replica.Read(query, done)
 }
 
 // StaleRead answers a query from this host's state machine as it is, without asking anybody: the answer may miss commands
 // that were acknowledged long ago.
-func (s *Shard) StaleRead(query any) (any, error) { return s.lookup(query) }
-
-func (s *Shard) lookup(query any) (any, error) {
-	value, err := s.replica.Lookup(query)
-	return value, ofMachine(err)
-}
+func (s *Shard) StaleRead(query any) (any, error) { return s.replica.Lookup(query) }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/flotilla-raft/flotilla/engine"
-	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/rsm"
 )
 
@@ -52,13 +51,7 @@ func (h *NodeHost) RemoveReplicaData(ctx context.Context, shardID, replicaID uin
 	if shardID == 0 || replicaID == 0 {
 		return fmt.Errorf("%w: shard %d, replica %d, accepted is 1 and above", ErrInvalidConfig, shardID, replicaID)
 	}
-	err := h.await(ctx, func(done func(error)) { h.engine.RemoveReplicaData(shardID, replicaID, done) })
-	if err != nil {
-		return err
-	}
-	// The engine has this recorded too, some time later; here it is made sure before anybody can start the replica anew.
-	key := logdb.ReplicaKey{ShardID: shardID, ReplicaID: replicaID}
-	return h.promises.Record([]engine.PromiseRecord{{Key: key, Forgotten: true}})
+	return h.await(ctx, func(done func(error)) { h.engine.RemoveReplicaData(shardID, replicaID, done) })
 }
 
 // await runs an operation of the engine that Close has to wait for, and waits for its end or that of ctx.
