@@ -1,6 +1,8 @@
 package simulation
 
 import (
+	"time"
+
 	"github.com/flotilla-raft/flotilla/engine"
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/raftpb"
@@ -26,6 +28,9 @@ func (w *World) sent(h *host, to int, m *raftpb.Message) {
 		w.violate("addressing", "host %d sends %v", h.index+1, m)
 		return
 	}
+	if h.engine.StorageFailure() != nil && promising(m) {
+		w.violate("failed storage", "shard %d: replica %d sends %v in term %d after a write of its log store failed", s.id, m.From, m.Type, m.Term)
+	}
 	switch m.Type {
 	case raftpb.MessageReplicate, raftpb.MessageHeartbeat:
 		w.checkLeader(h, s, m)
@@ -45,6 +50,33 @@ func (w *World) sent(h *host, to int, m *raftpb.Message) {
 		}
 	case raftpb.MessagePropose:
 		w.counters.add(countForwarded, 1)
+	}
+}
+
+// promising says that a message promises something, or asks for leadership: a host whose storage failed does neither (R9).
+func promising(m *raftpb.Message) bool {
+	switch m.Type {
+	case raftpb.MessageVote, raftpb.MessagePreVote:
+		return true
+	case raftpb.MessageVoteResponse, raftpb.MessagePreVoteResponse, raftpb.MessageReplicateResponse, raftpb.MessageHeartbeatResponse:
+		return m.Reason == raftpb.ReasonNone
+	}
+	return false
+}
+
+// checkFailedLeaders: a host whose storage failed gives its leaderships up within a bounded time (R9).
+func (w *World) checkFailedLeaders() {
+	patience := int64(4*w.plan.raft.ElectionTimeout + time.Second)
+	for _, h := range w.hosts {
+		if !h.up || !h.disk.failed || h.engine.StorageFailure() == nil || w.now-max(h.disk.failedAt, h.paused) < patience {
+			continue
+		}
+		for _, p := range h.places {
+			if p != nil && p.state == placeRunning && p.replica.Leading() {
+				w.violate("failed storage", "shard %d: replica %d still leads %v after a write of its log store failed", p.shard.id, h.index+1,
+					time.Duration(w.now-h.disk.failedAt))
+			}
+		}
 	}
 }
 
@@ -116,6 +148,10 @@ func (w *World) checkWrite(h *host, u *update) {
 	}
 	if u.stateSet && u.state.Term < m.state.Term {
 		w.violate("log", "shard %d: replica %d goes back from term %d to %d", s.id, u.key.ReplicaID, m.state.Term, u.state.Term)
+	}
+	if h.disk.full && u.lastCommand > m.last() {
+		w.violate("full disk", "shard %d: replica %d appends the command at entry %d although its disk is below the reserve", s.id,
+			u.key.ReplicaID, u.lastCommand)
 	}
 	var cut []entry
 	if u.truncate != 0 && u.truncate <= m.last() {

@@ -21,6 +21,7 @@ const (
 	countFlap
 	countSlowWay
 	countLossyWay
+	countDamagingWay
 	countBreak
 	countClockJump
 	countClockDrift
@@ -52,6 +53,7 @@ const (
 	countCutFrames
 	countDuplicated
 	countReordered
+	countDamaged
 	countRefused
 	countBroken
 	countLogReads
@@ -66,10 +68,10 @@ const (
 
 var counterNames = [counterCount]string{
 	"crash", "power-loss", "graceful-restart", "replica-stop", "transfer", "cut", "one-way-cut", "partition", "flap", "slow-way",
-	"lossy-way", "break", "clock-jump", "clock-drift", "pause", "slow-disk", "stall", "failed-sync", "full-disk", "wipe", "log-wipe",
+	"lossy-way", "damaging-way", "break", "clock-jump", "clock-drift", "pause", "slow-disk", "stall", "failed-sync", "full-disk", "wipe", "log-wipe",
 	"old-disk", "remove",
 	"operations", "answered", "unknown", "refused", "reads", "stale-reads", "forwarded", "timeouts", "busy", "term-mismatch",
-	"elections", "truncations", "lost-writes", "lost-frames", "cut-frames", "duplicated-frames", "reordered-frames",
+	"elections", "truncations", "lost-writes", "lost-frames", "cut-frames", "duplicated-frames", "reordered-frames", "damaged-batches",
 	"refused-messages", "broken-connections", "log-reads", "abstained", "second-leaders", "unknown-but-applied",
 	"transfers-done", "shards-without-quorum",
 }

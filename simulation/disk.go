@@ -30,6 +30,7 @@ type disk struct {
 	slowUntil, stalledUntil int64
 	lastDue                 int64
 	failed                  bool
+	failedAt                int64
 	full                    bool
 	writes                  uint64
 
@@ -210,7 +211,7 @@ func (d *disk) remember(key logdb.ReplicaKey) {
 
 // fail makes every write from now on fail, as after a failed sync (R9).
 func (d *disk) fail() {
-	d.failed = true
+	d.failed, d.failedAt = true, d.host.world.now
 	d.store.Fail(errSync)
 }
 

@@ -50,6 +50,7 @@ type update struct {
 	truncate    uint64
 	first       uint64
 	entries     []entry
+	lastCommand uint64 // the highest index of a user's command among the entries
 	remove      bool
 }
 
@@ -83,6 +84,9 @@ func updateOf(save *raftpb.Save, u *update) {
 	for _, batch := range save.Batches {
 		term := batch.Term()
 		kind := uint64(batch.Kind())
+		if batch.Kind() == raftpb.KindCommands {
+			u.lastCommand = batch.Last()
+		}
 		iterator := batch.Iterator()
 		for iterator.Next() {
 			entries = append(entries, entry{term: term, hash: hashBytes(kind, iterator.Command())})

@@ -36,7 +36,7 @@ func (n *nemesis) injectNetwork(kind counter, h *host) bool {
 		n.partition(h)
 	case countFlap:
 		n.flap(h, n.other(h), 1+2*n.random.below(15))
-	case countSlowWay, countLossyWay:
+	case countSlowWay, countLossyWay, countDamagingWay:
 		n.worsen(kind, h)
 	case countBreak:
 		for _, other := range w.hosts {
@@ -114,7 +114,7 @@ func (n *nemesis) flap(a, b *host, times int) {
 	}
 }
 
-// worsen makes the ways from a host, or all ways, slow or lossy for a while.
+// worsen makes the ways to and from a host, or all ways, slow, lossy or damaging for a while.
 func (n *nemesis) worsen(kind counter, h *host) {
 	everywhere := n.random.chance(0.3)
 	delay := n.random.between(int64(time.Millisecond), int64(pick(&n.random, []time.Duration{10 * time.Millisecond, 300 * time.Millisecond})))
@@ -129,17 +129,23 @@ func (n *nemesis) worsen(kind counter, h *host) {
 		}
 	}
 	change(func(way *weather) {
-		if kind == countSlowWay {
+		switch kind {
+		case countSlowWay:
 			way.delayMax = max(way.delayMax, delay)
-		} else {
+		case countDamagingWay:
+			way.damage = 0.2
+		default:
 			way.loss, way.duplicate, way.reorder = loss, duplicate, reorder
 		}
 	})
 	n.during(500*time.Millisecond, 10*time.Second, func() {
 		change(func(way *weather) {
-			if kind == countSlowWay {
+			switch kind {
+			case countSlowWay:
 				way.delayMax = int64(400 * time.Microsecond)
-			} else {
+			case countDamagingWay:
+				way.damage = 0
+			default:
 				way.loss, way.duplicate, way.reorder = 0, 0, 0
 			}
 		})

@@ -18,7 +18,8 @@ var (
 type weather struct {
 	delayMin, delayMax       int64
 	loss, duplicate, reorder float64
-	cut                      bool // frames vanish, and no connection can be made
+	damage                   float64 // a batch arrives with a flipped bit
+	cut                      bool    // frames vanish, and no connection can be made
 }
 
 // queueBytes bounds what is under way on a link; more is refused, as by any transport.
@@ -278,7 +279,22 @@ func (n *network) deliver(f *frame) {
 		l.used = end
 	}
 	n.free(f)
+	if way := &n.ways[from.index][l.to]; way.damage > 0 {
+		n.damage(messages, way.damage)
+	}
 	handler.Receive(l.endpoint.identity(), l.lane, messages)
+}
+
+// damage flips a bit in the body of a batch, as bad memory might behind the checksums of the wire (R4).
+func (n *network) damage(messages []raftpb.Message, probability float64) {
+	for i := range messages {
+		for _, batch := range messages[i].Batches {
+			if len(batch) > raftpb.HeaderSize && n.random.chance(probability) {
+				batch[raftpb.HeaderSize+n.random.below(len(batch)-raftpb.HeaderSize)] ^= 1 << n.random.below(8)
+				n.world.counters.add(countDamaged, 1)
+			}
+		}
+	}
 }
 
 func (e *endpoint) identity() transport.HostIdentity {

@@ -19,7 +19,7 @@ var profiles = []profile{
 		countCrash: 18, countPowerLoss: 1.5, countGracefulRestart: 4, countReplicaStop: 8, countTransfer: 6, countPause: 2, countBreak: 4,
 	}},
 	{"partitions", map[counter]float64{
-		countCut: 14, countOneWayCut: 12, countPartition: 5, countFlap: 4, countSlowWay: 6, countLossyWay: 6, countBreak: 8, countTransfer: 4,
+		countCut: 14, countOneWayCut: 12, countPartition: 5, countFlap: 4, countSlowWay: 6, countLossyWay: 6, countDamagingWay: 3, countBreak: 8, countTransfer: 4,
 		countCrash: 2,
 	}},
 	{"clocks", map[counter]float64{
@@ -31,7 +31,7 @@ var profiles = []profile{
 	}},
 	{"everything", map[counter]float64{
 		countCrash: 7, countPowerLoss: 0.6, countGracefulRestart: 2, countReplicaStop: 3, countTransfer: 5,
-		countCut: 5, countOneWayCut: 4, countPartition: 2, countFlap: 1.5, countSlowWay: 2, countLossyWay: 2.5, countBreak: 3,
+		countCut: 5, countOneWayCut: 4, countPartition: 2, countFlap: 1.5, countSlowWay: 2, countLossyWay: 2.5, countDamagingWay: 1.5, countBreak: 3,
 		countClockJump: 3, countClockDrift: 3, countPause: 3,
 		countSlowDisk: 3, countStall: 2, countFailedSync: 2, countFullDisk: 2, countWipe: 0.4, countLogWipe: 0.3, countOldDisk: 2,
 		countRemove: 0.3,
