@@ -218,7 +218,7 @@ func (w *applyWorker) turn(r *Replica) {
 			}
 			clear(w.work)
 			stack := debug.Stack()
-			r.machine.Quarantine(fmt.Errorf("%w: %v", ErrFenced, value))
+			_ = r.machine.Quarantine(fmt.Errorf("%w: %v", ErrFenced, value)) // the failure goes to the fence below
 			r.worker.control(func(worker *StepWorker) { worker.fence(r, value, stack) })
 			if r.applyQueue.rest() {
 				w.pool.again(r)

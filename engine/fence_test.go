@@ -96,13 +96,13 @@ func TestStartRefusesNonsense(t *testing.T) {
 		"factory is nil": {options: engine.ReplicaOptions{ShardID: 3, ReplicaID: 1, Members: members}, factory: func(uint64, uint64) (rsm.StateMachine, error) { return nil, nil }, want: engine.ErrInvalidOptions},
 	} {
 		t.Run(name, func(t *testing.T) {
-			make := try.factory
-			if make == nil {
-				make = factory
+			chosen := try.factory
+			if chosen == nil {
+				chosen = factory
 			}
 			err := errors.New("open")
 			open := true
-			h.engine.StartReplica(try.options, make, func(_ *engine.Replica, e error) { err, open = e, false })
+			h.engine.StartReplica(try.options, chosen, func(_ *engine.Replica, e error) { err, open = e, false })
 			c.until(time.Second, "answered", func() bool { return !open })
 			if err == nil || try.want != nil && !errors.Is(err, try.want) {
 				t.Fatalf("got %v, want %v", err, try.want)
