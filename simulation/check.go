@@ -257,6 +257,19 @@ func (w *World) applied(m *machine, index uint64, body []byte, operation uint64)
 	}
 }
 
+// checkStateHash: the users' machines that have applied the same are in the same state.
+func (w *World) checkStateHash(m *machine, hash uint64) {
+	c := m.shard.command(m.index)
+	switch {
+	case c == nil || w.violation != nil:
+	case !c.asked:
+		c.asked, c.subject = true, hash
+	case c.subject != hash:
+		w.violate("state machine safety", "shard %d: after entry %d the state of replica %d has the hash %x, that of another %x", m.shard.id, m.index,
+			m.host.index+1, hash, c.subject)
+	}
+}
+
 // extendCommitted takes over what was decided up to index from the first log that applies it.
 func (w *World) extendCommitted(s *shard, d *mirror, index uint64) {
 	for uint64(len(s.committed)) < index {

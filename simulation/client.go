@@ -150,9 +150,8 @@ func (c *clients) write(p *place, term uint64, probe bool) *operation {
 		c.end(o, statusRefused, engine.ErrNotStarted)
 		return o
 	}
-	padding := c.random.below(c.world.plan.commandBytes + 1)
 	c.open = append(c.open, o)
-	err := p.replica.Propose(encodeCommand(o.id, o.key, padding), term, func(result rsm.Result, err error) { c.written(o, result, err) })
+	err := p.replica.Propose(c.newCommand(o.id, o.key), term, func(result rsm.Result, err error) { c.written(o, result, err) })
 	if err != nil {
 		c.written(o, rsm.Result{}, err)
 	}

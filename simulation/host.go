@@ -153,8 +153,9 @@ func (p *place) start() {
 	life := h.life
 	options := engine.ReplicaOptions{ShardID: p.shard.id, ReplicaID: uint64(h.index + 1), Members: p.shard.members, Raft: h.world.plan.raft}
 	factory := func(uint64, uint64) (rsm.StateMachine, error) {
-		p.machine = newMachine(h, p.shard)
-		return p.machine, nil
+		machine, err := newMachine(h, p.shard)
+		p.machine = machine
+		return machine, err
 	}
 	h.engine.StartReplica(options, factory, func(r *engine.Replica, err error) {
 		if h.life != life || !h.up {

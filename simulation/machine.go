@@ -18,12 +18,12 @@ const commandHead = 9
 type machine struct {
 	world   *World
 	host    *host
-	life    uint32
 	shard   *shard
 	index   uint64 // of the last command
 	state   uint64 // hash of the history
 	values  [keyCount]register
-	ordinal uint64
+	subject rsm.StateMachine // the user's, nil if there is none
+	handed  []rsm.Entry      // to subject
 }
 
 type register struct {
@@ -39,15 +39,27 @@ type lookup struct {
 
 var errQuery = errors.New("simulation: unknown query")
 
-func newMachine(h *host, s *shard) *machine {
-	return &machine{world: h.world, host: h, life: h.life, shard: s}
+func newMachine(h *host, s *shard) (*machine, error) {
+	m := &machine{world: h.world, host: h, shard: s}
+	if factory := h.world.options.Machine; factory != nil {
+		subject, err := factory(s.id, uint64(h.index+1))
+		if err != nil {
+			return nil, err
+		}
+		m.subject = subject
+	}
+	return m, nil
 }
 
-func encodeCommand(operation uint64, key uint8, padding int) []byte {
-	command := make([]byte, commandHead, commandHead+padding)
+// newCommand puts the head in front of what the user's machine is to get, or of some bytes.
+func (c *clients) newCommand(operation uint64, key uint8) []byte {
+	command := make([]byte, commandHead, commandHead+c.world.plan.commandBytes)
 	binary.LittleEndian.PutUint64(command, operation)
 	command[8] = key
-	for i := range padding {
+	if draw := c.world.options.Command; draw != nil {
+		return append(command, draw(c.random.next)...)
+	}
+	for i := range c.random.below(c.world.plan.commandBytes + 1) {
 		command = append(command, byte(operation)+byte(i))
 	}
 	return command
@@ -55,6 +67,11 @@ func encodeCommand(operation uint64, key uint8, padding int) []byte {
 
 // Update implements rsm.StateMachine.
 func (m *machine) Update(entries []rsm.Entry) error {
+	if m.subject != nil {
+		if err := m.updateSubject(entries); err != nil {
+			return err
+		}
+	}
 	for i := range entries {
 		e := &entries[i]
 		operation := binary.LittleEndian.Uint64(e.Command)
@@ -62,12 +79,27 @@ func (m *machine) Update(entries []rsm.Entry) error {
 		r.version++
 		r.operation = operation
 		m.state = mix(m.state ^ mix(e.Index) ^ operation<<1)
-		m.ordinal++
+		if m.subject != nil {
+			result := m.handed[i].Result
+			m.state = mix(m.state ^ hashBytes(result.Value, result.Data))
+		}
 		m.world.applied(m, e.Index, e.Command, operation)
 		m.index = e.Index
 		e.Result = rsm.Result{Value: e.Index, Data: binary.LittleEndian.AppendUint64(nil, r.version)}
 	}
+	if hasher, ok := m.subject.(StateHasher); ok {
+		m.world.checkStateHash(m, hasher.StateHash())
+	}
 	return nil
+}
+
+// updateSubject gives the user's machine its part of every command.
+func (m *machine) updateSubject(entries []rsm.Entry) error {
+	m.handed = m.handed[:0]
+	for i := range entries {
+		m.handed = append(m.handed, rsm.Entry{Index: entries[i].Index, Command: entries[i].Command[commandHead:]})
+	}
+	return m.subject.Update(m.handed)
 }
 
 // Lookup implements rsm.StateMachine; the query is a key.
@@ -80,4 +112,9 @@ func (m *machine) Lookup(query any) (any, error) {
 }
 
 // Close implements rsm.StateMachine.
-func (m *machine) Close() error { return nil }
+func (m *machine) Close() error {
+	if m.subject != nil {
+		return m.subject.Close()
+	}
+	return nil
+}

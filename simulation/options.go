@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-multierror"
+
+	"github.com/flotilla-raft/flotilla/rsm"
 )
 
 // ErrOptions says that options are wrong; the text lists every fault.
@@ -28,11 +30,22 @@ type Options struct {
 	Steps uint64
 	// Rate is how many operations the clients begin in a virtual second. Default 220.
 	Rate int
+	// Machine makes state machines of your own, which every replica runs beside the simulator's: each command is given to it
+	// without what the simulator puts in front. Equal commands have to give equal results on every replica; so has StateHash,
+	// if the machines are StateHashers. Default: none.
+	Machine rsm.Factory
+	// Command draws a command for Machine. Default: some bytes.
+	Command func(random func() uint64) []byte
 	// NoPorcupine leaves the check of the histories with porcupine out. Every other check is made as the run goes on.
 	NoPorcupine bool
 	// IgnoreFences does not count it as a violation that an assertion inside the engine failed, so that what the checkers
 	// outside of it find can be told apart.
 	IgnoreFences bool
+}
+
+// StateHasher is a state machine that can say what its state is, in one number. It is asked after Updates.
+type StateHasher interface {
+	StateHash() uint64
 }
 
 // Validate lists every fault of the options; the error matches ErrOptions.

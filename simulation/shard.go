@@ -31,6 +31,8 @@ type command struct {
 	operation uint64
 	state     uint64
 	hash      uint64
+	subject   uint64 // StateHash of the user's machine, if one was asked right after this command
+	asked     bool
 }
 
 type claim struct{ replica, session uint64 }
