@@ -11,20 +11,29 @@ import (
 const historyPatience = 20 * time.Second
 
 // registerInput and registerOutput are an operation as the model of one register sees it: a write makes the next version and
-// returns it, a read returns the present one.
-type registerInput struct{ read bool }
+// returns it, a read returns the present one. For a write, reads is how many reads of the version before there are in the
+// history. All of them have to come first; saying so spares porcupine from trying every other way.
+type registerInput struct {
+	read  bool
+	reads int
+}
 
 type registerOutput struct{ version uint64 }
 
+type registerState struct {
+	version uint64
+	reads   int // of this version
+}
+
 func registerModel() porcupine.Model {
 	return porcupine.Model{
-		Init: func() any { return uint64(0) },
+		Init: func() any { return registerState{} },
 		Step: func(state, input, output any) (bool, any) {
-			version, out := state.(uint64), output.(registerOutput)
-			if input.(registerInput).read {
-				return out.version == version, version
+			now, in, out := state.(registerState), input.(registerInput), output.(registerOutput)
+			if in.read {
+				return out.version == now.version, registerState{now.version, now.reads + 1}
 			}
-			return out.version == version+1, version + 1
+			return out.version == now.version+1 && in.reads == now.reads, registerState{now.version + 1, 0}
 		},
 	}
 }
@@ -52,12 +61,27 @@ func (w *World) checkHistories() {
 	model := registerModel()
 	for i := range histories {
 		for key := range histories[i] {
+			noteReads(histories[i][key])
 			switch porcupine.CheckOperationsTimeout(model, histories[i][key], historyPatience) {
 			case porcupine.Illegal:
 				w.violate("linearizability", "shard %d: the history of register %d is not linearizable", i+1, key)
 			case porcupine.Unknown:
 				w.violate("linearizability", "shard %d: the history of register %d could not be checked in time", i+1, key)
 			}
+		}
+	}
+}
+
+func noteReads(history []porcupine.Operation) {
+	reads := map[uint64]int{}
+	for i := range history {
+		if history[i].Input.(registerInput).read {
+			reads[history[i].Output.(registerOutput).version]++
+		}
+	}
+	for i := range history {
+		if !history[i].Input.(registerInput).read {
+			history[i].Input = registerInput{reads: reads[history[i].Output.(registerOutput).version-1]}
 		}
 	}
 }

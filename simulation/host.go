@@ -65,7 +65,8 @@ type place struct {
 	machine *machine
 	state   placeState
 	wanted  bool
-	removed bool // its data is to be removed once it is stopped
+	// removed: its data is to be removed once it is stopped; removing: that is on its way to the disk.
+	removed, removing bool
 	// lost says that the replica's storage lost what it had promised, so that it may abstain for good; the incarnation
 	// before it does not vote any more.
 	lost bool
@@ -135,6 +136,10 @@ func (h *host) crash() {
 	for _, p := range h.places {
 		if p != nil {
 			p.state, p.replica, p.machine = placeStopped, nil, nil
+			if p.removing && h.disk.durable[keyOf(p)] != nil { // the removal was lost, not the data
+				p.lost = false
+			}
+			p.removed, p.removing = false, false
 		}
 	}
 	w.network.hostGone(h)
@@ -209,15 +214,16 @@ func (p *place) settle() {
 // remove removes the data of a stopped replica, as an operator might who has the wrong one in hand.
 func (p *place) remove() {
 	h := p.host
-	p.removed = false
+	p.removed, p.removing = false, true
 	p.state = placeStarting
 	life := h.life
 	h.world.lose(p)
 	h.disk.backup = nil // with the data the record of its promises goes, and nothing would notice an older copy
-	h.engine.RemoveReplicaData(p.shard.id, uint64(h.index+1), func(error) {
+	h.engine.RemoveReplicaData(p.shard.id, uint64(h.index+1), func(err error) {
 		if h.life != life || !h.up {
 			return
 		}
+		p.removing = err != nil
 		p.state = placeStopped
 		p.settle()
 	})

@@ -141,7 +141,6 @@ func (n *nemesis) injectProcess(kind counter, h *host) bool {
 			return false
 		}
 		n.note(h, "remove replica data", p.shard.id, 0)
-		w.lose(p)
 		p.removed = true
 		p.wanted = false
 		p.stop()

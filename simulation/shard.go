@@ -85,7 +85,7 @@ func (s *shard) quorum() int { return len(s.voters)/2 + 1 }
 func (s *shard) intact() int {
 	n := 0
 	for _, p := range s.places {
-		if !p.lost {
+		if !p.lost && !p.removed {
 			n++
 		}
 	}
