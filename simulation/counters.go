@@ -76,6 +76,9 @@ var counterNames = [counterCount]string{
 	"transfers-done", "shards-without-quorum",
 }
 
+// Faults returns the names of the kinds of faults.
+func Faults() []string { return append([]string(nil), counterNames[:firstOutcome]...) }
+
 // firstOutcome is the first counter that is not a fault.
 const firstOutcome = countOperations
 

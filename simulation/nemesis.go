@@ -1,13 +1,15 @@
 package simulation
 
 import (
+	"slices"
 	"time"
 
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/raft"
 )
 
-// nemesis injects faults. Each kind comes at its own drawn rate, independently of the others.
+// nemesis injects faults. Each kind has one of its own, with its own rate and draws, so that leaving a kind out leaves the others
+// as they are for as long as the hosts do the same.
 type nemesis struct {
 	world  *World
 	random random
@@ -24,8 +26,9 @@ func newNemesis(w *World) *nemesis {
 
 func (n *nemesis) begin() {
 	for kind := range firstOutcome {
-		if n.world.plan.rates[kind] > 0 {
-			n.next(kind)
+		own := &nemesis{world: n.world, random: n.random.fork(), cuts: n.cuts}
+		if n.world.plan.rates[kind] > 0 && !slices.Contains(n.world.options.Without, counterNames[kind]) {
+			own.next(kind)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package simulation
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-multierror"
@@ -26,6 +27,8 @@ type Options struct {
 	// Duration is how long clients and faults go on, in virtual time. Default 60 s. The phase in which everything has to
 	// recover comes after it.
 	Duration time.Duration
+	// Without names kinds of faults to leave out of the profile; see Faults.
+	Without []string
 	// Steps ends that earlier, after so many events. Default: no limit.
 	Steps uint64
 	// Rate is how many operations the clients begin in a virtual second. Default 220.
@@ -65,6 +68,11 @@ func (o *Options) Validate() error {
 	}
 	if _, known := profileOf(o.Profile); o.Profile != "" && !known {
 		faults = multierror.Append(faults, fmt.Errorf("Profile is %q, accepted is one of %v", o.Profile, Profiles()))
+	}
+	for _, name := range o.Without {
+		if !slices.Contains(Faults(), name) {
+			faults = multierror.Append(faults, fmt.Errorf("Without has %q, accepted are %v", name, Faults()))
+		}
 	}
 	if faults == nil {
 		return nil

@@ -36,6 +36,7 @@ type simulate struct {
 	traceFile   string
 	requireRare bool
 	quiet       bool
+	minimize    bool
 }
 
 func simCommand() *cobra.Command {
@@ -62,6 +63,8 @@ func simCommand() *cobra.Command {
 	flags.BoolVar(&s.requireRare, "require-all", false, "fail if a kind of fault or event never occurred in the whole range")
 	flags.BoolVar(&s.options.NoPorcupine, "no-porcupine", false, "leave the histories' second check out")
 	flags.BoolVar(&s.options.IgnoreFences, "ignore-fences", false, "look only at what the checkers outside the engine find")
+	flags.StringSliceVar(&s.options.Without, "without", nil, "kinds of faults to leave out")
+	flags.BoolVar(&s.minimize, "minimize", false, "after a violation look for fewer faults that show it")
 	flags.BoolVar(&s.quiet, "quiet", false, "print the summary only")
 	return command
 }
@@ -156,6 +159,13 @@ func (s *simulate) violated(out io.Writer, result simulation.Result) error {
 	}
 	_, _ = fmt.Fprintf(out, "\nthe last events of seed %d:\n%s\n\n%v\nproperty: %s\nseed: %d\ntrace: %s\nagain: %s\n", result.Seed,
 		strings.Join(v.Tail, "\n"), &result.Counters, v.Property, result.Seed, name, s.command(&options))
+	if s.minimize {
+		smaller, again, err := simulation.Minimize(options)
+		if err != nil {
+			return failure{err}
+		}
+		_, _ = fmt.Fprintf(out, "smaller: %s (%v)\n", s.command(&smaller), again.Violation)
+	}
 	return failure{v}
 }
 
@@ -169,6 +179,9 @@ func (s *simulate) command(o *simulation.Options) string {
 		if flag.value != 0 {
 			line += fmt.Sprintf(" --%s %d", flag.name, flag.value)
 		}
+	}
+	if len(o.Without) > 0 {
+		line += " --without " + strings.Join(o.Without, ",")
 	}
 	if o.IgnoreFences {
 		line += " --ignore-fences"
