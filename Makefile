@@ -96,7 +96,7 @@ bin/flotilla:
 # Fresh seeds for BUDGET, drawn from the clock unless SEEDS names them.
 BUDGET ?= 1m
 PROFILE ?= everything
-SEEDS ?= $(shell date +%s)000..$(shell date +%s)999
+SEEDS ?= $(shell now=$$(date +%s); echo $${now}000..$${now}999)
 
 sim: bin/flotilla ## simulate fresh seeds for BUDGET (1m) in PROFILE (everything)
 	bin/flotilla sim --seeds $(SEEDS) --budget $(BUDGET) --profile $(PROFILE) --quiet || [ $$? -eq 2 ]
