@@ -104,7 +104,10 @@ func (w *World) live() {
 
 // runUntil lets events happen up to an instant, to the first violation, or until the condition holds.
 func (w *World) runUntil(end int64, condition func() bool) {
-	for w.violation == nil && len(w.agenda.events) > 0 && w.agenda.events[0].at <= end {
+	for w.violation == nil {
+		if at, ok := w.agenda.next(); !ok || at > end {
+			break
+		}
 		if condition() {
 			return
 		}
