@@ -1,8 +1,6 @@
 package simulation
 
 import (
-	"time"
-
 	"github.com/flotilla-raft/flotilla/engine"
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/raftpb"
@@ -62,22 +60,6 @@ func promising(m *raftpb.Message) bool {
 		return m.Reason == raftpb.ReasonNone
 	}
 	return false
-}
-
-// checkFailedLeaders: a host whose storage failed gives its leaderships up within a bounded time (R9).
-func (w *World) checkFailedLeaders() {
-	patience := int64(4*w.plan.raft.ElectionTimeout + time.Second)
-	for _, h := range w.hosts {
-		if !h.up || !h.disk.failed || h.engine.StorageFailure() == nil || w.now-max(h.disk.failedAt, h.paused) < patience {
-			continue
-		}
-		for _, p := range h.places {
-			if p != nil && p.state == placeRunning && p.replica.Leading() {
-				w.violate("failed storage", "shard %d: replica %d still leads %v after a write of its log store failed", p.shard.id, h.index+1,
-					time.Duration(w.now-h.disk.failedAt))
-			}
-		}
-	}
 }
 
 // checkLeader: at most one replica, in one session, leads a term (election safety), and announces only what is committed.
@@ -157,6 +139,7 @@ func (w *World) checkWrite(h *host, u *update) {
 	if u.truncate != 0 && u.truncate <= m.last() {
 		cut = append(cut, m.entries[u.truncate-1:]...)
 	}
+	w.checkCampaign(h, u, m.state)
 	m.apply(u)
 	for i, old := range cut {
 		index := u.truncate + uint64(i)

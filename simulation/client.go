@@ -338,6 +338,6 @@ func (c *clients) sweep() {
 	}
 	clear(c.open[len(kept):])
 	c.open = kept
-	w.checkFailedLeaders()
+	w.checkDeposed()
 	w.after(int64(500*time.Millisecond), c.sweep)
 }

@@ -65,6 +65,9 @@ type place struct {
 	machine *machine
 	state   placeState
 	wanted  bool
+	// heard is when a message of each host's replica last came here, told when one came that tells it to campaign.
+	heard [maxHosts]int64
+	told  int64
 	// removed: its data is to be removed once it is stopped; removing: that is on its way to the disk.
 	removed, removing bool
 	// lost says that the replica's storage lost what it had promised, so that it may abstain for good; the incarnation

@@ -279,6 +279,9 @@ func (n *network) deliver(f *frame) {
 		l.used = end
 	}
 	n.free(f)
+	for i := range messages {
+		w.heard(target, from, &messages[i])
+	}
 	if way := &n.ways[from.index][l.to]; way.damage > 0 {
 		n.damage(messages, way.damage)
 	}

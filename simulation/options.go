@@ -14,6 +14,9 @@ import (
 // ErrOptions says that options are wrong; the text lists every fault.
 var ErrOptions = errors.New("simulation: invalid options")
 
+// maxHosts is the greatest number of hosts.
+const maxHosts = 7
+
 // Options say what to simulate. The zero value is one run of seed 0 in profile "everything".
 type Options struct {
 	// Seed decides everything that is drawn.
@@ -58,7 +61,7 @@ func (o *Options) Validate() error {
 		name                  string
 		value, least, highest int64
 	}{
-		{"Hosts", int64(o.Hosts), 3, 7}, {"Shards", int64(o.Shards), 1, 50},
+		{"Hosts", int64(o.Hosts), 3, maxHosts}, {"Shards", int64(o.Shards), 1, 50},
 		{"Duration", int64(o.Duration), int64(time.Second), int64(24 * time.Hour)}, {"Rate", int64(o.Rate), 1, 100_000},
 	} {
 		if bounded.value != 0 && (bounded.value < bounded.least || bounded.value > bounded.highest) {

@@ -1,0 +1,26 @@
+package simulation
+
+import (
+	"github.com/flotilla-raft/flotilla/logdb"
+	"github.com/flotilla-raft/flotilla/logdb/modellog"
+)
+
+// The log stores that a run may have.
+const (
+	modelLogDB  = "model"
+	pebbleLogDB = "pebble"
+)
+
+// store is what a disk keeps its logs in: it completes writes when it is told to.
+type store interface {
+	logdb.LogDB
+	// Complete completes the oldest n writes under way.
+	Complete(n int)
+	// Fail makes writes fail from now on, or from the next one that reaches the disk.
+	Fail(err error)
+}
+
+var (
+	_ store = (*modellog.Log)(nil)
+	_ store = (*pebbleStore)(nil)
+)
