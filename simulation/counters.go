@@ -63,6 +63,21 @@ const (
 	countTransferDone
 	countStopped
 
+	countNoSpace
+	countFlippedBit
+	countZeroedSector
+	countLostFileWrite
+	countMisdirected
+
+	countFileSyncFailed
+	countTornWrite
+	countPartlyKept
+	countLostName
+	countCutOpen
+	countRefusedDisk
+	countDamagedLog
+	countTailDamaged
+
 	counterCount
 )
 
@@ -74,13 +89,22 @@ var counterNames = [counterCount]string{
 	"elections", "truncations", "lost-writes", "lost-frames", "cut-frames", "duplicated-frames", "reordered-frames", "damaged-batches",
 	"refused-messages", "broken-connections", "log-reads", "abstained", "second-leaders", "unknown-but-applied",
 	"transfers-done", "shards-without-quorum",
+	"no-space", "flipped-bit", "zeroed-sectors", "lost-write", "misdirected-write",
+	"failed-file-syncs", "torn-writes", "partly-kept", "lost-names", "cuts-while-opening", "refused-disks", "damaged-logs", "tails-damaged",
 }
 
 // Faults returns the names of the kinds of faults.
-func Faults() []string { return append([]string(nil), counterNames[:firstOutcome]...) }
+func Faults() []string {
+	return append(append([]string(nil), counterNames[:firstOutcome]...), counterNames[firstFileFault:firstFileOutcome]...)
+}
 
-// firstOutcome is the first counter that is not a fault.
-const firstOutcome = countOperations
+// firstOutcome is the first counter that is not a fault of every run. Faults of files, which only runs on files have, and what becomes
+// of them, come at the end.
+const (
+	firstOutcome     = countOperations
+	firstFileFault   = countNoSpace
+	firstFileOutcome = countFileSyncFailed
+)
 
 // Counters count what a run met, by name.
 type Counters [counterCount]uint64
@@ -100,14 +124,17 @@ func (c *Counters) Faults() uint64 {
 	for i := range firstOutcome {
 		total += c[i]
 	}
+	for i := firstFileFault; i < firstFileOutcome; i++ {
+		total += c[i]
+	}
 	return total
 }
 
-// Missing lists the faults of a profile, and the outcomes and rare events, that never occurred.
+// Missing lists the faults of a profile, and the outcomes and rare events, that never occurred. Those of files are left out.
 func (c *Counters) Missing(profile string) []string {
 	chosen, _ := profileOf(profile)
 	var names []string
-	for i, name := range counterNames {
+	for i, name := range counterNames[:firstFileFault] {
 		expected := counter(i) >= firstOutcome && counter(i) != countSecondLeader || chosen.rates[counter(i)] > 0
 		if expected && c[i] == 0 {
 			names = append(names, name)
@@ -133,11 +160,24 @@ func (c *Counters) Value(name string) (value uint64, ok bool) {
 func (c *Counters) String() string {
 	var s strings.Builder
 	s.WriteString("faults:")
-	for i, name := range counterNames {
-		if counter(i) == firstOutcome {
+	names := counterNames[:]
+	if *c == c.withoutFiles() {
+		names = counterNames[:firstFileFault]
+	}
+	for i, name := range names {
+		switch counter(i) {
+		case firstOutcome:
 			s.WriteString("\nevents:")
+		case firstFileFault:
+			s.WriteString("\nfiles:")
 		}
 		fmt.Fprintf(&s, " %s=%d", name, c[i])
 	}
 	return s.String()
+}
+
+func (c *Counters) withoutFiles() Counters {
+	without := *c
+	clear(without[firstFileFault:])
+	return without
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/flotilla-raft/flotilla/engine"
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/logdb/modellog"
@@ -17,7 +19,7 @@ var errSync = errors.New("simulation: sync failed")
 // implements logdb.LogDB and lives on when its host crashes.
 type disk struct {
 	host   *host
-	store  *modellog.Log
+	store  store
 	random random
 
 	memory  map[logdb.ReplicaKey]*mirror // what was handed over; looked up, never iterated
@@ -35,11 +37,14 @@ type disk struct {
 	writes                  uint64
 
 	backup *backup
+
+	disorder // of a disk on files
 }
 
 // backup is a copy of the disk that was made while the host was down.
 type backup struct {
-	store   *modellog.Log
+	store   store
+	files   *vfs.MemFS // in place of store, if the disk is on files
 	durable map[logdb.ReplicaKey]*mirror
 	at      int64
 }
@@ -49,6 +54,7 @@ type write struct {
 	number   uint64
 	life     uint32
 	mustSync bool
+	round    uint64 // of a store on files, see pebbleStore
 	updates  []update
 }
 
@@ -60,9 +66,13 @@ func newDisk(h *host) *disk {
 
 // wipe makes the disk empty.
 func (d *disk) wipe() {
-	d.store = modellog.New(modellog.Options{})
 	d.memory, d.durable = map[logdb.ReplicaKey]*mirror{}, map[logdb.ReplicaKey]*mirror{}
 	d.keys, d.uncertain, d.failed = nil, nil, false
+	if d.host.world.options.LogDB == pebbleLogDB {
+		d.restoreFiles(vfs.NewCrashableMem())
+	} else {
+		d.store = modellog.New(modellog.Options{})
+	}
 }
 
 // Name implements logdb.LogDB.
@@ -115,7 +125,7 @@ func (g *group) Empty() bool { return g.inner.Empty() }
 // Commit implements logdb.LogDB: the write completes after a drawn time, in order.
 func (d *disk) Commit(groups []logdb.Group, done func(error)) {
 	inner := make([]logdb.Group, len(groups))
-	if d.failed {
+	if d.failed && d.pebble() == nil {
 		for i, g := range groups {
 			inner[i] = g.(*group).inner
 		}
@@ -166,13 +176,16 @@ func (d *disk) completed(wr *write, err error, done func(error)) {
 	r := record{at: w.now, kind: recordSync, host: int32(h.index), numbers: [6]uint64{wr.number}}
 	if err != nil {
 		r.text = " failed"
+		d.noteFailure()
 	}
 	w.trace.add(r)
 	if err == nil && wr.mustSync {
 		for i, other := range d.uncertain {
 			d.harden(other)
 			if other == wr {
-				d.spare = append(d.spare, d.uncertain[:i+1]...)
+				if d.pebble() == nil {
+					d.spare = append(d.spare, d.uncertain[:i+1]...)
+				}
 				d.uncertain = append(d.uncertain[:0], d.uncertain[i+1:]...)
 				break
 			}
@@ -183,6 +196,9 @@ func (d *disk) completed(wr *write, err error, done func(error)) {
 
 // harden makes a write durable in the mirror.
 func (d *disk) harden(wr *write) {
+	if d.pebble() != nil {
+		d.follow(wr)
+	}
 	for i := range wr.updates {
 		u := &wr.updates[i]
 		if u.remove {
@@ -211,14 +227,27 @@ func (d *disk) remember(key logdb.ReplicaKey) {
 
 // fail makes every write from now on fail, as after a failed sync (R9).
 func (d *disk) fail() {
-	d.failed, d.failedAt = true, d.host.world.now
+	if d.pebble() == nil { // files fail when they are synced next
+		d.noteFailure()
+	}
 	d.store.Fail(errSync)
+}
+
+func (d *disk) noteFailure() {
+	if !d.failed {
+		d.failed, d.failedAt = true, d.host.world.now
+	}
 }
 
 // crash cuts the power: of what is not known durable a drawn prefix is there afterwards.
 func (d *disk) crash() {
+	model, ok := d.store.(*modellog.Log)
+	if !ok {
+		d.crashFiles()
+		return
+	}
 	kept := 0
-	d.store = d.store.Crash(func(n int) int {
+	d.store = model.Crash(func(n int) int {
 		if n != len(d.uncertain) {
 			d.host.world.violate("simulator", "host %d: the store has %d uncertain writes, the mirror %d", d.host.index+1, n, len(d.uncertain))
 			return 0
@@ -251,21 +280,28 @@ func (d *disk) settle() {
 
 // keepBackup copies the disk of a host that is down.
 func (d *disk) keepBackup() {
-	closed := d.store
-	_ = closed.Close()
-	d.store = closed.Reopen()
-	b := &backup{store: closed.Reopen(), durable: map[logdb.ReplicaKey]*mirror{}, at: d.host.world.now}
-	for _, key := range d.keys {
-		if m := d.durable[key]; m != nil {
-			b.durable[key] = m.clone()
-		}
+	if d.damaged {
+		return
+	}
+	b := &backup{durable: d.clone(), at: d.host.world.now}
+	if s := d.pebble(); s != nil {
+		b.files = s.files.copy()
+	} else {
+		closed := d.store.(*modellog.Log)
+		_ = closed.Close()
+		d.store, b.store = closed.Reopen(), closed.Reopen()
 	}
 	d.backup = b
 }
 
 // restoreBackup puts the old copy back.
 func (d *disk) restoreBackup() {
-	d.store, d.durable = d.backup.store, d.backup.durable
+	d.durable = d.backup.durable
+	if d.backup.files != nil {
+		d.restoreFiles(d.backup.files)
+	} else {
+		d.store = d.backup.store
+	}
 	d.backup = nil
 	d.settle()
 }
@@ -276,7 +312,11 @@ func (d *disk) Load(key logdb.ReplicaKey) (raftpb.Stored, error) { return d.stor
 // Read implements logdb.LogDB.
 func (d *disk) Read(key logdb.ReplicaKey, from, to uint64, maxBytes int, into []raftpb.Batch) ([]raftpb.Batch, error) {
 	d.host.world.counters.add(countLogReads, 1)
-	return d.store.Read(key, from, to, maxBytes, into)
+	batches, err := d.store.Read(key, from, to, maxBytes, into)
+	if errors.Is(err, logdb.ErrDamaged) {
+		d.damageRead(key, err)
+	}
+	return batches, err
 }
 
 // List implements logdb.LogDB.

@@ -105,13 +105,6 @@ func (f *files) cut() (*vfs.MemFS, cutting) {
 	return f.image, f.what
 }
 
-// struck reports whether a power cut was struck.
-func (f *files) struck() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.image != nil
-}
-
 // strike keeps what a power cut leaves: all that was synced, and of the rest each block and each name with a drawn probability, in
 // whatever order they were written. f.mu is held.
 func (f *files) strike(torn bool) {
@@ -216,3 +209,6 @@ func (f *files) Remove(name string) error {
 
 // Unwrap implements vfs.FS.
 func (f *files) Unwrap() vfs.FS { return f.FS }
+
+// copy returns a copy of what is synced.
+func (f *files) copy() *vfs.MemFS { return f.memory.CrashClone(vfs.CrashCloneCfg{}) }

@@ -171,7 +171,7 @@ func (p *place) start() {
 		}
 		if err != nil {
 			p.state, p.machine = placeStopped, nil
-			if !errors.Is(err, engine.ErrStorageFailed) {
+			if !errors.Is(err, engine.ErrStorageFailed) && !(p.lost && errors.Is(err, logdb.ErrDamaged)) {
 				h.world.violate("start", "host %d cannot start shard %d: %v", h.index+1, p.shard.id, err)
 			}
 			return

@@ -23,8 +23,8 @@ func Minimize(options Options) (Options, Result, error) {
 	if err := attempt(cut); err != nil {
 		return options, result, err
 	}
-	for kind, name := range Faults() {
-		if result.Counters[kind] == 0 && slices.Contains(options.Without, name) {
+	for _, name := range Faults() {
+		if count, _ := result.Counters.Value(name); count == 0 && slices.Contains(options.Without, name) {
 			continue
 		}
 		changed := options

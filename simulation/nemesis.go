@@ -31,6 +31,7 @@ func (n *nemesis) begin() {
 			own.next(kind)
 		}
 	}
+	n.beginFiles()
 }
 
 // next waits for the next fault of a kind.

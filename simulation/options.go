@@ -36,6 +36,9 @@ type Options struct {
 	Steps uint64
 	// Rate is how many operations the clients begin in a virtual second. Default 220.
 	Rate int
+	// LogDB is the log store: "model", which is the default, or "pebble". Pebble has goroutines of its own: such a run is drawn
+	// from the seed, but not the same to the last byte each time. Its disks are files, and files have faults of their own.
+	LogDB string
 	// Machine makes state machines of your own, which every replica runs beside the simulator's: each command is given to it
 	// without what the simulator puts in front. Equal commands have to give equal results on every replica; so has StateHash,
 	// if the machines are StateHashers. Default: none.
@@ -72,6 +75,9 @@ func (o *Options) Validate() error {
 	if _, known := profileOf(o.Profile); o.Profile != "" && !known {
 		faults = multierror.Append(faults, fmt.Errorf("Profile is %q, accepted is one of %v", o.Profile, Profiles()))
 	}
+	if o.LogDB != "" && o.LogDB != modelLogDB && o.LogDB != pebbleLogDB {
+		faults = multierror.Append(faults, fmt.Errorf("LogDB is %q, accepted is %q or %q", o.LogDB, modelLogDB, pebbleLogDB))
+	}
 	for _, name := range o.Without {
 		if !slices.Contains(Faults(), name) {
 			faults = multierror.Append(faults, fmt.Errorf("Without has %q, accepted are %v", name, Faults()))
@@ -86,6 +92,9 @@ func (o *Options) Validate() error {
 func (o *Options) setDefaults() {
 	if o.Profile == "" {
 		o.Profile = "everything"
+	}
+	if o.LogDB == "" {
+		o.LogDB = modelLogDB
 	}
 	if o.Duration == 0 {
 		o.Duration = 60 * time.Second

@@ -37,9 +37,11 @@ type held struct {
 	err      error // of Pebble
 }
 
-// openPebbleStore opens the store that is in the files, or makes one. The error is pebblelog's.
-func openPebbleStore(memory *vfs.MemFS, r random) (*pebbleStore, error) {
+// openPebbleStore opens the store that is in the files, or makes one. With cut above 0 the power is cut at that operation, which only the
+// files take notice of. The error is pebblelog's.
+func openPebbleStore(memory *vfs.MemFS, r random, cut int) (*pebbleStore, error) {
 	f := newFiles(memory, r.fork())
+	f.cutAfter(cut)
 	inner, err := pebblelog.Open(pebblelog.Options{FS: f, Dir: logDirectory, MemtableBytes: pebblelog.MinMemtableBytes})
 	if err != nil {
 		return nil, err

@@ -52,7 +52,7 @@ func (w *World) mend() {
 		h.doom = 0
 		h.disk.slowUntil = 0
 		h.changeClock(0, 1)
-		if h.up && (h.disk.failed || h.stoppingAll) {
+		if h.up && (h.disk.failed || h.stoppingAll || h.disk.mayFail()) {
 			h.crash()
 		}
 		if !h.up {

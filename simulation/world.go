@@ -41,6 +41,7 @@ func RunTraced(options Options, out io.Writer) (Result, error) {
 	}
 	options.setDefaults()
 	w := newWorld(options, out)
+	defer w.release()
 	w.contain(w.live)
 	if w.violation == nil {
 		w.contain(w.recover)
@@ -83,6 +84,13 @@ func newWorld(options Options, out io.Writer) *World {
 		w.after(h.random.between(0, int64(300*time.Millisecond)), func() { w.bootIfDown(h) })
 	}
 	return w
+}
+
+// release ends what goes on beside the world: the goroutines of log stores that have some.
+func (w *World) release() {
+	for _, h := range w.hosts {
+		h.disk.closeFiles()
+	}
 }
 
 // contain calls f. No panic leaves the engine's workers, whatever happens; one that does is a violation.
