@@ -61,6 +61,7 @@ func simCommand() *cobra.Command {
 	flags.IntVar(&s.options.Rate, "rate", 220, "client operations per second of virtual time")
 	flags.StringVar(&s.traceFile, "trace", "", "file for the whole trace (one seed), default after a violation: flotilla-sim-SEED.trace in the temporary directory")
 	flags.BoolVar(&s.requireRare, "require-all", false, "fail if a kind of fault or event never occurred in the whole range")
+	flags.StringVar(&s.options.LogDB, "logdb", "model", "the log store, model or pebble; a run with pebble is drawn from the seed, but not the same each time")
 	flags.BoolVar(&s.options.NoPorcupine, "no-porcupine", false, "leave the histories' second check out")
 	flags.BoolVar(&s.options.IgnoreFences, "ignore-fences", false, "look only at what the checkers outside the engine find")
 	flags.StringSliceVar(&s.options.Without, "without", nil, "kinds of faults to leave out")
@@ -179,6 +180,9 @@ func (s *simulate) command(o *simulation.Options) string {
 		if flag.value != 0 {
 			line += fmt.Sprintf(" --%s %d", flag.name, flag.value)
 		}
+	}
+	if o.LogDB != "" && o.LogDB != "model" {
+		line += " --logdb " + o.LogDB
 	}
 	if len(o.Without) > 0 {
 		line += " --without " + strings.Join(o.Without, ",")
