@@ -150,6 +150,64 @@ func checkDamage(t *testing.T, what string, err error, key []byte) {
 	}
 }
 
+// TestDamageInATableConcernsOneReplica zeroes what one replica has in a table. It is told so; the other is read, and the store takes
+// writes as before.
+func TestDamageInATableConcernsOneReplica(t *testing.T) {
+	memory := vfs.NewMem()
+	s := openInMemory(t, memory)
+	other := logdb.ReplicaKey{ShardID: 9, ReplicaID: 3}
+	for i := range uint64(4) { // a block of the table holds one batch
+		for _, key := range []logdb.ReplicaKey{damagedKey, other} {
+			if err := commit(s, saveOf(key, logdbtest.Batch(key.ShardID, 1, 1+i, 1, 40_000))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := errors.Join(s.db.Flush(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	zeroTableSector(t, memory)
+
+	s = openInMemory(t, memory)
+	defer func() { _ = s.Close() }()
+	if _, err := s.Load(damagedKey); !errors.Is(err, logdb.ErrDamaged) {
+		t.Errorf("Load: error %v, want ErrDamaged", err)
+	}
+	if _, err := s.Read(damagedKey, 1, 4, 1<<20, nil); !errors.Is(err, logdb.ErrDamaged) {
+		t.Errorf("Read: error %v, want ErrDamaged", err)
+	}
+	if err := commit(s, saveOf(other, logdbtest.Batch(other.ShardID, 1, 5, 1, 100))); err != nil {
+		t.Errorf("a write of the other replica: %v", err)
+	}
+	if stored, err := s.Load(other); err != nil || stored.Last != 5 {
+		t.Errorf("the other replica: %+v, %v", stored, err)
+	}
+}
+
+// zeroTableSector zeroes a sector of the first block of the one table.
+func zeroTableSector(t *testing.T, fs vfs.FS) {
+	t.Helper()
+	names, err := fs.List("log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if !strings.HasSuffix(name, ".sst") {
+			continue
+		}
+		file, err := fs.OpenReadWrite(fs.PathJoin("log", name), vfs.WriteCategoryUnspecified)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = file.WriteAt(make([]byte, 512), 1024)
+		if err := errors.Join(err, file.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Fatal("there is no table")
+}
+
 // TestDamageInTheWriteAheadLogIsFound flips one bit in the write-ahead log of a store that has just been made, again and
 // again at other places. Everything that was acknowledged is there, or Open refuses; nothing is lost in silence (R12), but for
 // the last two writes, which no later one need bear witness of (R11).

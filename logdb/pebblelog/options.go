@@ -123,9 +123,14 @@ func pebbleOptions(o Options, fs *guard, logger pebble.Logger) *pebble.Options {
 	// Batches are compressed, if at all, once and by their proposer; compressing them here again costs time and yields nothing.
 	options.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
 	options.Experimental.ReadSamplingMultiplier = -1
-	options.EventListener = &pebble.EventListener{BackgroundError: func(err error) {
-		logger.Errorf("background: %v", err)
-		fs.backgroundError(err)
-	}}
+	options.EventListener = &pebble.EventListener{
+		BackgroundError: func(err error) {
+			logger.Errorf("background: %v", err)
+			fs.backgroundError(err)
+		},
+		// Without this Pebble calls Fatalf for a damaged table, which latches the store's failure: whoever reads the damage is told,
+		// and the logs of all others go on.
+		DataCorruption: func(info pebble.DataCorruptionInfo) { logger.Errorf("damage: %v", info) },
+	}
 	return options
 }
