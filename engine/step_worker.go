@@ -257,6 +257,7 @@ func (w *StepWorker) save() {
 	if len(w.out.Saves) == 0 {
 		return
 	}
+	defer w.forgetOwners()
 	group := w.engine.options.LogDB.NewGroup()
 	saved := w.savedList()
 	for i := range w.out.Saves {
@@ -270,9 +271,17 @@ func (w *StepWorker) save() {
 		}
 		saved = append(saved, savedEvent{r, save.Number})
 	}
+	w.engine.writer.submit(writeItem{group: group, worker: w, saved: saved})
+}
+
+// forgetOwners ends save. A log store that panicked while its group was filled has failed: nothing of this iteration is
+// written, and the latch sees to it that nothing which waits for a write is ever said (R9).
+func (w *StepWorker) forgetOwners() {
+	if value := recover(); value != nil {
+		w.engine.storageFailed(w.engine.storePanicked(value))
+	}
 	clear(w.owners)
 	w.owners = w.owners[:0]
-	w.engine.writer.submit(writeItem{group: group, worker: w, saved: saved})
 }
 
 func (w *StepWorker) savedList() []savedEvent {

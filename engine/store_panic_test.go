@@ -15,14 +15,53 @@ import (
 // brittleLog is a log store that panics when told to.
 type brittleLog struct {
 	*modellog.Log
-	commit, read bool
+	commit, read, save bool
 }
+
+// brittleGroup panics in the middle of what it is given.
+type brittleGroup struct {
+	logdb.Group
+	log *brittleLog
+}
+
+func (g *brittleGroup) Save(save *raftpb.Save) error {
+	if g.log.save {
+		panic("save")
+	}
+	return g.Group.Save(save)
+}
+
+func (l *brittleLog) NewGroup() logdb.Group { return &brittleGroup{l.Log.NewGroup(), l} }
 
 func (l *brittleLog) Commit(groups []logdb.Group, done func(error)) {
 	if l.commit {
 		panic("commit")
 	}
-	l.Log.Commit(groups, done)
+	plain := make([]logdb.Group, len(groups))
+	for i, group := range groups {
+		plain[i] = group.(*brittleGroup).Group
+	}
+	l.Log.Commit(plain, done)
+}
+
+// The same while a step worker fills a group.
+func TestALogStoreThatPanicsInAGroupIsAFailedOne(t *testing.T) {
+	store := &brittleLog{Log: modellog.New(modellog.Options{Automatic: true})}
+	c := newTestCluster(t, 1, func(o *engine.Options) { o.LogDB = store })
+	c.start(1)
+	h := c.waitLeader(1)
+	store.save = true
+	if err := h.replicas[1].Propose([]byte("x"), 0, func(_ rsm.Result, err error) {
+		if err == nil {
+			t.Error("acknowledged")
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	c.run(100 * time.Millisecond)
+	if h.engine.StorageFailure() == nil {
+		t.Error("the engine does not know")
+	}
 }
 
 func (l *brittleLog) Read(key logdb.ReplicaKey, from, to uint64, maxBytes int, into []raftpb.Batch) ([]raftpb.Batch, error) {
