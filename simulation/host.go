@@ -217,7 +217,7 @@ func (p *place) settle() {
 // remove removes the data of a stopped replica, as an operator might who has the wrong one in hand.
 func (p *place) remove() {
 	h := p.host
-	p.removed, p.removing = false, true
+	p.removed, p.removing = false, !p.lost // what was lost before stays lost
 	p.state = placeStarting
 	life := h.life
 	h.world.lose(p)
@@ -226,7 +226,7 @@ func (p *place) remove() {
 		if h.life != life || !h.up {
 			return
 		}
-		p.removing = err != nil
+		p.removing = p.removing && err != nil
 		p.state = placeStopped
 		p.settle()
 	})
