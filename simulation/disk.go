@@ -54,7 +54,6 @@ type write struct {
 	number   uint64
 	life     uint32
 	mustSync bool
-	round    uint64 // of a store on files, see pebbleStore
 	updates  []update
 }
 

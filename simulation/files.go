@@ -31,6 +31,7 @@ type files struct {
 
 	losing  losing // what the next write that fits becomes
 	wanted  fileClass
+	logHit  bool // of that, something in a write-ahead log
 	damaged bool // something that was written is not what was to be written
 	counts  fileCounts
 }
@@ -86,6 +87,13 @@ func (f *files) isDamaged() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.damaged
+}
+
+// isLogHit reports whether that concerns a write-ahead log.
+func (f *files) isLogHit() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.logHit
 }
 
 // cutAfter lets the power go at the n-th operation from now on.

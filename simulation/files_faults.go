@@ -112,6 +112,7 @@ func (f *faultyFile) writeLost(data []byte) (int, error) {
 		all.counts.lost++
 	}
 	all.losing, all.damaged = loseNothing, true
+	all.logHit = all.logHit || classOf(f.name) == fileLog
 	return f.advance(f.File.Write(f.before(len(data))))
 }
 
@@ -133,6 +134,7 @@ func (f *faultyFile) misplace(data []byte) bool {
 	}
 	at := int64(all.random.IntN(int(info.Size()))) / sector * sector
 	length := min(int64(len(data)), info.Size()-at)
+	all.logHit = all.logHit || classOf(victim) == fileLog
 	_, err = other.WriteAt(data[:length], at)
 	return errors.Join(err, other.Sync()) == nil
 }

@@ -22,19 +22,14 @@ type pebbleStore struct {
 	files   *files
 	random  random
 	pending []*held // not told complete, oldest first
-	// round counts how often something that had to be synced was handed to Pebble; told is the round of the last write that was told
-	// complete.
-	round, told uint64
 }
 
 // held is a write that is not told complete.
 type held struct {
-	groups   []logdb.Group
-	mustSync bool
-	done     func(error)
-	handed   bool
-	round    uint64
-	err      error // of Pebble
+	groups []logdb.Group
+	done   func(error)
+	handed bool
+	err    error // of Pebble
 }
 
 // openPebbleStore opens the store that is in the files, or makes one. With cut above 0 the power is cut at that operation, which only the
@@ -51,11 +46,7 @@ func openPebbleStore(memory *vfs.MemFS, r random, cut int) (*pebbleStore, error)
 
 // Commit implements logdb.LogDB.
 func (s *pebbleStore) Commit(groups []logdb.Group, done func(error)) {
-	h := &held{groups: append([]logdb.Group(nil), groups...), done: done}
-	for _, g := range groups {
-		h.mustSync = h.mustSync || g.MustSync()
-	}
-	s.pending = append(s.pending, h)
+	s.pending = append(s.pending, &held{groups: append([]logdb.Group(nil), groups...), done: done})
 }
 
 // Complete implements store.
@@ -66,29 +57,20 @@ func (s *pebbleStore) Complete(n int) {
 			s.hand(1 + s.random.below(len(s.pending)))
 		}
 		s.pending = s.pending[1:]
-		s.told = max(s.told, first.round)
 		first.done(first.err)
 	}
 }
 
 // hand hands those of the oldest n writes that Pebble does not have yet to it, and waits until they have ended.
 func (s *pebbleStore) hand(n int) {
-	mustSync, count := false, 0
-	for _, h := range s.pending[:n] {
-		if !h.handed {
-			mustSync = mustSync || h.mustSync
-			count++
-		}
-	}
-	if mustSync {
-		s.round++
-	}
-	ended := make(chan struct{}, count)
+	ended := make(chan struct{}, n)
+	count := 0
 	for _, h := range s.pending[:n] {
 		if h.handed {
 			continue
 		}
-		h.handed, h.round = true, s.round
+		h.handed = true
+		count++
 		s.Store.Commit(h.groups, func(err error) {
 			h.err = err
 			ended <- struct{}{}

@@ -102,7 +102,7 @@ func (w *World) newProbes() *probes {
 			continue
 		}
 		for _, place := range s.places {
-			if !place.lost {
+			if !place.lost && !place.removed {
 				p.places = append(p.places, &probe{place: place})
 			}
 		}
