@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -181,6 +182,85 @@ func TestDamageInATableConcernsOneReplica(t *testing.T) {
 	}
 	if stored, err := s.Load(other); err != nil || stored.Last != 5 {
 		t.Errorf("the other replica: %+v, %v", stored, err)
+	}
+}
+
+// TestDamageInTheManifestIsFound flips one bit in the manifest, at every eighth byte. Everything is there, or Open refuses, but for
+// damage in the manifest's last record, which is not told from a torn one.
+func TestDamageInTheManifestIsFound(t *testing.T) {
+	memory := vfs.NewCrashableMem()
+	s := openInMemory(t, memory)
+	last := 0 // where the last record of the manifest begins
+	for i := range uint64(6) {
+		if err := commit(s, saveOf(damagedKey, logdbtest.Batch(7, 1, 1+i, 1, 100))); err != nil {
+			t.Fatal(err)
+		}
+		last = len(readManifest(t, memory))
+		if err := s.db.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := memory.CrashClone(vfs.CrashCloneCfg{})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	refused := 0
+	for at := 3; at < last; at += 8 {
+		flipped := left.CrashClone(vfs.CrashCloneCfg{})
+		flipManifestBit(t, flipped, at)
+		s, err := Open(Options{FS: flipped, Dir: "log"})
+		if errors.Is(err, logdb.ErrDamaged) {
+			refused++
+			continue
+		}
+		if err != nil {
+			t.Errorf("byte %d: error %v, want ErrDamaged", at, err)
+			continue
+		}
+		if stored, err := s.Load(damagedKey); err != nil || stored.Last != 6 {
+			t.Errorf("byte %d: the log ends at %d and nothing was said (%v)", at, stored.Last, err)
+		}
+		_ = s.Close()
+	}
+	if refused < 20 {
+		t.Errorf("Open refused %d times, the test proves little", refused)
+	}
+}
+
+func manifestName(t *testing.T, system vfs.FS) string {
+	t.Helper()
+	name, err := currentManifest(system, "log")
+	if err != nil || name == "" {
+		t.Fatalf("there is no manifest: %v", err)
+	}
+	return system.PathJoin("log", name)
+}
+
+func readManifest(t *testing.T, system vfs.FS) []byte {
+	t.Helper()
+	file, err := system.Open(manifestName(t, system))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	data, err := io.ReadAll(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func flipManifestBit(t *testing.T, system vfs.FS, at int) {
+	t.Helper()
+	data := readManifest(t, system)
+	data[at] ^= 1
+	file, err := system.OpenReadWrite(manifestName(t, system), vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = file.WriteAt(data, 0)
+	if err := errors.Join(err, file.Close()); err != nil {
+		t.Fatal(err)
 	}
 }
 

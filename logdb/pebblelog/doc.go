@@ -48,10 +48,12 @@
 // and that they stand where they belong. Damage there fails the one replica, with logdb.ErrDamaged.
 //
 // Pebble's write-ahead log and manifest are shared. Damage in them makes Open fail with logdb.ErrDamaged, and with it all of
-// the host's replicas: nobody can say whose writes are missing. Three limits of Pebble are worked around:
+// the host's replicas: nobody can say whose writes are missing. Four limits of Pebble are worked around:
 //
 //   - The first log of a new store is not protected; so a new store is closed and opened again before it is used.
 //   - The marker of a new manifest can reach the disk before the manifest; so the directory is synced in between.
+//   - Damage in the manifest would be taken for its end, and the tables named behind it be forgotten; so Open looks there itself
+//     (manifest_check.go). What remains is the last record.
 //   - Damage in the last 32 KiB block of the newest log would be taken for a torn tail; so Open looks there itself
 //     (log_check.go). What remains are the last two syncs, of which no later write need bear witness (Pebble notes that a
 //     sync has ended a moment after it has told so): they are missed by what is remembered outside the store (R14), not here.

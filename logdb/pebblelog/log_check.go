@@ -116,7 +116,5 @@ func chunkAt(block []byte, at int, number uint32) (length int, ok bool) {
 	if at+length > len(block) {
 		return 0, false
 	}
-	// Pebble rotates the sum and adds a constant, so that sums within the payload do not look like one.
-	sum := checksum(nil, block[at+6:at+length])
-	return length, binary.LittleEndian.Uint32(block[at:]) == (sum>>15|sum<<17)+0xa282ead8
+	return length, binary.LittleEndian.Uint32(block[at:]) == pebbleChecksum(block[at+6:at+length])
 }

@@ -78,6 +78,9 @@ func Open(options Options) (*Store, error) {
 	if err := checkNewestLog(options.FS, options.Dir); err != nil {
 		return nil, fmt.Errorf("pebblelog: %s: %w", options.Dir, err)
 	}
+	if err := checkManifest(options.FS, options.Dir); err != nil {
+		return nil, fmt.Errorf("pebblelog: %s: %w", options.Dir, err)
+	}
 	s := &Store{latch: newLatch(), completed: make(chan struct{})}
 	s.queue.filled = sync.NewCond(&s.queue.Mutex)
 	s.guard = newGuard(options.FS, s.latch)
