@@ -17,6 +17,8 @@ type disorder struct {
 	harm    damage
 	// logHit says that a write-ahead log is among what is damaged: its end may be missing without a word, see take.
 	logHit bool
+	// manifestHit: likewise a manifest, whose last record may be missing without a word, and with it tables.
+	manifestHit bool
 	// older is what was durable before the writes of trail.
 	older map[logdb.ReplicaKey]*mirror
 	trail []*write
@@ -46,6 +48,7 @@ func (d *disk) openFiles(memory *vfs.MemFS) error {
 	if err != nil {
 		return err
 	}
+	s.files.ignoreSyncs = w.options.ignoreSyncs
 	d.store = s
 	return nil
 }
@@ -85,11 +88,13 @@ func (d *disk) crashFiles() {
 	image, what := s.cut()
 	d.countCut(what)
 	d.countFaults(s.files)
-	d.damaged, d.logHit = d.damaged || s.files.isDamaged(), s.files.isLogHit()
+	d.damaged = d.damaged || s.files.isDamaged()
+	d.logHit, d.manifestHit = s.files.isHit(fileLog), s.files.isHit(fileManifest)
 	if d.harm != damageNone {
 		d.damaged = true
 		name, err := harm(image, d.harm, &d.random)
 		d.logHit = d.logHit || classOf(name) == fileLog
+		d.manifestHit = d.manifestHit || classOf(name) == fileManifest
 		if err != nil {
 			w.violate("simulator", "host %d: damaging a file: %v", d.host.index+1, err)
 		}
@@ -201,7 +206,8 @@ func readMirror(db logdb.LogDB, key logdb.ReplicaKey) (*mirror, error) {
 //
 // What was durable is there, whole and unchanged, with two exceptions. A log that is damaged is known to its owner. And damage in
 // the newest write-ahead log may look like its torn end: Pebble's chunks say how far the log was synced before them, but what is written in
-// whole blocks is not counted there, so they lag behind. All that is demanded then is that nothing is missing in the middle.
+// whole blocks is not counted there, so they lag behind. All that is demanded then is that nothing is missing in the middle. Nor does
+// anything bear witness of the last record of a manifest; what is missing then must show in the record of promises (R14).
 func (d *disk) take(found content) {
 	w := d.host.world
 	base, doubtful := d.durable, []*write(nil)
@@ -215,7 +221,7 @@ func (d *disk) take(found content) {
 	}
 	doubtful = append(slices.Clone(doubtful), d.uncertain...)
 	kept := d.match(base, doubtful, found)
-	if kept < least {
+	if kept < least && !d.manifestHit {
 		w.violate("durability", "host %d: after a power cut the log store has not what was durable with the first of the %d writes under way , of which only "+
 			"the last %d may be missing (%d are there, files damaged: %v): %s", d.host.index+1, len(doubtful), len(doubtful)-least, kept, d.damaged, d.difference(found))
 		return

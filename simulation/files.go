@@ -26,13 +26,14 @@ type files struct {
 	image *vfs.MemFS
 	what  cutting
 
-	syncError error // of the next sync of a log file
-	room      int64 // bytes until the disk is full, below 0 for no limit
+	ignoreSyncs bool
+	syncError   error // of the next sync of a log file
+	room        int64 // bytes until the disk is full, below 0 for no limit
 
 	losing  losing // what the next write that fits becomes
 	wanted  fileClass
-	logHit  bool // of that, something in a write-ahead log
-	damaged bool // something that was written is not what was to be written
+	hit     [fileManifest + 1]bool // by class of file: of that, something there
+	damaged bool                   // something that was written is not what was to be written
 	counts  fileCounts
 }
 
@@ -89,11 +90,11 @@ func (f *files) isDamaged() bool {
 	return f.damaged
 }
 
-// isLogHit reports whether that concerns a write-ahead log.
-func (f *files) isLogHit() bool {
+// isHit reports whether that concerns files of a class.
+func (f *files) isHit(class fileClass) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.logHit
+	return f.hit[class]
 }
 
 // cutAfter lets the power go at the n-th operation from now on.

@@ -112,7 +112,7 @@ func (f *faultyFile) writeLost(data []byte) (int, error) {
 		all.counts.lost++
 	}
 	all.losing, all.damaged = loseNothing, true
-	all.logHit = all.logHit || classOf(f.name) == fileLog
+	all.hit[classOf(f.name)] = true
 	return f.advance(f.File.Write(f.before(len(data))))
 }
 
@@ -134,7 +134,7 @@ func (f *faultyFile) misplace(data []byte) bool {
 	}
 	at := int64(all.random.IntN(int(info.Size()))) / sector * sector
 	length := min(int64(len(data)), info.Size()-at)
-	all.logHit = all.logHit || classOf(victim) == fileLog
+	all.hit[classOf(victim)] = true
 	_, err = other.WriteAt(data[:length], at)
 	return errors.Join(err, other.Sync()) == nil
 }
@@ -166,7 +166,7 @@ func (f *faultyFile) Sync() error {
 		return err
 	}
 	var err error
-	if !f.broken {
+	if !f.broken && !all.ignoreSyncs {
 		if err = f.File.Sync(); err == nil {
 			delete(all.dirty, f.name)
 		}

@@ -50,6 +50,8 @@ type Options struct {
 	// IgnoreFences does not count it as a violation that an assertion inside the engine failed, so that what the checkers
 	// outside of it find can be told apart.
 	IgnoreFences bool
+
+	ignoreSyncs bool // files are never synced, whatever is said; to show what the checks are worth
 }
 
 // StateHasher is a state machine that can say what its state is, in one number. It is asked after Updates.
