@@ -88,9 +88,8 @@ func (s *pebbleStore) Fail(err error) { s.files.failNextSync(err) }
 // cut cuts the power and returns the files as they are found afterwards. The old store is closed; that writes to
 // files which nobody will see. Writes that were not begun may begin, and be struck in the midst.
 func (s *pebbleStore) cut() (*vfs.MemFS, cutting) {
-	begun := 0
 	if len(s.pending) > 0 && s.random.chance(0.7) {
-		begun = 1 + s.random.below(len(s.pending))
+		begun := 1 + s.random.below(len(s.pending))
 		if s.random.chance(0.7) {
 			s.files.cutAfter(1 + s.random.below(2*begun+1))
 		}

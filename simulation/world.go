@@ -27,7 +27,6 @@ type World struct {
 	counters  Counters
 	violation *Violation
 	quiet     bool // faults and clients have ended
-	watching  bool // nothing may happen; see checkNobodyWaits
 	happened  int
 }
 
