@@ -58,6 +58,10 @@
 //     (log_check.go). What remains are the last two syncs, of which no later write need bear witness (Pebble notes that a
 //     sync has ended a moment after it has told so): they are missed by what is remembered outside the store (R14), not here.
 //
+// One limit is not worked around: what the log's chunks say of how far it was synced does not count what Pebble wrote in whole blocks of
+// 32 KiB. Where writes are larger than a block, and a little where they cross one, damage in the newest log may be taken for its end, and
+// more than the last two syncs be missing. That, too, is only missed by what is remembered outside.
+//
 // # Reading the source
 //
 // group.go and keys.go say what is written, commit.go when, load.go and read.go how it comes back, options.go how Pebble
