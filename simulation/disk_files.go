@@ -239,7 +239,7 @@ func (d *disk) take(found content) {
 	for _, p := range d.host.places {
 		if p != nil && found.damaged[keyOf(p)] {
 			w.counters.add(countDamagedLog, 1)
-			w.lose(p)
+			d.loseLog(p)
 		}
 	}
 	d.damaged = len(found.damaged) > 0
@@ -335,7 +335,7 @@ func (d *disk) lessThanDurable(found content) {
 		}
 	}
 	for _, p := range less {
-		w.lose(p)
+		d.loseLog(p)
 	}
 }
 
@@ -393,6 +393,12 @@ func (d *disk) damageRead(key logdb.ReplicaKey, err error) {
 	}
 	if p := d.host.places[key.ShardID-1]; !p.lost {
 		w.counters.add(countDamagedLog, 1)
-		w.lose(p)
+		d.loseLog(p)
 	}
+}
+
+// loseLog notes that a log is lost to damage. An older copy of it may be whole, and nothing would notice that it comes back.
+func (d *disk) loseLog(p *place) {
+	d.backup = nil
+	d.host.world.lose(p)
 }
