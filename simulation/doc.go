@@ -49,10 +49,27 @@
 // which (place.lost), and demand that it neither votes nor counts (R14 to R16). An older copy is put back only where the record
 // of promises shows it: for the others nothing is guaranteed.
 //
+// # Pebble, and files that fail
+//
+// With Options.LogDB "pebble" every host has the product's store on Pebble, on files in memory. Pebble has goroutines, so such a run is drawn
+// from its seed but is not the same to the last byte; the checkers do not need that it is. A write is handed to Pebble when its time has
+// come, and the world stands still until Pebble has done with it (pebble_store.go).
+//
+//	engine ─► disk ─► pebbleStore ─► pebblelog.Store ─► files ─► vfs.MemFS
+//	          mirrors  when            goroutines         faults   what was synced, what not
+//
+// The files (files.go, files_faults.go) lose what was not synced, block by block and name by name, in any order; are cut off within any
+// write, sync or rename, also while the store is opened; fail a sync and then say that all is well; get full; lose a write, or
+// misplace it. Bits flip and sectors are zeroed where the power is cut (files_damage.go).
+//
+// After each power cut the whole store is read and compared with the mirrors (disk_files.go): what was durable is there, with
+// the first of the writes under way and nothing else. If files were damaged the store may refuse, and the disk is replaced; or logs are
+// known to be damaged, and their replicas stay out. The promises of a host are kept beside these files.
+//
 // # What it cannot see
 //
-// Data races and whatever else needs two goroutines at once; sockets, TLS, and a log store's own goroutines and files. The engine's
-// tests with goroutines, under the race detector, and those of the plug-ins look for these.
+// Data races and whatever else needs two goroutines at once; sockets, TLS; and, but for runs with Pebble, a log store's own goroutines and
+// files. The engine's tests with goroutines, under the race detector, and those of the plug-ins look for these.
 //
 // # Mutants
 //
