@@ -18,11 +18,12 @@ func (c *Core) beginBootstrap(now Instant) {
 	c.finishBootstrap(now)
 }
 
-// askInitialMembers asks every initial voter that has not answered yet.
+// askInitialMembers asks every initial voter, also one that has answered "empty too": it may have voted since, with others, and is
+// then the one who knows that this replica may follow, while a third that could answer as well has lost its state for good.
 func (c *Core) askInitialMembers() {
 	for _, p := range c.peers {
 		member := memberOf(&c.bootstrap.Initial, p.id)
-		if member == nil || member.Kind == raftpb.Learner || member.Incarnation != 0 {
+		if member == nil || member.Kind == raftpb.Learner {
 			continue
 		}
 		m := c.message(raftpb.MessageBootstrap, p)
