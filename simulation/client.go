@@ -327,7 +327,10 @@ func (c *clients) sweep() {
 		}
 		kept = append(kept, o)
 		waited := time.Duration(o.host.now() - o.calledAt)
-		if waited > w.plan.requestTimeout+answerSlack && w.now-max(o.host.paused, o.host.jumped) > int64(answerSlack) {
+		// A worker that is not woken for a proposal, because it waits behind others, notes the time when it looks at the
+		// queue next. After a jump of the clock, or a pause, that may be just now: the timeout counts from there.
+		undisturbed := time.Duration(w.now - max(o.host.paused, o.host.jumped))
+		if waited > w.plan.requestTimeout+answerSlack && undisturbed > w.plan.requestTimeout*5/4+answerSlack {
 			name := "write"
 			if o.read {
 				name = "read"
