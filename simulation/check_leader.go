@@ -42,7 +42,7 @@ func (w *World) checkDeposed() {
 		if !h.up || w.now-h.paused < int64(w.leaderPatience()) {
 			continue
 		}
-		failed := h.disk.failed && h.engine.StorageFailure() != nil && w.now-h.disk.failedAt > int64(w.leaderPatience())
+		failed := h.disk.failed && h.disk.failedAt != 0 && w.now-h.disk.failedAt > int64(w.leaderPatience())
 		for _, p := range h.places {
 			switch {
 			case p == nil || p.state != placeRunning || !p.replica.Leading():

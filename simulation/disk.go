@@ -32,7 +32,7 @@ type disk struct {
 	slowUntil, stalledUntil int64
 	lastDue                 int64
 	failed                  bool
-	failedAt                int64
+	failedAt                int64 // when the host noticed, which it does at its next write
 	full                    bool
 	writes                  uint64
 
@@ -66,7 +66,7 @@ func newDisk(h *host) *disk {
 // wipe makes the disk empty.
 func (d *disk) wipe() {
 	d.memory, d.durable = map[logdb.ReplicaKey]*mirror{}, map[logdb.ReplicaKey]*mirror{}
-	d.keys, d.uncertain, d.failed = nil, nil, false
+	d.keys, d.uncertain, d.failed, d.failedAt = nil, nil, false, 0
 	if d.host.world.options.LogDB == pebbleLogDB {
 		d.restoreFiles(vfs.NewCrashableMem())
 	} else {
@@ -233,9 +233,7 @@ func (d *disk) fail() {
 }
 
 func (d *disk) noteFailure() {
-	if !d.failed {
-		d.failed, d.failedAt = true, d.host.world.now
-	}
+	d.failed = true
 }
 
 // crash cuts the power: of what is not known durable a drawn prefix is there afterwards.
@@ -274,7 +272,7 @@ func (d *disk) settle() {
 			d.memory[key] = m.clone()
 		}
 	}
-	d.failed, d.full, d.slowUntil, d.stalledUntil, d.lastDue = false, false, 0, 0, 0
+	d.failed, d.failedAt, d.full, d.slowUntil, d.stalledUntil, d.lastDue = false, 0, false, 0, 0, 0
 }
 
 // keepBackup copies the disk of a host that is down.

@@ -349,4 +349,9 @@ func (h *host) closeIfQuiet() {
 }
 
 // listen is the engine's listener.
-func (h *host) listen(e engine.Event) { h.world.reported(h, e) }
+func (h *host) listen(e engine.Event) {
+	if e.Kind == engine.EventStorageFailed {
+		h.disk.failedAt = h.world.now
+	}
+	h.world.reported(h, e)
+}
