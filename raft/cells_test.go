@@ -68,6 +68,19 @@ var emptyCells = map[Role]map[raftpb.MessageType]string{
 	RoleStopped:    everything("it is stopped"),
 }
 
+// unspoken are types that nobody sends yet.
+var unspoken = []raftpb.MessageType{
+	raftpb.MessageProbe, raftpb.MessageChangeMembers, raftpb.MessageChangeMembersResponse, raftpb.MessageHeal, raftpb.MessageHealResponse,
+}
+
+func init() {
+	for role := range emptyCells {
+		for _, t := range unspoken {
+			emptyCells[role][t] = "nobody sends it yet"
+		}
+	}
+}
+
 func everything(reason string) map[raftpb.MessageType]string {
 	cells := map[raftpb.MessageType]string{}
 	for t := raftpb.MessageType(1); t < raftpb.MessageTypeCount; t++ {

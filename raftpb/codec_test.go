@@ -3,6 +3,7 @@ package raftpb
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -65,6 +66,7 @@ func drawMessage(t *rapid.T) Message {
 		Request:         drawNumber(t, "request"),
 		HintIndex:       drawNumber(t, "hint index"),
 		HintTerm:        drawNumber(t, "hint term"),
+		Backlog:         drawNumber(t, "backlog"),
 		Time:            int64(drawNumber(t, "time")),
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "batches") {
@@ -84,6 +86,7 @@ func toSchema(m Message) *schema.Message {
 		FromSession: m.FromSession, ToSession: m.ToSession,
 		Term: m.Term, LogIndex: m.LogIndex, LogTerm: m.LogTerm, Commit: m.Commit, Request: m.Request,
 		HintIndex: m.HintIndex, HintTerm: m.HintTerm, Time: m.Time, Payload: m.Payload,
+		Backlog: m.Backlog,
 	}
 	for _, batch := range m.Batches {
 		s.Batches = append(s.Batches, batch)
@@ -142,31 +145,67 @@ func TestSchemaNumbers(t *testing.T) {
 	}
 	check("MESSAGE_TYPE_", int(MessageTypeCount), schema.MessageType_name, func(v int32) string { return MessageType(v).String() })
 	check("REASON_", int(ReasonCount), schema.Reason_name, func(v int32) string { return Reason(v).String() })
+	check("MEMBER_GOAL_", int(goalCount), schema.MemberGoal_name, func(v int32) string { return MemberGoal(v).String() })
 	check("MEMBER_KIND_", int(Witness)+1, schema.MemberKind_name, func(v int32) string { return MemberKind(v).String() })
 }
 
 func drawMembership(t *rapid.T) Membership {
-	m := Membership{ID: drawNumber(t, "id")}
+	return Membership{
+		ID: drawNumber(t, "id"), Operation: drawNumber(t, "operation"),
+		Members: drawMembers(t), Outgoing: drawMembers(t),
+	}
+}
+
+func drawMembers(t *rapid.T) (members []Member) {
 	id := uint64(0)
 	for range rapid.IntRange(0, 4).Draw(t, "members") {
 		id += rapid.Uint64Range(1, 1<<40).Draw(t, "step")
-		m.Members = append(m.Members, Member{
+		members = append(members, Member{
 			ReplicaID:   id,
 			Kind:        MemberKind(rapid.IntRange(1, 3).Draw(t, "kind")),
 			Incarnation: drawNumber(t, "incarnation"),
 			Address:     rapid.StringN(0, 50, MaxAddressLength).Draw(t, "address"),
-			AutoPromote: rapid.Bool().Draw(t, "promote"),
+			Goal:        MemberGoal(rapid.IntRange(0, int(goalCount)-1).Draw(t, "goal")),
+			Priority:    Priority(rapid.IntRange(0, 255).Draw(t, "priority")),
 		})
 	}
-	return m
+	return members
 }
 
 func membershipToSchema(m Membership) *schema.Membership {
-	s := &schema.Membership{Id: m.ID}
-	for _, member := range m.Members {
-		s.Members = append(s.Members, &schema.Member{
+	return &schema.Membership{
+		Id: m.ID, Operation: m.Operation, Members: membersToSchema(m.Members), Outgoing: membersToSchema(m.Outgoing),
+	}
+}
+
+func membersToSchema(members []Member) (s []*schema.Member) {
+	for _, member := range members {
+		s = append(s, &schema.Member{
 			ReplicaId: member.ReplicaID, Kind: schema.MemberKind(member.Kind), Incarnation: member.Incarnation,
-			Address: member.Address, AutoPromote: member.AutoPromote,
+			Address: member.Address, Goal: schema.MemberGoal(member.Goal), Priority: uint32(member.Priority),
+		})
+	}
+	return s
+}
+
+func drawChange(t *rapid.T) MembershipChange {
+	change := MembershipChange{IfID: drawNumber(t, "if id")}
+	for range rapid.IntRange(0, 4).Draw(t, "members") {
+		change.Members = append(change.Members, MemberChange{
+			ReplicaID: drawNumber(t, "replica"), Kind: MemberKind(rapid.IntRange(0, 3).Draw(t, "kind")),
+			Address:  rapid.StringN(0, 50, MaxAddressLength).Draw(t, "address"),
+			Priority: Priority(rapid.IntRange(0, 255).Draw(t, "priority")),
+		})
+	}
+	return change
+}
+
+func changeToSchema(change MembershipChange) *schema.MembershipChange {
+	s := &schema.MembershipChange{IfId: change.IfID}
+	for _, member := range change.Members {
+		s.Members = append(s.Members, &schema.MemberChange{
+			ReplicaId: member.ReplicaID, Kind: schema.MemberKind(member.Kind), Address: member.Address,
+			Priority: uint32(member.Priority),
 		})
 	}
 	return s
@@ -196,6 +235,8 @@ func TestRecordCodecsAgree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		membership := drawMembership(t)
 		checkRecord(t, membership, membershipToSchema(membership), AppendMembership, DecodeMembership)
+		change := drawChange(t)
+		checkRecord(t, change, changeToSchema(change), AppendMembershipChange, DecodeMembershipChange)
 		config := ConfigRecord{Index: drawNumber(t, "index"), Membership: membership}
 		checkRecord(t, config, &schema.ConfigRecord{Index: config.Index, Membership: membershipToSchema(membership)},
 			AppendConfigRecord, DecodeConfigRecord)
@@ -334,7 +375,7 @@ func TestChunkDoesNotTravel(t *testing.T) {
 // TestUnknownFieldsAreSkipped: a later version may add fields.
 func TestUnknownFieldsAreSkipped(t *testing.T) {
 	body := AppendMessage(nil, &Message{Type: MessageVote, From: 1, To: 2})[2:]
-	body = protowire.AppendVarint(protowire.AppendTag(body, 21, protowire.VarintType), 5)
+	body = protowire.AppendVarint(protowire.AppendTag(body, 60, protowire.VarintType), 5)
 	body = protowire.AppendFixed32(protowire.AppendTag(body, 1000, protowire.Fixed32Type), 5)
 	body = protowire.AppendTag(body, 30, protowire.StartGroupType)
 	body = protowire.AppendTag(body, 30, protowire.EndGroupType)
@@ -356,10 +397,10 @@ func TestDecodeMessagesRefuses(t *testing.T) {
 		change func(*schema.Message)
 		text   string
 	}{
-		{"no type", func(m *schema.Message) { m.Type = 0 }, "type: missing, want 1 to 19"},
-		{"unknown type", func(m *schema.Message) { m.Type = 20 }, "type: 20, want 1 to 19"},
+		{"no type", func(m *schema.Message) { m.Type = 0 }, fmt.Sprintf("type: missing, want 1 to %d", MessageTypeCount-1)},
+		{"unknown type", func(m *schema.Message) { m.Type = 100 }, "type: 100, want 1 to "},
 		{"negative type", func(m *schema.Message) { m.Type = -1 }, "type: 18446744073709551615"},
-		{"unknown reason", func(m *schema.Message) { m.Reason = 16 }, "reason: 16, want 0 to 15"},
+		{"unknown reason", func(m *schema.Message) { m.Reason = 100 }, "reason: 100, want 0 to "},
 		{"no sender", func(m *schema.Message) { m.From = 0 }, "from and to: 0 and 2"},
 		{"no receiver", func(m *schema.Message) { m.To = 0 }, "from and to: 1 and 0"},
 		{"large payload", func(m *schema.Message) { m.Payload = make([]byte, MaxPayloadLength+1) }, "payload: length 1048577, want at most"},

@@ -38,6 +38,7 @@ var (
 		messageHintIndex:       {"hint_index", protowire.VarintType},
 		messageHintTerm:        {"hint_term", protowire.VarintType},
 		messagePayload:         {"payload", protowire.BytesType},
+		messageBacklog:         {"backlog", protowire.VarintType},
 	}
 )
 
@@ -172,6 +173,8 @@ func (m *Message) setNumber(number protowire.Number, value uint64) error {
 		m.HintIndex = value
 	case messageHintTerm:
 		m.HintTerm = value
+	case messageBacklog:
+		m.Backlog = value
 	}
 	return nil
 }

@@ -27,6 +27,7 @@ const (
 	messageHintIndex       protowire.Number = 18
 	messageHintTerm        protowire.Number = 19
 	messagePayload         protowire.Number = 20
+	messageBacklog         protowire.Number = 21
 
 	batchMessages protowire.Number = 1
 )
@@ -126,7 +127,7 @@ func appendMessageTail(dst []byte, m *Message) []byte {
 		dst = appendLength(dst, messagePayload, len(m.Payload))
 		dst = append(dst, m.Payload...)
 	}
-	return dst
+	return appendUint(dst, messageBacklog, m.Backlog)
 }
 
 // messageLength returns the encoded length of m without the record's tag and length.
@@ -148,6 +149,7 @@ func messageLength(m *Message) int {
 		sizeUint(messageReason, uint64(m.Reason)) +
 		sizeUint(messageTransfer, protowire.EncodeBool(m.Transfer)) +
 		sizeUint(messageHintIndex, m.HintIndex) +
+		sizeUint(messageBacklog, m.Backlog) +
 		sizeUint(messageHintTerm, m.HintTerm)
 	for _, batch := range m.Batches {
 		length += sizeBytes(messageBatches, len(batch))

@@ -240,6 +240,16 @@ func normalize(messages []Message) []Message {
 	return messages
 }
 
+func FuzzDecodeMembershipChange(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(AppendMembershipChange(nil, MembershipChange{IfID: 7, Members: []MemberChange{
+		{ReplicaID: 4, Kind: Voter, Address: "host-4:7000", Priority: PriorityLast}, {ReplicaID: 1},
+	}}))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		fuzzRecord(t, data, DecodeMembershipChange, AppendMembershipChange)
+	})
+}
+
 func FuzzDecodeMembership(f *testing.F) {
 	f.Add([]byte(nil))
 	f.Add(EncodeMembership(testMembership()))

@@ -15,17 +15,23 @@ const (
 	MaxAddressLength = 512
 )
 
+// OperationSelf in Membership.Operation stands for the membership's own ID until it is stamped: it begins a change.
+const OperationSelf = 1<<64 - 1
+
 var (
 	membershipFields = []fieldSpec{
 		1: {"id", protowire.VarintType},
 		2: {"members", protowire.BytesType},
+		3: {"outgoing", protowire.BytesType},
+		4: {"operation", protowire.VarintType},
 	}
 	memberFields = []fieldSpec{
 		1: {"replica_id", protowire.VarintType},
 		2: {"kind", protowire.VarintType},
 		3: {"incarnation", protowire.Fixed64Type},
 		4: {"address", protowire.BytesType},
-		5: {"auto_promote", protowire.VarintType},
+		5: {"goal", protowire.VarintType},
+		6: {"priority", protowire.VarintType},
 	}
 )
 
@@ -36,7 +42,8 @@ func NewNoOp(shard uint64) Batch {
 }
 
 // NewMembership returns the unstamped batch with the single entry that makes membership the shard's configuration. Its
-// ID is not known before the stamp and is not written; Batch.Membership puts it in. The caller has validated membership.
+// ID is not known before the stamp and is not written; Batch.Membership puts it in. An Operation of OperationSelf stands for that
+// same ID. The caller has validated membership.
 func NewMembership(shard uint64, membership Membership) Batch {
 	membership.ID = 0
 	entry := EncodeMembership(membership)
@@ -60,6 +67,9 @@ func (b Batch) Membership() (Membership, error) {
 	}
 	membership, err := DecodeMembership(entry)
 	membership.ID = b.First()
+	if membership.Operation == OperationSelf {
+		membership.Operation = b.First()
+	}
 	return membership, err
 }
 
@@ -71,9 +81,15 @@ func EncodeMembership(membership Membership) []byte {
 // AppendMembership appends the encoding of a Membership.
 func AppendMembership(dst []byte, membership Membership) []byte {
 	dst = appendUint(dst, 1, membership.ID)
-	for i := range membership.Members {
-		member := &membership.Members[i]
-		dst = appendLength(dst, 2, memberLength(member))
+	dst = appendMembers(dst, 2, membership.Members)
+	dst = appendMembers(dst, 3, membership.Outgoing)
+	return appendUint(dst, 4, membership.Operation)
+}
+
+func appendMembers(dst []byte, number protowire.Number, members []Member) []byte {
+	for i := range members {
+		member := &members[i]
+		dst = appendLength(dst, number, memberLength(member))
 		dst = appendUint(dst, 1, member.ReplicaID)
 		dst = appendUint(dst, 2, uint64(member.Kind))
 		dst = appendFixed(dst, 3, member.Incarnation)
@@ -81,22 +97,26 @@ func AppendMembership(dst []byte, membership Membership) []byte {
 			dst = appendLength(dst, 4, len(member.Address))
 			dst = append(dst, member.Address...)
 		}
-		dst = appendBool(dst, 5, member.AutoPromote)
+		dst = appendUint(dst, 5, uint64(member.Goal))
+		dst = appendUint(dst, 6, uint64(member.Priority))
 	}
 	return dst
 }
 
 func membershipLength(membership Membership) int {
-	length := sizeUint(1, membership.ID)
+	length := sizeUint(1, membership.ID) + sizeUint(4, membership.Operation)
 	for i := range membership.Members {
 		length += sizeBytes(2, memberLength(&membership.Members[i]))
+	}
+	for i := range membership.Outgoing {
+		length += sizeBytes(3, memberLength(&membership.Outgoing[i]))
 	}
 	return length
 }
 
 func memberLength(member *Member) int {
 	length := sizeUint(1, member.ReplicaID) + sizeUint(2, uint64(member.Kind)) +
-		sizeFixed(3, member.Incarnation) + sizeUint(5, protowire.EncodeBool(member.AutoPromote))
+		sizeFixed(3, member.Incarnation) + sizeUint(5, uint64(member.Goal)) + sizeUint(6, uint64(member.Priority))
 	if member.Address != "" {
 		length += sizeBytes(4, len(member.Address))
 	}
@@ -118,20 +138,18 @@ func decodeMembership(data []byte) (Membership, error) {
 	var membership Membership
 	reader := fieldReader{data: data, specs: membershipFields}
 	for reader.next() {
-		if reader.number == 1 {
+		var err error
+		switch reader.number {
+		case 1:
 			membership.ID = reader.value
-			continue
+		case 2:
+			membership.Members, err = decodeMembers("members", membership.Members, reader.bytes)
+		case 3:
+			membership.Outgoing, err = decodeMembers("outgoing", membership.Outgoing, reader.bytes)
+		case 4:
+			membership.Operation = reader.value
 		}
-		position := len(membership.Members)
-		if position == MaxMembers {
-			return Membership{}, fmt.Errorf("members: more than %d", MaxMembers)
-		}
-		member, err := decodeMember(reader.bytes)
 		if err != nil {
-			return Membership{}, fmt.Errorf("members[%d].%w", position, err)
-		}
-		membership.Members = append(membership.Members, member)
-		if err := membership.checkMember(position); err != nil {
 			return Membership{}, err
 		}
 	}
@@ -139,6 +157,20 @@ func decodeMembership(data []byte) (Membership, error) {
 		return Membership{}, reader.err
 	}
 	return membership, nil
+}
+
+// decodeMembers appends the member in data to a list of that name.
+func decodeMembers(name string, members []Member, data []byte) ([]Member, error) {
+	position := len(members)
+	if position == MaxMembers {
+		return nil, fmt.Errorf("%s: more than %d", name, MaxMembers)
+	}
+	member, err := decodeMember(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s[%d].%w", name, position, err)
+	}
+	members = append(members, member)
+	return members, checkMember(name, members, position)
 }
 
 func decodeMember(data []byte) (Member, error) {
@@ -161,7 +193,15 @@ func decodeMember(data []byte) (Member, error) {
 			}
 			member.Address = string(reader.bytes)
 		case 5:
-			member.AutoPromote = protowire.DecodeBool(reader.value)
+			if reader.value >= uint64(goalCount) {
+				return Member{}, fmt.Errorf("goal: %d, want 0 to %d", reader.value, goalCount-1)
+			}
+			member.Goal = MemberGoal(reader.value)
+		case 6:
+			if reader.value > 255 {
+				return Member{}, fmt.Errorf("priority: %d, want 0 to 255", reader.value)
+			}
+			member.Priority = Priority(reader.value)
 		}
 	}
 	return member, reader.err
@@ -171,31 +211,40 @@ func decodeMember(data []byte) (Member, error) {
 // not in ascending order of ReplicaID or appear twice, an ID of 0, an unknown kind, an address that is too long or not
 // UTF-8. The error is an ErrBadRecord. Whether the members make sense together is for the protocol to say.
 func (m Membership) Validate() error {
-	if len(m.Members) > MaxMembers {
-		return fmt.Errorf("%w: membership: members: %d, want at most %d", ErrBadRecord, len(m.Members), MaxMembers)
+	if err := validateMembers("members", m.Members); err != nil {
+		return err
 	}
-	for i := range m.Members {
-		if err := m.checkMember(i); err != nil {
+	return validateMembers("outgoing", m.Outgoing)
+}
+
+func validateMembers(name string, members []Member) error {
+	if len(members) > MaxMembers {
+		return fmt.Errorf("%w: membership: %s: %d, want at most %d", ErrBadRecord, name, len(members), MaxMembers)
+	}
+	for i := range members {
+		if err := checkMember(name, members, i); err != nil {
 			return fmt.Errorf("%w: membership: %w", ErrBadRecord, err)
 		}
 	}
 	return nil
 }
 
-func (m Membership) checkMember(i int) error {
-	member := &m.Members[i]
+func checkMember(name string, members []Member, i int) error {
+	member := &members[i]
 	switch {
 	case member.ReplicaID == 0:
-		return fmt.Errorf("members[%d].replica_id: 0, want another number", i)
-	case i > 0 && member.ReplicaID <= m.Members[i-1].ReplicaID:
-		return fmt.Errorf("members[%d].replica_id: %d, want more than the previous %d", i,
-			member.ReplicaID, m.Members[i-1].ReplicaID)
+		return fmt.Errorf("%s[%d].replica_id: 0, want another number", name, i)
+	case i > 0 && member.ReplicaID <= members[i-1].ReplicaID:
+		return fmt.Errorf("%s[%d].replica_id: %d, want more than the previous %d", name, i,
+			member.ReplicaID, members[i-1].ReplicaID)
 	case member.Kind < Voter || member.Kind > Witness:
-		return fmt.Errorf("members[%d].kind: %d, want %d to %d", i, member.Kind, Voter, Witness)
+		return fmt.Errorf("%s[%d].kind: %d, want %d to %d", name, i, member.Kind, Voter, Witness)
+	case member.Goal >= goalCount:
+		return fmt.Errorf("%s[%d].goal: %d, want 0 to %d", name, i, member.Goal, goalCount-1)
 	case len(member.Address) > MaxAddressLength:
-		return fmt.Errorf("members[%d].address: %d bytes, want at most %d", i, len(member.Address), MaxAddressLength)
+		return fmt.Errorf("%s[%d].address: %d bytes, want at most %d", name, i, len(member.Address), MaxAddressLength)
 	case !utf8.ValidString(member.Address):
-		return fmt.Errorf("members[%d].address: %q, want UTF-8", i, member.Address)
+		return fmt.Errorf("%s[%d].address: %q, want UTF-8", name, i, member.Address)
 	}
 	return nil
 }

@@ -25,9 +25,12 @@ const (
 	// ReasonConflict HintIndex and HintTerm say where to look next. Request echoed.
 	MessageReplicateResponse
 	// MessageHeartbeat keeps the leader's authority, announces min(Commit, match), and confirms reads.
-	// Request: the round, one higher for each; Time: the sender's clock, echoed.
+	// Request: the round, one higher for each; Time: the sender's clock, echoed. HintTerm: the newest Clock of the receiver
+	// that the sender got before it sent the last round that a quorum confirmed, HintIndex: the sender's commit index then; both 0 if none.
 	MessageHeartbeat
-	// MessageHeartbeatResponse answers it. Request and Time echoed. LogIndex, LogTerm: last durable entry.
+	// MessageHeartbeatResponse answers it. Request and Time echoed. LogIndex, LogTerm: last durable entry. HintIndex: for how
+	// many nanoseconds from the receipt the sender votes for nobody else, 0 if it promises nothing; HintTerm: the sender's
+	// clock; Backlog.
 	MessageHeartbeatResponse
 	// MessageReadIndex forwards a batch of reads from a follower to the leader. Request: its number there.
 	MessageReadIndex
@@ -57,6 +60,18 @@ const (
 	// MessageRemoved tells the receiver that it is no member any more: Payload is the committed Membership
 	// that says so (R18).
 	MessageRemoved
+	// MessageProbe asks a follower whether it holds the entry (LogIndex, LogTerm). Request: number of the message. It carries
+	// no entries and is answered by MessageReplicateResponse.
+	MessageProbe
+	// MessageChangeMembers asks the leader for a change of the membership. Request: its number; Payload: the MembershipChange.
+	MessageChangeMembers
+	// MessageChangeMembersResponse answers it. Request echoed; Reason none: LogIndex is the ID of the operation's first membership.
+	MessageChangeMembersResponse
+	// MessageHeal asks for the sender's healing: it lost what its incarnation had promised. Outside of terms. HintIndex:
+	// the incarnation that it wants to be from then on (R15).
+	MessageHeal
+	// MessageHealResponse refuses that: Reason says why.
+	MessageHealResponse
 
 	// MessageTypeCount is one more than the highest message type.
 	MessageTypeCount
@@ -83,6 +98,11 @@ const (
 	ReasonStopped              // the receiver is stopping
 	ReasonPendingChange        // a membership change is under way
 	ReasonFailed               // the receiver's storage failed (R9)
+	ReasonBehind               // vote: the candidate's log is shorter; HintIndex, HintTerm: the receiver's last entry
+	ReasonStaleChange          // the membership change names another membership than the present one
+	ReasonInvalidChange        // the membership change leads to no possible membership
+	ReasonNotVoter             // the target cannot lead: a learner, a witness
+	ReasonLost                 // the data of a quorum is lost
 
 	// ReasonCount is one more than the highest reason.
 	ReasonCount
@@ -108,6 +128,7 @@ type Message struct {
 	Request             uint64
 	HintIndex, HintTerm uint64
 	Time                int64
+	Backlog             uint64 // answers of a follower: bytes that are committed, as far as it knows, and not applied there
 
 	Batches []Batch
 	Payload []byte

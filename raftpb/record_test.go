@@ -12,7 +12,7 @@ import (
 func testMembership() Membership {
 	return Membership{ID: 12, Members: []Member{
 		{ReplicaID: 1, Kind: Voter, Incarnation: 0xfeedfacecafebeef, Address: "[::1]:7000"},
-		{ReplicaID: 2, Kind: Learner, Address: "host-2:7000", AutoPromote: true},
+		{ReplicaID: 2, Kind: Learner, Address: "host-2:7000", Goal: GoalVoter, Priority: PriorityLast},
 		{ReplicaID: 300, Kind: Witness, Incarnation: 5},
 	}}
 }

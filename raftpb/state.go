@@ -26,13 +26,78 @@ type Member struct {
 	Kind        MemberKind
 	Incarnation uint64 // 0 until it is known (R15)
 	Address     string // where its host listens
-	AutoPromote bool   // a learner that the leader promotes once it has caught up (R18)
+	Goal        MemberGoal
+	Priority    Priority
+}
+
+// MemberGoal is what a member is to become by the change under way. It is part of the membership entry, so that whoever
+// leads next goes on with the change (R18).
+type MemberGoal uint8
+
+const (
+	// GoalStay says that the member stays what it is.
+	GoalStay MemberGoal = iota
+	// GoalVoter is for a learner that is promoted once it has caught up.
+	GoalVoter
+	// GoalWitness is for a learner that becomes a witness once it has caught up; it gets headers only, as a witness does.
+	GoalWitness
+	// GoalLearner is for a voter that is demoted once those that are to be promoted have caught up.
+	GoalLearner
+	// GoalRemoved is for a member that leaves once those that are to be promoted have caught up.
+	GoalRemoved
+
+	goalCount
+)
+
+// Priority says how much a voter is wanted as leader, from PriorityLast to 255. PriorityDefault stands for PriorityNormal.
+type Priority uint8
+
+const (
+	// PriorityDefault is the zero value and counts as PriorityNormal.
+	PriorityDefault Priority = 0
+	// PriorityLast is for a voter that leads only when no other can (R21).
+	PriorityLast Priority = 1
+	// PriorityNormal is what voters have unless they are given another priority.
+	PriorityNormal Priority = 100
+)
+
+// Rank returns the priority with the default filled in.
+func (p Priority) Rank() int {
+	if p == PriorityDefault {
+		return int(PriorityNormal)
+	}
+	return int(p)
 }
 
 // Membership is a shard's configuration. It takes effect when its entry is appended (R17).
 type Membership struct {
 	ID      uint64   // index of the entry that made it; 0 for the initial one
 	Members []Member // sorted by ReplicaID
+	// Outgoing is not empty while the membership is joint (thesis 4.3): Members are the incoming configuration, Outgoing the one
+	// that is left, and every decision needs a majority of the voters of both. Sorted by ReplicaID.
+	Outgoing []Member
+	// Operation is the ID of the first membership of the change that this one belongs to. The change is done with the first
+	// membership of that operation which is not joint and in which no member has a goal. 0 for the initial membership, and
+	// for those that only record what was learned.
+	Operation uint64
+}
+
+// Joint says that two configurations are in effect together.
+func (m *Membership) Joint() bool { return len(m.Outgoing) > 0 }
+
+// MembershipChange asks for members to become something else, atomically.
+type MembershipChange struct {
+	// IfID, if not 0, is the ID of the only membership that the change may follow.
+	IfID    uint64
+	Members []MemberChange
+}
+
+// MemberChange says what one member is to be in the end.
+type MemberChange struct {
+	ReplicaID uint64
+	Kind      MemberKind // 0: no member
+	Address   string     // of a new member, or the new one of a present member; empty keeps it
+	Priority  Priority   // PriorityDefault keeps that of a present member
 }
 
 // ConfigRecord is a membership together with the position of the entry that holds it.

@@ -24,7 +24,9 @@ var messageTypeNames = [...]string{
 	MessageTransferLeader: "TransferLeader", MessageTransferLeaderResponse: "TransferLeaderResponse",
 	MessageSnapshotStatus: "SnapshotStatus",
 	MessageBootstrap:      "Bootstrap", MessageBootstrapResponse: "BootstrapResponse",
-	MessageRemoved: "Removed",
+	MessageRemoved: "Removed", MessageProbe: "Probe",
+	MessageChangeMembers: "ChangeMembers", MessageChangeMembersResponse: "ChangeMembersResponse",
+	MessageHeal: "Heal", MessageHealResponse: "HealResponse",
 }
 
 // String returns the type's name in one word.
@@ -35,7 +37,8 @@ var reasonNames = [...]string{
 	ReasonDamaged: "damaged", ReasonNotLeader: "not-leader", ReasonTermMismatch: "term-mismatch",
 	ReasonTransferring: "transferring", ReasonNotReady: "not-ready", ReasonNotMember: "not-member",
 	ReasonNotEmpty: "not-empty", ReasonTooLarge: "too-large", ReasonStopped: "stopped",
-	ReasonPendingChange: "pending-change", ReasonFailed: "failed",
+	ReasonPendingChange: "pending-change", ReasonFailed: "failed", ReasonBehind: "behind",
+	ReasonStaleChange: "stale-change", ReasonInvalidChange: "invalid-change", ReasonNotVoter: "not-voter", ReasonLost: "lost",
 }
 
 // String returns the reason's name in one word.
@@ -45,6 +48,13 @@ var memberKindNames = [...]string{Voter: "voter", Learner: "learner", Witness: "
 
 // String returns the member kind's name in one word.
 func (k MemberKind) String() string { return nameOf(memberKindNames[:], "member-kind", uint64(k)) }
+
+var goalNames = [...]string{
+	GoalStay: "stay", GoalVoter: "voter", GoalWitness: "witness", GoalLearner: "learner", GoalRemoved: "removed",
+}
+
+// String returns the goal's name in one word.
+func (g MemberGoal) String() string { return nameOf(goalNames[:], "goal", uint64(g)) }
 
 // nameOf also names values that have no name, since what is printed may not have been checked.
 func nameOf(names []string, what string, value uint64) string {
@@ -107,6 +117,7 @@ func (m Message) String() string {
 	if m.Time != 0 {
 		fmt.Fprintf(&s, " time=%d", m.Time)
 	}
+	appendNumber(&s, "backlog", m.Backlog)
 	appendNumber(&s, "from-incarnation", m.FromIncarnation)
 	appendNumber(&s, "to-incarnation", m.ToIncarnation)
 	appendNumber(&s, "from-session", m.FromSession)

@@ -76,8 +76,13 @@ func TestEveryValueHasAName(t *testing.T) {
 	for k := Voter; k <= Witness; k++ {
 		check(k.String())
 	}
+	for g := GoalStay; g < goalCount; g++ {
+		if strings.Contains(g.String(), "(") {
+			t.Errorf("goal %d has no name", g)
+		}
+	}
 	for got, want := range map[string]string{
-		MessageTypeCount.String(): "type(20)", ReasonCount.String(): "reason(16)",
+		MessageType(200).String(): "type(200)", Reason(200).String(): "reason(200)", MemberGoal(9).String(): "goal(9)",
 		Kind(0).String(): "kind(0)", Kind(200).String(): "kind(200)", MemberKind(9).String(): "member-kind(9)",
 	} {
 		if got != want {

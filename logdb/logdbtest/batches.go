@@ -53,7 +53,7 @@ func membership(id uint64) raftpb.Membership {
 			Kind:        raftpb.Voter,
 			Incarnation: id*100 + replica,
 			Address:     fmt.Sprintf("host%d:%d", replica, id),
-			AutoPromote: replica == 2,
+			Goal:        raftpb.GoalVoter,
 		})
 	}
 	return m

@@ -52,6 +52,11 @@ const (
 	MessageType_MESSAGE_TYPE_BOOTSTRAP                MessageType = 17
 	MessageType_MESSAGE_TYPE_BOOTSTRAP_RESPONSE       MessageType = 18
 	MessageType_MESSAGE_TYPE_REMOVED                  MessageType = 19
+	MessageType_MESSAGE_TYPE_PROBE                    MessageType = 20
+	MessageType_MESSAGE_TYPE_CHANGE_MEMBERS           MessageType = 21
+	MessageType_MESSAGE_TYPE_CHANGE_MEMBERS_RESPONSE  MessageType = 22
+	MessageType_MESSAGE_TYPE_HEAL                     MessageType = 23
+	MessageType_MESSAGE_TYPE_HEAL_RESPONSE            MessageType = 24
 )
 
 // Enum value maps for MessageType.
@@ -77,6 +82,11 @@ var (
 		17: "MESSAGE_TYPE_BOOTSTRAP",
 		18: "MESSAGE_TYPE_BOOTSTRAP_RESPONSE",
 		19: "MESSAGE_TYPE_REMOVED",
+		20: "MESSAGE_TYPE_PROBE",
+		21: "MESSAGE_TYPE_CHANGE_MEMBERS",
+		22: "MESSAGE_TYPE_CHANGE_MEMBERS_RESPONSE",
+		23: "MESSAGE_TYPE_HEAL",
+		24: "MESSAGE_TYPE_HEAL_RESPONSE",
 	}
 	MessageType_value = map[string]int32{
 		"MESSAGE_TYPE_UNSPECIFIED":              0,
@@ -99,6 +109,11 @@ var (
 		"MESSAGE_TYPE_BOOTSTRAP":                17,
 		"MESSAGE_TYPE_BOOTSTRAP_RESPONSE":       18,
 		"MESSAGE_TYPE_REMOVED":                  19,
+		"MESSAGE_TYPE_PROBE":                    20,
+		"MESSAGE_TYPE_CHANGE_MEMBERS":           21,
+		"MESSAGE_TYPE_CHANGE_MEMBERS_RESPONSE":  22,
+		"MESSAGE_TYPE_HEAL":                     23,
+		"MESSAGE_TYPE_HEAL_RESPONSE":            24,
 	}
 )
 
@@ -149,6 +164,11 @@ const (
 	Reason_REASON_STOPPED        Reason = 13
 	Reason_REASON_PENDING_CHANGE Reason = 14
 	Reason_REASON_FAILED         Reason = 15
+	Reason_REASON_BEHIND         Reason = 16
+	Reason_REASON_STALE_CHANGE   Reason = 17
+	Reason_REASON_INVALID_CHANGE Reason = 18
+	Reason_REASON_NOT_VOTER      Reason = 19
+	Reason_REASON_LOST           Reason = 20
 )
 
 // Enum value maps for Reason.
@@ -170,6 +190,11 @@ var (
 		13: "REASON_STOPPED",
 		14: "REASON_PENDING_CHANGE",
 		15: "REASON_FAILED",
+		16: "REASON_BEHIND",
+		17: "REASON_STALE_CHANGE",
+		18: "REASON_INVALID_CHANGE",
+		19: "REASON_NOT_VOTER",
+		20: "REASON_LOST",
 	}
 	Reason_value = map[string]int32{
 		"REASON_NONE":           0,
@@ -188,6 +213,11 @@ var (
 		"REASON_STOPPED":        13,
 		"REASON_PENDING_CHANGE": 14,
 		"REASON_FAILED":         15,
+		"REASON_BEHIND":         16,
+		"REASON_STALE_CHANGE":   17,
+		"REASON_INVALID_CHANGE": 18,
+		"REASON_NOT_VOTER":      19,
+		"REASON_LOST":           20,
 	}
 )
 
@@ -271,6 +301,62 @@ func (MemberKind) EnumDescriptor() ([]byte, []int) {
 	return file_raftpb_schema_flotilla_proto_rawDescGZIP(), []int{2}
 }
 
+// What a member is to become by the change under way.
+type MemberGoal int32
+
+const (
+	MemberGoal_MEMBER_GOAL_STAY    MemberGoal = 0
+	MemberGoal_MEMBER_GOAL_VOTER   MemberGoal = 1
+	MemberGoal_MEMBER_GOAL_WITNESS MemberGoal = 2
+	MemberGoal_MEMBER_GOAL_LEARNER MemberGoal = 3
+	MemberGoal_MEMBER_GOAL_REMOVED MemberGoal = 4
+)
+
+// Enum value maps for MemberGoal.
+var (
+	MemberGoal_name = map[int32]string{
+		0: "MEMBER_GOAL_STAY",
+		1: "MEMBER_GOAL_VOTER",
+		2: "MEMBER_GOAL_WITNESS",
+		3: "MEMBER_GOAL_LEARNER",
+		4: "MEMBER_GOAL_REMOVED",
+	}
+	MemberGoal_value = map[string]int32{
+		"MEMBER_GOAL_STAY":    0,
+		"MEMBER_GOAL_VOTER":   1,
+		"MEMBER_GOAL_WITNESS": 2,
+		"MEMBER_GOAL_LEARNER": 3,
+		"MEMBER_GOAL_REMOVED": 4,
+	}
+)
+
+func (x MemberGoal) Enum() *MemberGoal {
+	p := new(MemberGoal)
+	*p = x
+	return p
+}
+
+func (x MemberGoal) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (MemberGoal) Descriptor() protoreflect.EnumDescriptor {
+	return file_raftpb_schema_flotilla_proto_enumTypes[3].Descriptor()
+}
+
+func (MemberGoal) Type() protoreflect.EnumType {
+	return &file_raftpb_schema_flotilla_proto_enumTypes[3]
+}
+
+func (x MemberGoal) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use MemberGoal.Descriptor instead.
+func (MemberGoal) EnumDescriptor() ([]byte, []int) {
+	return file_raftpb_schema_flotilla_proto_rawDescGZIP(), []int{3}
+}
+
 // One message between two replicas of a shard.
 type Message struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -295,6 +381,7 @@ type Message struct {
 	HintIndex     uint64   `protobuf:"varint,18,opt,name=hint_index,json=hintIndex,proto3" json:"hint_index,omitempty"`
 	HintTerm      uint64   `protobuf:"varint,19,opt,name=hint_term,json=hintTerm,proto3" json:"hint_term,omitempty"`
 	Payload       []byte   `protobuf:"bytes,20,opt,name=payload,proto3" json:"payload,omitempty"`
+	Backlog       uint64   `protobuf:"varint,21,opt,name=backlog,proto3" json:"backlog,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -469,6 +556,13 @@ func (x *Message) GetPayload() []byte {
 	return nil
 }
 
+func (x *Message) GetBacklog() uint64 {
+	if x != nil {
+		return x.Backlog
+	}
+	return 0
+}
+
 // The messages of one frame. Frames can be put one behind another: repeated fields of protobuf messages add up.
 type MessageBatch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -516,12 +610,14 @@ func (x *MessageBatch) GetMessages() []*Message {
 
 // One replica of a shard.
 type Member struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ReplicaId     uint64                 `protobuf:"varint,1,opt,name=replica_id,json=replicaId,proto3" json:"replica_id,omitempty"`
-	Kind          MemberKind             `protobuf:"varint,2,opt,name=kind,proto3,enum=flotilla.MemberKind" json:"kind,omitempty"`
-	Incarnation   uint64                 `protobuf:"fixed64,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	Address       string                 `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
-	AutoPromote   bool                   `protobuf:"varint,5,opt,name=auto_promote,json=autoPromote,proto3" json:"auto_promote,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	ReplicaId   uint64                 `protobuf:"varint,1,opt,name=replica_id,json=replicaId,proto3" json:"replica_id,omitempty"`
+	Kind        MemberKind             `protobuf:"varint,2,opt,name=kind,proto3,enum=flotilla.MemberKind" json:"kind,omitempty"`
+	Incarnation uint64                 `protobuf:"fixed64,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Address     string                 `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
+	Goal        MemberGoal             `protobuf:"varint,5,opt,name=goal,proto3,enum=flotilla.MemberGoal" json:"goal,omitempty"`
+	// 1 to 255; 0 counts as 100.
+	Priority      uint32 `protobuf:"varint,6,opt,name=priority,proto3" json:"priority,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -584,11 +680,18 @@ func (x *Member) GetAddress() string {
 	return ""
 }
 
-func (x *Member) GetAutoPromote() bool {
+func (x *Member) GetGoal() MemberGoal {
 	if x != nil {
-		return x.AutoPromote
+		return x.Goal
 	}
-	return false
+	return MemberGoal_MEMBER_GOAL_STAY
+}
+
+func (x *Member) GetPriority() uint32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
 }
 
 // A shard's configuration: the only entry of a membership batch.
@@ -596,7 +699,11 @@ type Membership struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Ascending by replica_id.
-	Members       []*Member `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"`
+	Members []*Member `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"`
+	// The configuration that is left while two are in effect together; empty otherwise. Ascending by replica_id.
+	Outgoing []*Member `protobuf:"bytes,3,rep,name=outgoing,proto3" json:"outgoing,omitempty"`
+	// ID of the first membership of the change that this one belongs to.
+	Operation     uint64 `protobuf:"varint,4,opt,name=operation,proto3" json:"operation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -645,6 +752,143 @@ func (x *Membership) GetMembers() []*Member {
 	return nil
 }
 
+func (x *Membership) GetOutgoing() []*Member {
+	if x != nil {
+		return x.Outgoing
+	}
+	return nil
+}
+
+func (x *Membership) GetOperation() uint64 {
+	if x != nil {
+		return x.Operation
+	}
+	return 0
+}
+
+// What one member is to be in the end.
+type MemberChange struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	ReplicaId uint64                 `protobuf:"varint,1,opt,name=replica_id,json=replicaId,proto3" json:"replica_id,omitempty"`
+	// Unspecified: no member.
+	Kind          MemberKind `protobuf:"varint,2,opt,name=kind,proto3,enum=flotilla.MemberKind" json:"kind,omitempty"`
+	Address       string     `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	Priority      uint32     `protobuf:"varint,4,opt,name=priority,proto3" json:"priority,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberChange) Reset() {
+	*x = MemberChange{}
+	mi := &file_raftpb_schema_flotilla_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberChange) ProtoMessage() {}
+
+func (x *MemberChange) ProtoReflect() protoreflect.Message {
+	mi := &file_raftpb_schema_flotilla_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberChange.ProtoReflect.Descriptor instead.
+func (*MemberChange) Descriptor() ([]byte, []int) {
+	return file_raftpb_schema_flotilla_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *MemberChange) GetReplicaId() uint64 {
+	if x != nil {
+		return x.ReplicaId
+	}
+	return 0
+}
+
+func (x *MemberChange) GetKind() MemberKind {
+	if x != nil {
+		return x.Kind
+	}
+	return MemberKind_MEMBER_KIND_UNSPECIFIED
+}
+
+func (x *MemberChange) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *MemberChange) GetPriority() uint32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+// A change of the membership: the payload of MESSAGE_TYPE_CHANGE_MEMBERS.
+type MembershipChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	IfId          uint64                 `protobuf:"varint,1,opt,name=if_id,json=ifId,proto3" json:"if_id,omitempty"`
+	Members       []*MemberChange        `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MembershipChange) Reset() {
+	*x = MembershipChange{}
+	mi := &file_raftpb_schema_flotilla_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MembershipChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MembershipChange) ProtoMessage() {}
+
+func (x *MembershipChange) ProtoReflect() protoreflect.Message {
+	mi := &file_raftpb_schema_flotilla_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MembershipChange.ProtoReflect.Descriptor instead.
+func (*MembershipChange) Descriptor() ([]byte, []int) {
+	return file_raftpb_schema_flotilla_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *MembershipChange) GetIfId() uint64 {
+	if x != nil {
+		return x.IfId
+	}
+	return 0
+}
+
+func (x *MembershipChange) GetMembers() []*MemberChange {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
 // A membership and the index of its entry.
 type ConfigRecord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -656,7 +900,7 @@ type ConfigRecord struct {
 
 func (x *ConfigRecord) Reset() {
 	*x = ConfigRecord{}
-	mi := &file_raftpb_schema_flotilla_proto_msgTypes[4]
+	mi := &file_raftpb_schema_flotilla_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -668,7 +912,7 @@ func (x *ConfigRecord) String() string {
 func (*ConfigRecord) ProtoMessage() {}
 
 func (x *ConfigRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_raftpb_schema_flotilla_proto_msgTypes[4]
+	mi := &file_raftpb_schema_flotilla_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -681,7 +925,7 @@ func (x *ConfigRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigRecord.ProtoReflect.Descriptor instead.
 func (*ConfigRecord) Descriptor() ([]byte, []int) {
-	return file_raftpb_schema_flotilla_proto_rawDescGZIP(), []int{4}
+	return file_raftpb_schema_flotilla_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ConfigRecord) GetIndex() uint64 {
@@ -710,7 +954,7 @@ type HardState struct {
 
 func (x *HardState) Reset() {
 	*x = HardState{}
-	mi := &file_raftpb_schema_flotilla_proto_msgTypes[5]
+	mi := &file_raftpb_schema_flotilla_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -722,7 +966,7 @@ func (x *HardState) String() string {
 func (*HardState) ProtoMessage() {}
 
 func (x *HardState) ProtoReflect() protoreflect.Message {
-	mi := &file_raftpb_schema_flotilla_proto_msgTypes[5]
+	mi := &file_raftpb_schema_flotilla_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -735,7 +979,7 @@ func (x *HardState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HardState.ProtoReflect.Descriptor instead.
 func (*HardState) Descriptor() ([]byte, []int) {
-	return file_raftpb_schema_flotilla_proto_rawDescGZIP(), []int{5}
+	return file_raftpb_schema_flotilla_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *HardState) GetTerm() uint64 {
@@ -772,7 +1016,7 @@ type Bootstrap struct {
 
 func (x *Bootstrap) Reset() {
 	*x = Bootstrap{}
-	mi := &file_raftpb_schema_flotilla_proto_msgTypes[6]
+	mi := &file_raftpb_schema_flotilla_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -784,7 +1028,7 @@ func (x *Bootstrap) String() string {
 func (*Bootstrap) ProtoMessage() {}
 
 func (x *Bootstrap) ProtoReflect() protoreflect.Message {
-	mi := &file_raftpb_schema_flotilla_proto_msgTypes[6]
+	mi := &file_raftpb_schema_flotilla_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -797,7 +1041,7 @@ func (x *Bootstrap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bootstrap.ProtoReflect.Descriptor instead.
 func (*Bootstrap) Descriptor() ([]byte, []int) {
-	return file_raftpb_schema_flotilla_proto_rawDescGZIP(), []int{6}
+	return file_raftpb_schema_flotilla_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Bootstrap) GetIncarnation() uint64 {
@@ -832,7 +1076,7 @@ var File_raftpb_schema_flotilla_proto protoreflect.FileDescriptor
 
 const file_raftpb_schema_flotilla_proto_rawDesc = "" +
 	"\n" +
-	"\x1craftpb/schema/flotilla.proto\x12\bflotilla\"\xcf\x04\n" +
+	"\x1craftpb/schema/flotilla.proto\x12\bflotilla\"\xe9\x04\n" +
 	"\aMessage\x12)\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x15.flotilla.MessageTypeR\x04type\x12\x19\n" +
 	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12\x12\n" +
@@ -856,20 +1100,33 @@ const file_raftpb_schema_flotilla_proto_rawDesc = "" +
 	"\n" +
 	"hint_index\x18\x12 \x01(\x04R\thintIndex\x12\x1b\n" +
 	"\thint_term\x18\x13 \x01(\x04R\bhintTerm\x12\x18\n" +
-	"\apayload\x18\x14 \x01(\fR\apayload\"=\n" +
+	"\apayload\x18\x14 \x01(\fR\apayload\x12\x18\n" +
+	"\abacklog\x18\x15 \x01(\x04R\abacklog\"=\n" +
 	"\fMessageBatch\x12-\n" +
-	"\bmessages\x18\x01 \x03(\v2\x11.flotilla.MessageR\bmessages\"\xb0\x01\n" +
+	"\bmessages\x18\x01 \x03(\v2\x11.flotilla.MessageR\bmessages\"\xd3\x01\n" +
 	"\x06Member\x12\x1d\n" +
 	"\n" +
 	"replica_id\x18\x01 \x01(\x04R\treplicaId\x12(\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x14.flotilla.MemberKindR\x04kind\x12 \n" +
 	"\vincarnation\x18\x03 \x01(\x06R\vincarnation\x12\x18\n" +
-	"\aaddress\x18\x04 \x01(\tR\aaddress\x12!\n" +
-	"\fauto_promote\x18\x05 \x01(\bR\vautoPromote\"H\n" +
+	"\aaddress\x18\x04 \x01(\tR\aaddress\x12(\n" +
+	"\x04goal\x18\x05 \x01(\x0e2\x14.flotilla.MemberGoalR\x04goal\x12\x1a\n" +
+	"\bpriority\x18\x06 \x01(\rR\bpriority\"\x94\x01\n" +
 	"\n" +
 	"Membership\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12*\n" +
-	"\amembers\x18\x02 \x03(\v2\x10.flotilla.MemberR\amembers\"Z\n" +
+	"\amembers\x18\x02 \x03(\v2\x10.flotilla.MemberR\amembers\x12,\n" +
+	"\boutgoing\x18\x03 \x03(\v2\x10.flotilla.MemberR\boutgoing\x12\x1c\n" +
+	"\toperation\x18\x04 \x01(\x04R\toperation\"\x8d\x01\n" +
+	"\fMemberChange\x12\x1d\n" +
+	"\n" +
+	"replica_id\x18\x01 \x01(\x04R\treplicaId\x12(\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x14.flotilla.MemberKindR\x04kind\x12\x18\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x1a\n" +
+	"\bpriority\x18\x04 \x01(\rR\bpriority\"Y\n" +
+	"\x10MembershipChange\x12\x13\n" +
+	"\x05if_id\x18\x01 \x01(\x04R\x04ifId\x120\n" +
+	"\amembers\x18\x02 \x03(\v2\x16.flotilla.MemberChangeR\amembers\"Z\n" +
 	"\fConfigRecord\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x124\n" +
 	"\n" +
@@ -883,7 +1140,7 @@ const file_raftpb_schema_flotilla_proto_rawDesc = "" +
 	"\vincarnation\x18\x01 \x01(\x06R\vincarnation\x12\x12\n" +
 	"\x04join\x18\x02 \x01(\bR\x04join\x12.\n" +
 	"\ainitial\x18\x03 \x01(\v2\x14.flotilla.MembershipR\ainitial\x12\x1a\n" +
-	"\bcomplete\x18\x04 \x01(\bR\bcomplete*\x8b\x05\n" +
+	"\bcomplete\x18\x04 \x01(\bR\bcomplete*\xa5\x06\n" +
 	"\vMessageType\x12\x1c\n" +
 	"\x18MESSAGE_TYPE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15MESSAGE_TYPE_PRE_VOTE\x10\x01\x12\"\n" +
@@ -905,7 +1162,12 @@ const file_raftpb_schema_flotilla_proto_rawDesc = "" +
 	"\x1cMESSAGE_TYPE_SNAPSHOT_STATUS\x10\x10\x12\x1a\n" +
 	"\x16MESSAGE_TYPE_BOOTSTRAP\x10\x11\x12#\n" +
 	"\x1fMESSAGE_TYPE_BOOTSTRAP_RESPONSE\x10\x12\x12\x18\n" +
-	"\x14MESSAGE_TYPE_REMOVED\x10\x13*\xdc\x02\n" +
+	"\x14MESSAGE_TYPE_REMOVED\x10\x13\x12\x16\n" +
+	"\x12MESSAGE_TYPE_PROBE\x10\x14\x12\x1f\n" +
+	"\x1bMESSAGE_TYPE_CHANGE_MEMBERS\x10\x15\x12(\n" +
+	"$MESSAGE_TYPE_CHANGE_MEMBERS_RESPONSE\x10\x16\x12\x15\n" +
+	"\x11MESSAGE_TYPE_HEAL\x10\x17\x12\x1e\n" +
+	"\x1aMESSAGE_TYPE_HEAL_RESPONSE\x10\x18*\xca\x03\n" +
 	"\x06Reason\x12\x0f\n" +
 	"\vREASON_NONE\x10\x00\x12\x11\n" +
 	"\rREASON_DENIED\x10\x01\x12\x13\n" +
@@ -923,13 +1185,25 @@ const file_raftpb_schema_flotilla_proto_rawDesc = "" +
 	"\x10REASON_TOO_LARGE\x10\f\x12\x12\n" +
 	"\x0eREASON_STOPPED\x10\r\x12\x19\n" +
 	"\x15REASON_PENDING_CHANGE\x10\x0e\x12\x11\n" +
-	"\rREASON_FAILED\x10\x0f*r\n" +
+	"\rREASON_FAILED\x10\x0f\x12\x11\n" +
+	"\rREASON_BEHIND\x10\x10\x12\x17\n" +
+	"\x13REASON_STALE_CHANGE\x10\x11\x12\x19\n" +
+	"\x15REASON_INVALID_CHANGE\x10\x12\x12\x14\n" +
+	"\x10REASON_NOT_VOTER\x10\x13\x12\x0f\n" +
+	"\vREASON_LOST\x10\x14*r\n" +
 	"\n" +
 	"MemberKind\x12\x1b\n" +
 	"\x17MEMBER_KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11MEMBER_KIND_VOTER\x10\x01\x12\x17\n" +
 	"\x13MEMBER_KIND_LEARNER\x10\x02\x12\x17\n" +
-	"\x13MEMBER_KIND_WITNESS\x10\x03B1Z/github.com/flotilla-raft/flotilla/raftpb/schemab\x06proto3"
+	"\x13MEMBER_KIND_WITNESS\x10\x03*\x84\x01\n" +
+	"\n" +
+	"MemberGoal\x12\x14\n" +
+	"\x10MEMBER_GOAL_STAY\x10\x00\x12\x15\n" +
+	"\x11MEMBER_GOAL_VOTER\x10\x01\x12\x17\n" +
+	"\x13MEMBER_GOAL_WITNESS\x10\x02\x12\x17\n" +
+	"\x13MEMBER_GOAL_LEARNER\x10\x03\x12\x17\n" +
+	"\x13MEMBER_GOAL_REMOVED\x10\x04B1Z/github.com/flotilla-raft/flotilla/raftpb/schemab\x06proto3"
 
 var (
 	file_raftpb_schema_flotilla_proto_rawDescOnce sync.Once
@@ -943,33 +1217,40 @@ func file_raftpb_schema_flotilla_proto_rawDescGZIP() []byte {
 	return file_raftpb_schema_flotilla_proto_rawDescData
 }
 
-var file_raftpb_schema_flotilla_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_raftpb_schema_flotilla_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_raftpb_schema_flotilla_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_raftpb_schema_flotilla_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_raftpb_schema_flotilla_proto_goTypes = []any{
-	(MessageType)(0),     // 0: flotilla.MessageType
-	(Reason)(0),          // 1: flotilla.Reason
-	(MemberKind)(0),      // 2: flotilla.MemberKind
-	(*Message)(nil),      // 3: flotilla.Message
-	(*MessageBatch)(nil), // 4: flotilla.MessageBatch
-	(*Member)(nil),       // 5: flotilla.Member
-	(*Membership)(nil),   // 6: flotilla.Membership
-	(*ConfigRecord)(nil), // 7: flotilla.ConfigRecord
-	(*HardState)(nil),    // 8: flotilla.HardState
-	(*Bootstrap)(nil),    // 9: flotilla.Bootstrap
+	(MessageType)(0),         // 0: flotilla.MessageType
+	(Reason)(0),              // 1: flotilla.Reason
+	(MemberKind)(0),          // 2: flotilla.MemberKind
+	(MemberGoal)(0),          // 3: flotilla.MemberGoal
+	(*Message)(nil),          // 4: flotilla.Message
+	(*MessageBatch)(nil),     // 5: flotilla.MessageBatch
+	(*Member)(nil),           // 6: flotilla.Member
+	(*Membership)(nil),       // 7: flotilla.Membership
+	(*MemberChange)(nil),     // 8: flotilla.MemberChange
+	(*MembershipChange)(nil), // 9: flotilla.MembershipChange
+	(*ConfigRecord)(nil),     // 10: flotilla.ConfigRecord
+	(*HardState)(nil),        // 11: flotilla.HardState
+	(*Bootstrap)(nil),        // 12: flotilla.Bootstrap
 }
 var file_raftpb_schema_flotilla_proto_depIdxs = []int32{
-	0, // 0: flotilla.Message.type:type_name -> flotilla.MessageType
-	1, // 1: flotilla.Message.reason:type_name -> flotilla.Reason
-	3, // 2: flotilla.MessageBatch.messages:type_name -> flotilla.Message
-	2, // 3: flotilla.Member.kind:type_name -> flotilla.MemberKind
-	5, // 4: flotilla.Membership.members:type_name -> flotilla.Member
-	6, // 5: flotilla.ConfigRecord.membership:type_name -> flotilla.Membership
-	6, // 6: flotilla.Bootstrap.initial:type_name -> flotilla.Membership
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	0,  // 0: flotilla.Message.type:type_name -> flotilla.MessageType
+	1,  // 1: flotilla.Message.reason:type_name -> flotilla.Reason
+	4,  // 2: flotilla.MessageBatch.messages:type_name -> flotilla.Message
+	2,  // 3: flotilla.Member.kind:type_name -> flotilla.MemberKind
+	3,  // 4: flotilla.Member.goal:type_name -> flotilla.MemberGoal
+	6,  // 5: flotilla.Membership.members:type_name -> flotilla.Member
+	6,  // 6: flotilla.Membership.outgoing:type_name -> flotilla.Member
+	2,  // 7: flotilla.MemberChange.kind:type_name -> flotilla.MemberKind
+	8,  // 8: flotilla.MembershipChange.members:type_name -> flotilla.MemberChange
+	7,  // 9: flotilla.ConfigRecord.membership:type_name -> flotilla.Membership
+	7,  // 10: flotilla.Bootstrap.initial:type_name -> flotilla.Membership
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_raftpb_schema_flotilla_proto_init() }
@@ -982,8 +1263,8 @@ func file_raftpb_schema_flotilla_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_raftpb_schema_flotilla_proto_rawDesc), len(file_raftpb_schema_flotilla_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   7,
+			NumEnums:      4,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
