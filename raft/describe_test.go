@@ -53,9 +53,9 @@ func describeEvent(e *Event) string {
 	return s.String()
 }
 
-func refusalName(k RefusalKind) string {
-	return [...]string{"", "proposal", "read", "transfer"}[k]
-}
+var refusalNames = [...]string{"", "proposal", "read", "transfer"}
+
+func refusalName(k RefusalKind) string { return refusalNames[k] }
 
 func describeStatus(s Status) string {
 	var b strings.Builder

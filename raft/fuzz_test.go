@@ -197,45 +197,6 @@ func (n *network) fuzzCall(r *fuzzReader, node *testNode) {
 	}
 }
 
-// checkInvariants holds what is written at the fields.
-func checkInvariants(t *testing.T, c *Core) {
-	t.Helper()
-	l := &c.log
-	if l.compacted() > l.durable || l.durable > l.last || c.commit > l.last || c.handed > c.commit || c.applied > c.handed {
-		t.Fatalf("compacted %d, durable %d, last %d, commit %d, handed %d, applied %d",
-			l.compacted(), l.durable, l.last, c.commit, c.handed, c.applied)
-	}
-	if l.pins.len() > l.runs.len() {
-		t.Fatalf("%d pins for %d runs", l.pins.len(), l.runs.len())
-	}
-	next := l.last + 1
-	for i := l.runs.len() - 1; i >= 0; i-- {
-		r := l.runs.at(i)
-		if r.last()+1 != next || l.terms.term(r.first) != r.term {
-			t.Fatalf("run [%d,%d] of term %d before entry %d", r.first, r.last(), r.term, next)
-		}
-		next = r.first
-		if pinned := i >= l.runs.len()-l.pins.len(); !pinned && r.last() > l.durable {
-			t.Fatalf("entry %d is not durable and not pinned", r.last())
-		}
-	}
-	for i := range l.terms.starts {
-		if i > 0 && l.terms.starts[i-1].Term >= l.terms.starts[i].Term {
-			t.Fatalf("terms %v", l.terms.starts)
-		}
-	}
-	for i := range c.configs {
-		if c.configs[i].Index > l.last || i > 0 && c.configs[i-1].Index >= c.configs[i].Index {
-			t.Fatalf("memberships %v, last entry %d", c.configs, l.last)
-		}
-	}
-	for _, p := range c.peers {
-		if p.match > l.last || p.state == ProgressReplicate && p.next <= p.match || p.inflightBytes < 0 {
-			t.Fatalf("follower %d: match %d, next %d, last entry %d, in flight %d", p.id, p.match, p.next, l.last, p.inflightBytes)
-		}
-	}
-}
-
 // TestLeaderThatContradictsItself: the same leader sends two different logs in one term. That is broken, and may not make
 // the core believe in entries that it cut.
 func TestLeaderThatContradictsItself(t *testing.T) {

@@ -45,6 +45,7 @@ type network struct {
 	places   map[[3]uint64]uint64 // first index of each proposal
 
 	readSequence uint64
+	history      *history // nil: not kept
 }
 
 func newNetwork(count int, violate func(string, ...any)) *network {
@@ -113,6 +114,7 @@ func (n *network) drain(node *testNode) bool {
 	}
 	n.out.Reset()
 	node.core.Drain(&n.out)
+	n.check(node)
 	n.drained(node)
 	return true
 }
@@ -121,6 +123,7 @@ func (n *network) drained(node *testNode) {
 	for _, m := range n.out.Messages {
 		m.Batches = slices.Clone(m.Batches)
 		n.printf("  %s", describe(&m))
+		n.recordMessage(&m)
 		n.checkSent(node, &m)
 		if !n.cut[[2]uint64{m.From, m.To}] {
 			n.queue = append(n.queue, m)
@@ -129,18 +132,22 @@ func (n *network) drained(node *testNode) {
 	for _, s := range n.out.Saves {
 		s.Batches = slices.Clone(s.Batches)
 		n.printf("  save %d at %d: %s", s.Number, node.id, describeSave(&s))
+		n.recordSave(node, &s)
 		node.saves = append(node.saves, s)
 	}
 	node.reads = append(node.reads, n.out.LogReads...)
 	for _, r := range n.out.LogReads {
 		n.printf("  log read at %d: [%d,%d] for follower %d", node.id, r.From, r.To, r.Follower)
+		n.record("log-read", "n", node.id, "first", r.From, "last", r.To, "follower", r.Follower)
 	}
 	for _, r := range n.out.Reads {
 		n.printf("  read %d at %d: index %d", r.ID, node.id, r.Index)
+		n.record("read", "n", node.id, "id", r.ID, "index", r.Index)
 		node.ready = append(node.ready, r)
 	}
 	for _, r := range n.out.Refusals {
 		n.printf("  refused at %d: %s %d %s maybe=%t", node.id, refusalName(r.Kind), r.ID, r.Reason, r.MaybeApplied)
+		n.recordRefusal(node, &r)
 		if r.Kind == RefusedProposal {
 			n.end(node, r.ID, fmt.Sprintf("refused maybe=%t", r.MaybeApplied))
 		}
@@ -151,6 +158,7 @@ func (n *network) drained(node *testNode) {
 	}
 	for _, e := range n.out.Events {
 		n.printf("  event at %d: %s", node.id, describeEvent(&e))
+		n.recordEvent(node, &e)
 		if e.Kind == EventLeaderChanged && e.Leader == node.id {
 			if other, ok := n.leaders[e.Term]; ok && other != node.id {
 				n.violate("replicas %d and %d lead term %d", other, node.id, e.Term)
@@ -170,6 +178,7 @@ func (n *network) end(node *testNode, sequence uint64, how string) {
 // apply checks state machine safety, log matching over committed entries, and that commit stands on a durable majority.
 func (n *network) apply(node *testNode, b raftpb.Batch) {
 	n.printf("  apply at %d: %s", node.id, b)
+	n.recordApply(node, b)
 	if b.First() != node.upTo+1 {
 		n.violate("replica %d applies %s after entry %d", node.id, b, node.upTo)
 	}
@@ -249,6 +258,7 @@ func (n *network) save(node *testNode) bool {
 	}
 	before := node.core.commit
 	node.core.Saved(n.now, s.Number)
+	n.check(node)
 	n.checkCommit(node, before)
 	return true
 }
@@ -260,6 +270,7 @@ func (n *network) readLog(node *testNode) bool {
 	r := node.reads[0]
 	node.reads = node.reads[1:]
 	node.core.LogReadDone(n.now, r, node.disk.read(r), nil)
+	n.check(node)
 	return true
 }
 
@@ -270,6 +281,7 @@ func (n *network) deliver(i int) {
 	if node := n.node(m.To); node != nil && node.core != nil && !n.cut[[2]uint64{m.From, m.To}] {
 		before := node.core.commit
 		node.core.Step(n.now, &m)
+		n.check(node)
 		n.checkCommit(node, before)
 	}
 }
@@ -345,6 +357,7 @@ func (n *network) advance(d time.Duration) {
 		for _, node := range n.nodes {
 			if node.core != nil && node.core.Deadline() <= n.now {
 				node.core.Tick(n.now)
+				n.check(node)
 			}
 		}
 		n.settle()

@@ -13,7 +13,8 @@ import (
 )
 
 // TestScripts runs the histories in testdata: each is named for the rule that it shows and prints what every replica says,
-// writes and applies. The network's checks (see apply, checkSent, checkCommit) run along; a violation is printed.
+// writes and applies, and ends in expectations that state the rule, which -rewrite never touches. The network's checks (see
+// apply, checkSent, checkCommit, checkInvariants) run along; a violation fails the test.
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
 		s := &script{}
@@ -28,14 +29,18 @@ func TestScripts(t *testing.T) {
 				t.Fatalf("%s: unknown command %s", d.Pos, d.Cmd)
 			}
 			run(s)
-			if d.HasArg("quiet") {
-				trace.Reset()
-			}
-			if trace.Len() == 0 {
+			s.last = d.Cmd
+			switch {
+			case *expectsOnly:
+				return d.Expected
+			case d.HasArg("quiet"), trace.Len() == 0:
 				return "ok\n"
 			}
 			return trace.String()
 		})
+		if s.last != "expect" {
+			t.Errorf("%s does not end in an expect line that states its rule; see testdata/README.md", path)
+		}
 	})
 }
 
@@ -44,6 +49,7 @@ type script struct {
 	d     *datadriven.TestData
 	t     *testing.T
 	trace *strings.Builder
+	last  string // command
 }
 
 func (s *script) number(key string) uint64 {
@@ -71,7 +77,9 @@ func (s *script) node() *testNode {
 }
 
 func (s *script) violation(format string, arguments ...any) {
-	fmt.Fprintf(s.trace, "VIOLATION: "+format+"\n", arguments...)
+	if !*expectsOnly {
+		s.t.Errorf(s.d.Pos+": VIOLATION: "+format, arguments...)
+	}
 }
 
 // matches selects messages on their way by type=, from= and to=.
@@ -114,7 +122,11 @@ func (s *script) status() {
 	}
 }
 
-func (s *script) reason(r raftpb.Reason) { fmt.Fprintf(s.trace, "%s\n", r) }
+// reason prints what a call returned at once.
+func (s *script) reason(r raftpb.Reason) {
+	fmt.Fprintf(s.trace, "%s\n", r)
+	s.n.record("answer", "n", s.number("n"), "call", s.d.Cmd, "reason", r)
+}
 
 func (s *script) commands() []string { return strings.Split(s.text("commands"), "/") }
 
@@ -196,6 +208,7 @@ var scriptCommands = map[string]func(*script){
 	"new": func(s *script) {
 		s.n = newNetwork(int(s.number("replicas")), s.violation)
 		s.n.trace = s.trace
+		s.n.history = &history{marks: map[string]int{}}
 		if !s.d.HasArg("unsettled") {
 			s.n.settle()
 		}
@@ -277,7 +290,11 @@ var scriptCommands = map[string]func(*script){
 			s.n.cut[[2]uint64{s.node().id, other.id}], s.n.cut[[2]uint64{other.id, s.node().id}] = true, true
 		}
 	},
-	"heal": func(s *script) { clear(s.n.cut) },
+	"mark": func(s *script) { // the begin of a period that rules can speak of with since=
+		s.n.history.marks[s.text("name")] = len(s.n.history.facts)
+	},
+	"expect": func(s *script) { s.expect() },
+	"heal":   func(s *script) { clear(s.n.cut) },
 	"wipe": func(s *script) { // the disk is lost; the replica is started again as it was at first
 		node := s.node()
 		s.n.crash(node)

@@ -1,0 +1,92 @@
+package raft
+
+import (
+	"fmt"
+	"testing"
+)
+
+// checkInvariants holds what is written at the fields. The network of the tests does the same after every step.
+func checkInvariants(t *testing.T, c *Core) {
+	t.Helper()
+	if fault := faultOf(c); fault != "" {
+		t.Fatal(fault)
+	}
+}
+
+// faultOf returns an invariant that the core's state breaks, "" if there is none.
+func faultOf(c *Core) string {
+	for _, check := range []func(*Core) string{faultOfIndexes, faultOfLog, faultOfMembership, faultOfProgress} {
+		if fault := check(c); fault != "" {
+			return fault
+		}
+	}
+	return ""
+}
+
+func faultOfIndexes(c *Core) string {
+	l := &c.log
+	if l.compacted() > l.durable || l.durable > l.last || c.commit > l.last || c.handed > c.commit || c.applied > c.handed {
+		return fmt.Sprintf("compacted %d, durable %d, last %d, commit %d, handed %d, applied %d",
+			l.compacted(), l.durable, l.last, c.commit, c.handed, c.applied)
+	}
+	if c.leader == c.options.ReplicaID && c.role != RoleLeader && c.role != RoleStopped {
+		return fmt.Sprintf("a %s takes itself for the leader", c.role)
+	}
+	if c.role == RoleLeader && c.leader != c.options.ReplicaID {
+		return fmt.Sprintf("a leader takes %d for the leader", c.leader)
+	}
+	return ""
+}
+
+func faultOfLog(c *Core) string {
+	l := &c.log
+	if l.pins.len() > l.runs.len() {
+		return fmt.Sprintf("%d pins for %d runs", l.pins.len(), l.runs.len())
+	}
+	next := l.last + 1
+	for i := l.runs.len() - 1; i >= 0; i-- {
+		r := l.runs.at(i)
+		if r.last()+1 != next || l.terms.term(r.first) != r.term {
+			return fmt.Sprintf("run [%d,%d] of term %d before entry %d", r.first, r.last(), r.term, next)
+		}
+		next = r.first
+		if pinned := i >= l.runs.len()-l.pins.len(); !pinned && r.last() > l.durable {
+			return fmt.Sprintf("entry %d is not durable and not pinned", r.last())
+		}
+	}
+	for i := range l.terms.starts {
+		if i > 0 && l.terms.starts[i-1].Term >= l.terms.starts[i].Term {
+			return fmt.Sprintf("terms %v", l.terms.starts)
+		}
+	}
+	return ""
+}
+
+func faultOfMembership(c *Core) string {
+	for i := range c.configs {
+		if c.configs[i].Index > c.log.last || i > 0 && c.configs[i-1].Index >= c.configs[i].Index {
+			return fmt.Sprintf("memberships %v, last entry %d", c.configs, c.log.last)
+		}
+	}
+	return ""
+}
+
+func faultOfProgress(c *Core) string {
+	for _, p := range c.peers {
+		if p.match > c.log.last || p.state == ProgressReplicate && p.next <= p.match || p.inflightBytes < 0 {
+			return fmt.Sprintf("follower %d: match %d, next %d, last entry %d, in flight %d",
+				p.id, p.match, p.next, c.log.last, p.inflightBytes)
+		}
+	}
+	return ""
+}
+
+// check holds the invariants of a node's core after a step.
+func (n *network) check(node *testNode) {
+	if node.core == nil {
+		return
+	}
+	if fault := faultOf(node.core); fault != "" {
+		n.violate("replica %d: %s", node.id, fault)
+	}
+}
