@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"fmt"
-
 	"github.com/flotilla-raft/flotilla/raft"
 	"github.com/flotilla-raft/flotilla/raftpb"
 )
@@ -109,7 +107,7 @@ func (w *StepWorker) propose(r *Replica, p *pendingBatch) {
 	if reason := r.core.Propose(w.now, batch); reason != raftpb.ReasonNone {
 		r.pending.pop()
 		w.dropped(r, reason)
-		p.fail(w.errorOf(r, reason))
+		p.fail(w.proposalError(r, p, reason))
 		return
 	}
 	if r.core.IsLeader() {
@@ -153,34 +151,6 @@ func (w *StepWorker) startRead(r *Replica, batch *readBatch) {
 		r.waitingReads = r.waitingReads[:len(r.waitingReads)-1]
 		batch.fail(w.errorOf(r, reason))
 	}
-}
-
-// errorOf says to a caller why a request was surely not done.
-func (w *StepWorker) errorOf(r *Replica, reason raftpb.Reason) error {
-	switch reason {
-	case raftpb.ReasonNotLeader:
-		if leader, _ := r.core.Leader(); leader == 0 {
-			return ErrNoLeader
-		}
-		return ErrNotLeader
-	case raftpb.ReasonBusy, raftpb.ReasonNotReady, raftpb.ReasonPendingChange:
-		return ErrBusy
-	case raftpb.ReasonFull:
-		return ErrDiskFull
-	case raftpb.ReasonTermMismatch:
-		return ErrTermMismatch
-	case raftpb.ReasonTransferring:
-		return ErrTransferring
-	case raftpb.ReasonNotMember:
-		return ErrNotMember
-	case raftpb.ReasonTooLarge:
-		return ErrTooLarge
-	case raftpb.ReasonStopped:
-		return ErrStopped
-	case raftpb.ReasonFailed:
-		return ErrStorageFailed
-	}
-	return fmt.Errorf("%w: %v", ErrNotLeader, reason)
 }
 
 // distribute passes on what the core has put out since before. Messages come last, so that a replica that is fenced on the way
@@ -289,35 +259,4 @@ func (w *StepWorker) truncated(r *Replica, from uint64) {
 			p.fail(errLeaderChangedUnknown)
 		}
 	}
-}
-
-func (w *StepWorker) refusal(r *Replica, refusal *raft.Refusal) {
-	switch refusal.Kind {
-	case raft.RefusedProposal:
-		w.refuseProposal(r, refusal)
-	case raft.RefusedRead:
-		for i, batch := range r.waitingReads {
-			if batch.id == refusal.ID {
-				batch.fail(w.errorOf(r, refusal.Reason))
-				r.waitingReads = append(r.waitingReads[:i], r.waitingReads[i+1:]...)
-				return
-			}
-		}
-	case raft.RefusedTransfer:
-		w.endTransfer(r, refusal.ID, fmt.Errorf("%w: %v", ErrTransferFailed, refusal.Reason))
-	}
-}
-
-func (w *StepWorker) refuseProposal(r *Replica, refusal *raft.Refusal) {
-	i := refusal.ID - r.pending.base
-	if refusal.ID < r.pending.base || i >= uint64(len(r.pending.items)) || r.pending.items[i] == nil {
-		return
-	}
-	p := r.pending.items[i]
-	w.dropped(r, refusal.Reason)
-	err := w.errorOf(r, refusal.Reason)
-	if refusal.MaybeApplied {
-		err = errLeaderChangedUnknown
-	}
-	p.fail(err)
 }

@@ -28,6 +28,20 @@ var (
 	ErrTransferFailed = errors.New("flotilla: leadership transfer failed")
 	// ErrNotMember says that a replica named in a request is not a member of the shard.
 	ErrNotMember = errors.New("flotilla: not a member")
+	// ErrNotVoter refuses to make a replica the leader that cannot lead: a learner, a witness.
+	ErrNotVoter = errors.New("flotilla: not a voter")
+	// ErrStaleChange refuses a membership change made for another membership than the present one.
+	ErrStaleChange = errors.New("flotilla: membership has changed meanwhile")
+	// ErrInvalidChange refuses a membership change that leads to no possible membership.
+	ErrInvalidChange = errors.New("flotilla: impossible membership")
+	// ErrPendingChange refuses a membership change while another one is under way.
+	ErrPendingChange = errors.New("flotilla: another membership change is under way")
+	// ErrRemoved says that the replica is no member of its shard any more.
+	ErrRemoved = errors.New("flotilla: replica was removed")
+	// ErrDataLost says that the data of a quorum is lost: the shard decides nothing until it is rebuilt.
+	ErrDataLost = errors.New("flotilla: data of a quorum is lost")
+	// ErrTooStale says that the state here cannot be shown to be as fresh as was asked.
+	ErrTooStale = errors.New("flotilla: state is too old")
 	// ErrTooLarge refuses a command above the configured limit.
 	ErrTooLarge = errors.New("flotilla: command too large")
 	// ErrEmptyBatch refuses a batch without commands.

@@ -364,6 +364,7 @@ func (w *StepWorker) coreEvent(r *Replica, event *raft.Event) {
 	case raft.EventBootstrapped:
 		out.Kind = EventReplicaBootstrapped
 	case raft.EventRemoved:
+		r.removedBy(event.ID)
 		out.Kind = EventReplicaRemoved
 	default:
 		return
@@ -372,6 +373,9 @@ func (w *StepWorker) coreEvent(r *Replica, event *raft.Event) {
 }
 
 func (w *StepWorker) leaderChanged(r *Replica, event *raft.Event) {
+	if event.Leader != 0 {
+		r.removed = nil // it was added again
+	}
 	if event.Leader != 0 && event.Leader != r.publishedLeader.Load() {
 		w.engine.leaderChanges.Add(1)
 	}

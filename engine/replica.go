@@ -57,6 +57,7 @@ type Replica struct {
 	quarantined                 bool
 	fenced                      bool
 	stopped                     bool
+	removed                     error // set once it was shown that the replica is no member any more
 	lastCommit                  uint64
 	toldApplied                 uint64
 	progressAt                  raft.Instant // last commit, or last batch taken
@@ -103,7 +104,7 @@ func (r *Replica) Propose(command []byte, expectedTerm uint64, completion Comple
 	}
 	limits := &r.engine.limits
 	if len(command) > limits.maxCommand {
-		return ErrTooLarge
+		return r.tooLarge(command)
 	}
 	_, _, signal, err := r.queue.add(limits, command, expectedTerm, completion)
 	if signal {
@@ -134,7 +135,7 @@ func (r *Replica) ProposeTicket(command []byte, expectedTerm uint64) (Ticket, er
 	}
 	limits := &r.engine.limits
 	if len(command) > limits.maxCommand {
-		return Ticket{}, ErrTooLarge
+		return Ticket{}, r.tooLarge(command)
 	}
 	p, position, signal, err := r.queue.add(limits, command, expectedTerm, nil)
 	if err != nil {

@@ -19,7 +19,7 @@ func (s *Shard) ProposeBatch(commands [][]byte, done func([]rsm.Result, error)) 
 	limit := s.host.config.MaxCommandBytes
 	for i, command := range commands {
 		if len(command) > limit {
-			return fmt.Errorf("%w: command %d has %d bytes, at most %d", ErrTooLarge, i, len(command), limit)
+			return fmt.Errorf("%w: shard %d: command %d has %d bytes, accepted are up to %d", ErrTooLarge, s.ID(), i, len(command), limit)
 		}
 	}
 	call := &batchCall{done: done, results: make([]rsm.Result, len(commands)), errs: make([]error, len(commands))}

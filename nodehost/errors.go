@@ -29,6 +29,21 @@ var (
 	ErrTransferFailed = engine.ErrTransferFailed
 	// ErrNotMember says that a replica named in a request is not a member of the shard.
 	ErrNotMember = engine.ErrNotMember
+	// ErrNotVoter refuses to make a replica the leader that cannot lead: a learner, a witness.
+	ErrNotVoter = engine.ErrNotVoter
+	// ErrStaleChange refuses a MembershipChange whose IfID is not the ID of the present membership.
+	ErrStaleChange = engine.ErrStaleChange
+	// ErrInvalidChange refuses a MembershipChange that leads to no possible membership; the text says why.
+	ErrInvalidChange = engine.ErrInvalidChange
+	// ErrPendingChange refuses a MembershipChange while another one is under way. Try again when it is done, or cancel it.
+	ErrPendingChange = engine.ErrPendingChange
+	// ErrRemoved says that the replica here is no member of its shard any more. Stop it; its data is kept until
+	// RemoveReplicaData.
+	ErrRemoved = engine.ErrRemoved
+	// ErrDataLost says that the data of a quorum is lost: the shard decides nothing until it is rebuilt.
+	ErrDataLost = engine.ErrDataLost
+	// ErrTooStale says that the state here cannot be shown to be as fresh as was asked. Try again, elsewhere, or Read.
+	ErrTooStale = engine.ErrTooStale
 	// ErrTooLarge refuses a command above Config.MaxCommandBytes.
 	ErrTooLarge = engine.ErrTooLarge
 	// ErrEmptyBatch refuses a ProposeBatch without commands.

@@ -2,6 +2,7 @@ package nodehost
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/flotilla-raft/flotilla/rsm"
 )
@@ -17,7 +18,7 @@ func (s *Shard) Propose(ctx context.Context, command []byte) (rsm.Result, error)
 // ErrTermMismatch. A term of 0 is refused with that too.
 func (s *Shard) ProposeAtTerm(ctx context.Context, term uint64, command []byte) (rsm.Result, error) {
 	if term == 0 {
-		return rsm.Result{}, ErrTermMismatch
+		return rsm.Result{}, fmt.Errorf("%w: shard %d: proposed for term 0, accepted is 1 and above", ErrTermMismatch, s.ID())
 	}
 	return s.propose(ctx, command, term)
 }

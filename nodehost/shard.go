@@ -39,15 +39,15 @@ func (s *Shard) Leader() (replicaID, term uint64, ok bool) {
 // TransferLeader asks for leadership to be handed to a voter, target 0 meaning the one that has most of the log, and
 // returns once that replica leads. It may be called on any replica. Errors: ErrTransferFailed, ErrNotMember, ErrNoLeader, ErrTimeout.
 func (s *Shard) TransferLeader(ctx context.Context, target uint64) error {
-	_, err := ask(ctx, s, func(done func(struct{}, error)) {
+	_, err := ask(ctx, s, mayChange, func(done func(struct{}, error)) {
 		s.replica.Transfer(target, func(err error) { done(struct{}{}, err) })
 	})
 	return err
 }
 
-// Status returns a copy of what the replica's protocol core knows.
+// Status returns a copy of what the replica's protocol core knows. Errors: ErrStopped, ErrFenced, the cause of ctx.
 func (s *Shard) Status(ctx context.Context) (raft.Status, error) {
-	return ask(ctx, s, s.replica.Status)
+	return ask(ctx, s, nothingChanges, s.replica.Status)
 }
 
 // Members returns a copy of the membership that is in effect on this replica.
@@ -61,8 +61,15 @@ func (s *Shard) Members(ctx context.Context) (raftpb.Membership, error) {
 	return membership, nil
 }
 
-// ask puts a question to the replica's step worker and waits for the answer, the end of ctx or that of the host.
-func ask[T any](ctx context.Context, s *Shard, question func(done func(T, error))) (value T, err error) {
+// Whether what is asked of a step worker can have an effect though nobody waits for the answer any more.
+const (
+	nothingChanges = false
+	mayChange      = true
+)
+
+// ask puts a question to the replica's step worker and waits for the answer, the end of ctx or that of the host. If that
+// comes first and the question asks for a change, the outcome is unknown.
+func ask[T any](ctx context.Context, s *Shard, change bool, question func(done func(T, error))) (value T, err error) {
 	if ctx.Err() != nil {
 		return value, context.Cause(ctx)
 	}
@@ -76,10 +83,20 @@ func ask[T any](ctx context.Context, s *Shard, question func(done func(T, error)
 	case a := <-answered:
 		return a.value, a.err
 	case <-ctx.Done():
-		return value, abandon(ctx)
+		err = context.Cause(ctx)
 	case <-s.host.stopped:
-		return value, ErrStopped
+		// Every answer that was ever to come is there by now: what was asked earlier was answered when its replica stopped.
+		select {
+		case a := <-answered:
+			return a.value, a.err
+		default:
+			return value, ErrStopped // asked of a step worker that does not run any more
+		}
 	}
+	if change {
+		err = &abandoned{err}
+	}
+	return value, err
 }
 
 // leaderChange returns a channel that is closed at the next change of leader.
