@@ -48,6 +48,7 @@ func (w *StepWorker) advance(r *Replica) {
 	if r.promiseDirty {
 		w.notePromise(r)
 	}
+	w.followDeparture(r)
 	// A forward is over only now, when Drain handed its batch over or its refusal was passed on: what waited behind it, and
 	// raised no signal of its own, is taken in the next turn.
 	waitedFor := r.waiting && r.core.UncommittedBatches() < r.batchesInFlightAllowed()
@@ -124,7 +125,7 @@ func (w *StepWorker) dropped(r *Replica, reason raftpb.Reason) {
 func (w *StepWorker) settleOverload(r *Replica) {
 	stuck := r.waiting && w.now-r.progressAt >= raft.Instant(w.engine.options.MaxQueueDelay) && r.queue.holds()
 	overloaded := stuck || r.pending.bytes > maxPendingBytes
-	if overloaded == r.overloaded || r.quarantined {
+	if overloaded == r.overloaded || r.quarantined || r.departure != nil {
 		return
 	}
 	r.overloaded = overloaded

@@ -27,6 +27,9 @@ func (w *StepWorker) deadlineOf(r *Replica) raft.Instant {
 	if len(r.transfers) > 0 {
 		deadline = min(deadline, r.transfers[0].at+raft.Instant(options.RequestTimeout))
 	}
+	if r.departure != nil {
+		deadline = min(deadline, r.departure.deadline)
+	}
 	return deadline
 }
 

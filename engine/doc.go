@@ -44,6 +44,11 @@
 // LAN), further proposals gather in the open batch until it holds twice the entries in flight, or is full, or a commit makes
 // room. Without the rule ten thousand blocking callers travel in batches of two.
 //
+// # Stopping
+//
+// StopReplica of a leader begins with a departure (departure.go): proposals are refused, leadership is transferred, and only then,
+// or after one election timeout, the replica is stopped. What is pending is answered at the stop.
+//
 // # Failures
 //
 // A panic in a core or in the code round it fences that replica: what it had put out in the iteration is thrown away and it is silent

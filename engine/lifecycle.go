@@ -176,18 +176,16 @@ func (w *StepWorker) add(r *Replica) {
 	w.engine.events.publish(Event{Kind: EventReplicaReady, ShardID: r.shardID, ReplicaID: r.replicaID})
 }
 
-// StopReplica stops a replica: what is pending is answered, leadership is handed over if that is cheap, its writes under way are
-// waited for, its state machine is closed. done is called once after all of that. Safe for concurrent use.
+// StopReplica stops a replica: a leader first hands its leadership over, for at most one election timeout; then what is pending is
+// answered, its writes under way are waited for, its state machine is closed. done is called once after all of that, with
+// ErrNotStarted if another call was first. Safe for concurrent use.
 func (e *Engine) StopReplica(r *Replica, done func(error)) {
 	done = guarded(done)
-	r.worker.control(func(w *StepWorker) { w.stop(r, done) })
+	r.worker.control(func(w *StepWorker) { w.depart(r, done) })
 }
 
+// stop ends a replica that has nothing to hand over, or had its time for that.
 func (w *StepWorker) stop(r *Replica, done func(error)) {
-	if r.stopped {
-		done(ErrNotStarted)
-		return
-	}
 	// Before the core stops: afterwards it does not know any more whether it led or abstained.
 	if w.promise(r) {
 		w.engine.promises.submit([]PromiseRecord{r.promiseRecord()})
@@ -313,6 +311,7 @@ func (w *StepWorker) fence(r *Replica, value any, stack []byte) {
 	r.refuse(ErrFenced)
 	w.wheel.disarm(r)
 	w.failRequests(r, ErrFenced, errFencedUnknown)
+	w.departed(r)
 	w.engine.events.publish(Event{Kind: EventReplicaFenced, ShardID: r.shardID, ReplicaID: r.replicaID, Err: err})
 }
 

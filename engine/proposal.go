@@ -284,6 +284,15 @@ func (q *proposalQueue) remove(head *pendingBatch) {
 	q.lastBytes, q.lastCount = len(head.arena), int(head.count)
 }
 
+// takeOpen removes the batches that were not taken, for answering them with an error. Reads stay.
+func (q *proposalQueue) takeOpen() []*pendingBatch {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	batches := q.open
+	q.open, q.entries, q.bytes = nil, 0, 0
+	return batches
+}
+
 // takeAll removes everything that was not taken, for answering it with an error; if closed is not nil nothing is accepted
 // from then on.
 func (q *proposalQueue) takeAll(closed error) ([]*pendingBatch, []*readBatch) {

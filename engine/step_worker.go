@@ -37,6 +37,7 @@ type StepWorker struct {
 	refused    []raftpb.Message
 	transferID uint64
 	storage    raft.StorageState
+	departures []*Replica  // have handed over, or had their time for it, and are stopped in this iteration
 	barriers   []writeItem // of replicas that were stopped in this iteration; they go behind its updates
 	promises   promiseBatch
 	counters   stepCounters
@@ -91,6 +92,7 @@ func (w *StepWorker) RunOnce(now raft.Instant) raft.Instant {
 		w.tick(r)
 	}
 	w.advanceTouched()
+	w.endDepartures()
 	w.work.reset()
 	w.flush()
 	watch := w.engine.apply.watch(now)
@@ -99,7 +101,7 @@ func (w *StepWorker) RunOnce(now raft.Instant) raft.Instant {
 }
 
 func (w *StepWorker) deadline() raft.Instant {
-	if len(w.touched) > 0 {
+	if len(w.touched) > 0 || len(w.departures) > 0 {
 		return w.now // cores that were cut short by a limit go on at once
 	}
 	return min(w.wheel.next(), w.promises.due)
@@ -206,6 +208,7 @@ func (w *StepWorker) tick(r *Replica) {
 			r.core.Tick(w.now)
 		}
 		w.expire(r)
+		w.expireDeparture(r)
 	}
 }
 

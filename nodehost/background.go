@@ -78,9 +78,3 @@ func (s *Shard) WaitLeader(ctx context.Context) (leader uint64, err error) {
 		}
 	}
 }
-
-// handOverTimeout returns a channel that ends the wait for leaderships to be handed over.
-func (h *NodeHost) handOverTimeout() (<-chan time.Time, func() bool) {
-	timer := time.NewTimer(h.config.ElectionTimeout)
-	return timer.C, timer.Stop
-}

@@ -156,22 +156,21 @@ func (h *NodeHost) begin() error {
 func (h *NodeHost) end() { h.operations.Done() }
 
 // Close hands leaderships over, answers every pending request, stops all replicas, closes log store and transport, and
-// gives the data directory free. Handing over takes at most one election timeout; state machines and writes under way are
-// waited for as long as they take. Later calls wait for the first and return
-// what it returned. It must not be called from a callback.
+// gives the data directory free. Shards hand over all at once, for at most one election timeout, and refuse proposals with
+// ErrTransferring meanwhile; state machines and writes under way are waited for as long as they take. Later calls wait for
+// the first and return what it returned. It must not be called from a callback.
 func (h *NodeHost) Close() error {
 	h.closing.Do(func() { h.closeErr = h.close() })
 	return h.closeErr
 }
 
-// close goes from the outside in: no new operation, no leadership, no replica, no message, no worker, no file. The engine
+// close goes from the outside in: no new operation, no replica, no message, no worker, no file. The engine
 // runs until the last answer was given, since it is the engine that gives them.
 func (h *NodeHost) close() error {
 	h.mu.Lock()
 	h.closed = true
 	h.mu.Unlock()
 	h.operations.Wait()
-	h.handOver()
 	var faults *multierror.Error
 	faults = multierror.Append(faults, h.stopAll())
 	if err := h.transport.Close(); err != nil {
@@ -189,29 +188,7 @@ func (h *NodeHost) close() error {
 	return faults.ErrorOrNil()
 }
 
-// handOver asks for every leadership here to go elsewhere, all at once, and waits for the answers for a while. What remains is
-// given up when the replica stops.
-func (h *NodeHost) handOver() {
-	answers := make(chan struct{}, len(h.running()))
-	waiting := 0
-	for _, shard := range h.running() {
-		if shard.replica.Leading() {
-			waiting++
-			shard.replica.Transfer(0, func(error) { answers <- struct{}{} })
-		}
-	}
-	timeout, stop := h.handOverTimeout()
-	defer stop()
-	for ; waiting > 0; waiting-- {
-		select {
-		case <-answers:
-		case <-timeout:
-			return
-		}
-	}
-}
-
-// stopAll stops every replica, all at once.
+// stopAll stops every replica, all at once; each hands over what it leads.
 func (h *NodeHost) stopAll() error {
 	shards := h.running()
 	answers := make(chan error, len(shards))

@@ -29,8 +29,9 @@ func (h *NodeHost) StartReplica(ctx context.Context, config ReplicaConfig, facto
 	})
 }
 
-// StopReplica stops a replica and returns once its state machine is closed and all of its writes are done. Pending requests
-// are answered, leadership is handed over if that is cheap. If ctx ends first the stop goes on. Errors: ErrNotStarted,
+// StopReplica stops a replica and returns once its state machine is closed and all of its writes are done. A leader first hands
+// its leadership over, for at most one election timeout, and refuses proposals with ErrTransferring meanwhile; then pending
+// requests are answered. If ctx ends first the stop goes on. Errors: ErrNotStarted,
 // ErrStopped, the state machine's from Close.
 func (h *NodeHost) StopReplica(ctx context.Context, shardID uint64) error {
 	shard, err := h.Shard(shardID)

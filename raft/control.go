@@ -57,15 +57,15 @@ func (c *Core) giveUpLeadership(now Instant) {
 	}
 }
 
-// Stop ends everything: what is pending is refused, a caught-up voter is told to take over, and after the next Drain the
-// core says nothing any more.
+// Stop ends everything: what is pending is refused, the voters are told that their leader is gone, and after the next Drain
+// the core says nothing any more. Who wants the shard to go on without a pause hands leadership over first: TransferLeader.
 func (c *Core) Stop(now Instant) {
 	c.now = now
 	if c.role == RoleStopped {
 		return
 	}
-	if c.role == RoleLeader && !c.transfer.leader.told {
-		c.tellHeir(now)
+	if c.role == RoleLeader {
+		c.sayFarewell(now)
 	}
 	c.refuseQueuedReads(raftpb.ReasonStopped)
 	c.endForwardedReads(raftpb.ReasonStopped)

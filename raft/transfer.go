@@ -189,5 +189,9 @@ func (c *Core) handleTimeoutNow(now Instant, m *raftpb.Message, _ *peer) {
 		c.dropped++
 		return
 	}
+	if m.Reason == raftpb.ReasonStopped {
+		c.leaderLeaves(now)
+		return
+	}
 	c.campaign(now, true)
 }
