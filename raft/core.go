@@ -14,7 +14,6 @@ type Core struct {
 	role        Role
 	storage     StorageState
 	quarantined bool
-	selfVoter   bool // a voter in the effective membership
 	sendDue     bool // leader: Drain looks at what each follower lacks
 	term        uint64
 	vote        uint64
@@ -49,6 +48,7 @@ type Core struct {
 	tail     tailState
 
 	membership *raftpb.Membership
+	voters     electorates
 	configs    []raftpb.ConfigRecord // the newest committed one and all above
 	bootstrap  raftpb.Bootstrap
 	addedAt    uint64 // ID of the first membership known here that has this replica

@@ -12,7 +12,7 @@ const (
 )
 
 // electable says that the replica may campaign.
-func (c *Core) electable() bool { return c.selfVoter && !c.unfit() }
+func (c *Core) electable() bool { return c.selfVotes() && !c.unfit() }
 
 // electionDue runs when no leader was heard for a whole randomized timeout.
 func (c *Core) electionDue(now Instant) {
@@ -71,36 +71,6 @@ func (c *Core) solicit(t raftpb.MessageType, term uint64, transfer bool) {
 		m.LogIndex, m.LogTerm = last.Index, last.Term
 		c.post(m)
 	}
-}
-
-// tally says how the campaign stands. own is whether this replica's own vote counts yet.
-func (c *Core) tally(own bool) ballot {
-	voters, granted, denied := 0, 0, 0
-	if c.selfVoter {
-		voters = 1
-		if own {
-			granted = 1
-		}
-	}
-	for _, p := range c.peers {
-		if !p.votes() {
-			continue
-		}
-		voters++
-		switch p.ballot {
-		case ballotGranted:
-			granted++
-		case ballotDenied:
-			denied++
-		}
-	}
-	switch {
-	case granted > voters/2:
-		return ballotGranted
-	case voters-denied <= voters/2:
-		return ballotDenied
-	}
-	return ballotOpen
 }
 
 // ownVoteSaved counts the candidate's own vote: the storage completion says that it is durable.

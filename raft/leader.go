@@ -71,42 +71,6 @@ func (c *Core) advanceCommit(now Instant) {
 	c.readsBecameReady()
 }
 
-// quorumMatch returns the highest index that a majority of the voters holds durably, this replica among them only up to
-// its own durable index.
-func (c *Core) quorumMatch() uint64 {
-	var space [16]uint64
-	matches := space[:0]
-	if c.selfVoter {
-		matches = append(matches, c.log.durable)
-	}
-	for _, p := range c.peers {
-		if p.votes() {
-			matches = insertSorted(matches, p.countedMatch())
-		}
-	}
-	if len(matches) == 0 {
-		return 0
-	}
-	return matches[len(matches)/2]
-}
-
-// countedMatch is the follower's part in commit: none if it lost what it had acknowledged.
-func (p *peer) countedMatch() uint64 {
-	if p.lost {
-		return 0
-	}
-	return p.match
-}
-
-// insertSorted keeps values descending.
-func insertSorted(values []uint64, v uint64) []uint64 {
-	values = append(values, v)
-	for i := len(values) - 1; i > 0 && values[i-1] < v; i-- {
-		values[i-1], values[i] = values[i], values[i-1]
-	}
-	return values
-}
-
 // setCommit moves the commit index up. It is not saved for its own sake; the next write carries it.
 func (c *Core) setCommit(now Instant, index uint64) {
 	if index > c.log.last {

@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"iter"
 	"slices"
 
 	"github.com/flotilla-raft/flotilla/internal/invariant"
@@ -78,13 +79,35 @@ func sameVoter(from, to *raftpb.Member) bool {
 		(from.Incarnation == to.Incarnation || from.Incarnation == 0)
 }
 
+// memberOf returns what the membership says of a replica: in a joint one what the incoming configuration says, or the
+// outgoing one of a member that leaves.
 func memberOf(m *raftpb.Membership, id uint64) *raftpb.Member {
-	for i := range m.Members {
-		if m.Members[i].ReplicaID == id {
-			return &m.Members[i]
+	if member := findMember(m.Members, id); member != nil {
+		return member
+	}
+	return findMember(m.Outgoing, id)
+}
+
+// everyMember yields what memberOf says of each member of either configuration, ascending by ID.
+func everyMember(m *raftpb.Membership) iter.Seq[*raftpb.Member] {
+	return func(yield func(*raftpb.Member) bool) {
+		members, leaving := m.Members, m.Outgoing
+		for len(members) > 0 || len(leaving) > 0 {
+			var member *raftpb.Member
+			if len(leaving) == 0 || len(members) > 0 && members[0].ReplicaID <= leaving[0].ReplicaID {
+				member = &members[0]
+				if len(leaving) > 0 && leaving[0].ReplicaID == member.ReplicaID {
+					leaving = leaving[1:]
+				}
+				members = members[1:]
+			} else {
+				member, leaving = &leaving[0], leaving[1:]
+			}
+			if !yield(member) {
+				return
+			}
 		}
 	}
-	return nil
 }
 
 // addConfig puts the membership of an appended entry into effect.
@@ -106,29 +129,25 @@ func (c *Core) undoConfigs(index uint64) {
 	}
 }
 
-// useNewestConfig makes the newest membership the effective one. Members that stay keep their sessions and progress,
-// unless their incarnation changed.
+// useNewestConfig makes the newest membership the effective one. While it is joint, the peers are the members of both
+// configurations. Members that stay keep their sessions and progress, unless their incarnation changed.
 func (c *Core) useNewestConfig() {
 	m := c.configs[len(c.configs)-1].Membership
 	c.membership = &m
+	switch {
+	case memberOf(&m, c.options.ReplicaID) == nil:
+		c.addedAt = 0 // it counts from the membership that adds this replica again
+	case c.addedAt == 0:
+		c.addedAt = m.ID
+	}
 	before := c.peers
 	c.peers = make([]*peer, 0, len(m.Members))
-	c.selfVoter = false
-	if memberOf(&m, c.options.ReplicaID) == nil {
-		c.addedAt = 0 // it counts from the membership that adds this replica again
-	}
-	for i := range m.Members {
-		member := &m.Members[i]
-		if member.ReplicaID == c.options.ReplicaID {
-			c.selfVoter = member.Kind == raftpb.Voter &&
-				(member.Incarnation == 0 || member.Incarnation == c.bootstrap.Incarnation)
-			if c.addedAt == 0 {
-				c.addedAt = m.ID
-			}
-			continue
+	for member := range everyMember(&m) {
+		if member.ReplicaID != c.options.ReplicaID {
+			c.peers = append(c.peers, c.carryPeer(before, member))
 		}
-		c.peers = append(c.peers, c.carryPeer(before, member))
 	}
+	c.countVoters()
 	c.event(Event{Kind: EventMembershipChanged, ID: m.ID})
 	if t := c.transfer.leader; t.active && c.peer(t.target) == nil {
 		c.abortTransfer(raftpb.ReasonNotMember)
@@ -159,7 +178,7 @@ func (c *Core) committedConfigs(now Instant, before uint64) {
 	newest := c.committedConfig()
 	if newest.Index > before && c.role == RoleLeader {
 		c.tellRemoved(newest)
-		if !c.selfVoter && c.configs[len(c.configs)-1].Index == newest.Index {
+		if !c.selfVotes() && c.configs[len(c.configs)-1].Index == newest.Index {
 			c.tellHeir(now)
 			c.becomeFollower(now, c.term)
 		}
@@ -202,8 +221,7 @@ func (c *Core) tellRemoved(newest *raftpb.ConfigRecord) {
 		if c.configs[i].Index >= newest.Index {
 			return
 		}
-		for j := range c.configs[i].Membership.Members {
-			member := &c.configs[i].Membership.Members[j]
+		for member := range everyMember(&c.configs[i].Membership) {
 			if member.ReplicaID == c.options.ReplicaID || memberOf(&newest.Membership, member.ReplicaID) != nil {
 				continue
 			}

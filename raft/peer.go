@@ -15,6 +15,7 @@ type peer struct {
 	former      []formerSession // oldest first; their late messages are stale
 	changed     uint64          // round of heartbeats that was sent last when session changed
 	kind        raftpb.MemberKind
+	votesIn     electorate
 	ballot      ballot
 	taken       window // forwarded proposals that were decided (R2)
 
@@ -41,7 +42,8 @@ type peer struct {
 	inflightBytes int
 }
 
-func (p *peer) votes() bool { return p.kind == raftpb.Voter || p.kind == raftpb.Witness }
+// votes says that the member is a voter or a witness in a configuration that is in effect.
+func (p *peer) votes() bool { return p.votesIn != 0 }
 
 // peer returns the member with that ID, nil if there is none.
 func (c *Core) peer(id uint64) *peer {

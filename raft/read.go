@@ -168,8 +168,7 @@ func (c *Core) confirmReads() {
 	r.confirmed = max(r.confirmed, c.quorumRound())
 	for r.queue.len() > 0 {
 		front := r.queue.front()
-		alone := c.selfVoter && c.voters() == 1
-		if front.index == 0 || !alone && (front.round == 0 || front.round > r.confirmed) {
+		if front.index == 0 || !c.alone() && (front.round == 0 || front.round > r.confirmed) {
 			return
 		}
 		c.answerRead(*front, raftpb.ReasonNone)
@@ -179,37 +178,6 @@ func (c *Core) confirmReads() {
 			r.deadline = r.queue.front().at + c.electionTimeout()
 		}
 	}
-}
-
-// quorumRound is the highest round that a majority of the voters answered.
-func (c *Core) quorumRound() uint64 {
-	var space [16]uint64
-	rounds := space[:0]
-	if c.selfVoter {
-		rounds = append(rounds, c.reads.round)
-	}
-	for _, p := range c.peers {
-		if p.votes() {
-			rounds = insertSorted(rounds, p.round)
-		}
-	}
-	if len(rounds) == 0 {
-		return 0
-	}
-	return rounds[len(rounds)/2]
-}
-
-func (c *Core) voters() int {
-	n := 0
-	if c.selfVoter {
-		n++
-	}
-	for _, p := range c.peers {
-		if p.votes() {
-			n++
-		}
-	}
-	return n
 }
 
 func (c *Core) answerRead(r read, reason raftpb.Reason) {

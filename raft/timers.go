@@ -95,23 +95,6 @@ func (c *Core) checkQuorum(now Instant) {
 // unfit says that the replica must neither lead nor campaign.
 func (c *Core) unfit() bool { return c.quarantined || c.storage.halted() }
 
-func (c *Core) heardByQuorum(now Instant) bool {
-	voters, heard := 0, 0
-	if c.selfVoter {
-		voters, heard = 1, 1
-	}
-	for _, p := range c.peers {
-		if !p.votes() {
-			continue
-		}
-		voters++
-		if p.lastContact+c.electionTimeout() > now {
-			heard++
-		}
-	}
-	return heard > voters/2
-}
-
 // roundTrip keeps the least echo of a long time, the current and the previous window. It stands for the network: a host under
 // load answers late for minutes on end, and taking that for distance would only add to the load.
 type roundTrip struct {
