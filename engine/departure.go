@@ -52,7 +52,7 @@ func (w *StepWorker) followDeparture(r *Replica) {
 	switch reason := r.core.TransferLeader(w.now, id, 0); reason {
 	case raftpb.ReasonNone:
 		d.asked = true
-		r.transfers = append(r.transfers, transfer{id, func(err error) { w.handedOver(r, err) }, w.now})
+		r.transfers = append(r.transfers, transfer{id, 0, func(err error) { w.handedOver(r, err) }, w.now})
 		w.touch(r)
 	case raftpb.ReasonTransferring:
 	default:

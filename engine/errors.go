@@ -24,8 +24,12 @@ var (
 	ErrTermMismatch = errors.New("flotilla: leader is in another term")
 	// ErrTransferring refuses a proposal while leadership is being handed over.
 	ErrTransferring = errors.New("flotilla: leadership is being transferred")
-	// ErrTransferFailed says that a leadership transfer did not happen.
+	// ErrTransferFailed says that a leadership transfer did not happen; the error matches the reason, too.
 	ErrTransferFailed = errors.New("flotilla: leadership transfer failed")
+	// ErrTargetBehind says that the target of a transfer did not have the whole log in time; the leader goes on.
+	ErrTargetBehind = errors.New("flotilla: target has not caught up in time")
+	// ErrTargetFailed says that the target of a transfer is not heard, cannot campaign, or did not win; the leader goes on.
+	ErrTargetFailed = errors.New("flotilla: target cannot take over")
 	// ErrNotMember says that a replica named in a request is not a member of the shard.
 	ErrNotMember = errors.New("flotilla: not a member")
 	// ErrNotVoter refuses to make a replica the leader that cannot lead: a learner, a witness.

@@ -315,31 +315,6 @@ func (w *StepWorker) fence(r *Replica, value any, stack []byte) {
 	w.engine.events.publish(Event{Kind: EventReplicaFenced, ShardID: r.shardID, ReplicaID: r.replicaID, Err: err})
 }
 
-func (w *StepWorker) transfer(r *Replica, target uint64, done func(error)) {
-	if r.stopped || r.fenced {
-		done(r.endedErr())
-		return
-	}
-	defer w.guard(r)
-	w.enter(r)
-	w.transferID++
-	id := w.transferID
-	r.transfers = append(r.transfers, transfer{id, done, w.now})
-	if reason := r.core.TransferLeader(w.now, id, target); reason != raftpb.ReasonNone {
-		w.endTransfer(r, id, fmt.Errorf("%w: %w", ErrTransferFailed, w.errorOf(r, reason)))
-	}
-}
-
-func (w *StepWorker) endTransfer(r *Replica, id uint64, err error) {
-	for i, t := range r.transfers {
-		if t.id == id {
-			r.transfers = append(r.transfers[:i], r.transfers[i+1:]...)
-			t.done(err)
-			return
-		}
-	}
-}
-
 // coreEvent passes on what a core reports, and follows leadership for the callers.
 func (w *StepWorker) coreEvent(r *Replica, event *raft.Event) {
 	out := Event{ShardID: r.shardID, ReplicaID: r.replicaID, Term: event.Term, Leader: event.Leader, Peer: event.Replica, Reason: event.Reason}

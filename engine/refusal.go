@@ -83,7 +83,7 @@ func (w *StepWorker) refusal(r *Replica, refusal *raft.Refusal) {
 			}
 		}
 	case raft.RefusedTransfer:
-		w.endTransfer(r, refusal.ID, fmt.Errorf("%w: %v", ErrTransferFailed, refusal.Reason))
+		w.refuseTransfer(r, refusal.ID, refusal.Reason, refusal.MaybeApplied)
 	}
 }
 

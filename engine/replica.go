@@ -73,12 +73,6 @@ type Replica struct {
 	wheelArmed               bool
 }
 
-type transfer struct {
-	id   uint64
-	done func(error)
-	at   raft.Instant
-}
-
 // ShardID returns the shard.
 func (r *Replica) ShardID() uint64 { return r.shardID }
 
@@ -191,12 +185,6 @@ func (r *Replica) Lookup(query any) (any, error) {
 		return nil, ErrStopped
 	}
 	return value, err
-}
-
-// Transfer asks for leadership to be handed to target, 0 for the best voter, and calls done once with the outcome.
-func (r *Replica) Transfer(target uint64, done func(error)) {
-	done = guarded(done)
-	r.worker.control(func(w *StepWorker) { w.transfer(r, target, done) })
 }
 
 // Status calls done with a copy of the core's state, on the step worker.

@@ -25,8 +25,12 @@ var (
 	ErrTermMismatch = engine.ErrTermMismatch
 	// ErrTransferring refuses a proposal while leadership is being handed over. Try again.
 	ErrTransferring = engine.ErrTransferring
-	// ErrTransferFailed says that a TransferLeader did not happen.
+	// ErrTransferFailed says that a TransferLeader did not happen; the error matches the reason, too.
 	ErrTransferFailed = engine.ErrTransferFailed
+	// ErrTargetBehind says that the target of a TransferLeader did not have the whole log in time; the leader goes on.
+	ErrTargetBehind = engine.ErrTargetBehind
+	// ErrTargetFailed says that the target of a TransferLeader is not heard, cannot campaign, or did not win; the leader goes on.
+	ErrTargetFailed = engine.ErrTargetFailed
 	// ErrNotMember says that a replica named in a request is not a member of the shard.
 	ErrNotMember = engine.ErrNotMember
 	// ErrNotVoter refuses to make a replica the leader that cannot lead: a learner, a witness.

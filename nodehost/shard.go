@@ -36,8 +36,12 @@ func (s *Shard) Leader() (replicaID, term uint64, ok bool) {
 	return replicaID, term, replicaID != 0
 }
 
-// TransferLeader asks for leadership to be handed to a voter, target 0 meaning the one that has most of the log, and
-// returns once that replica leads. It may be called on any replica. Errors: ErrTransferFailed, ErrNotMember, ErrNoLeader, ErrTimeout.
+// TransferLeader asks for leadership to be handed to a voter, target 0 meaning the best one (the highest priority, then the
+// most of the log), and returns once that replica has committed an entry as leader, which is known here. It may be called on any
+// replica. Meanwhile proposals are refused with ErrTransferring; a target that is not ready within an election timeout is given
+// up, and the leader goes on. Errors: ErrTransferFailed, which matches the reason, too: ErrNotMember, ErrNotVoter,
+// ErrTargetBehind, ErrTargetFailed, ErrNotLeader (another one came to lead), ErrNoLeader, ErrTransferring (another transfer is
+// under way), ErrTimeout. If MaybeApplied is true of it, the target was told to take over and may yet do so.
 func (s *Shard) TransferLeader(ctx context.Context, target uint64) error {
 	_, err := ask(ctx, s, mayChange, func(done func(struct{}, error)) {
 		s.replica.Transfer(target, func(err error) { done(struct{}{}, err) })

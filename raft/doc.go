@@ -59,7 +59,8 @@
 //	HeartbeatResponse         leader    round, last durable entry                (term, vote)
 //	ReadIndex(Response)       leader    a batch of reads; the index              the round
 //	Propose(Response)         leader    a forwarded batch; only refusals answer  (term, vote)
-//	TransferLeader(Response)  leader    hand over; only refusals answer          (term, vote)
+//	TransferLeader(Response)  leader    hand over; only refusals answer, also    (term, vote)
+//	                                    of a target that cannot campaign
 //	TimeoutNow                target    campaign at once                         the target holds the whole log
 //	SnapshotStatus            leader    the snapshot is installed, or failed     (term, vote)
 //	Bootstrap(Response)       initial   empty too? outside of terms              nothing

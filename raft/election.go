@@ -52,7 +52,7 @@ func (c *Core) campaign(now Instant, transfer bool) {
 	c.setTerm(c.term + 1)
 	c.vote = c.options.ReplicaID
 	c.setLeader(0, 0, 0)
-	c.role = RoleCandidate
+	c.role, c.transfer.elected = RoleCandidate, transfer
 	c.request++
 	c.resetElectionTimer(now)
 	c.solicit(raftpb.MessageVote, c.term, transfer)
@@ -199,7 +199,7 @@ func (c *Core) setLeader(replica, session, incarnation uint64) {
 	c.ack.due, c.beat.due = false, false
 	c.endPending(raftpb.ReasonNotLeader)
 	c.endForwardedReads(raftpb.ReasonNotLeader)
-	c.transferLeaderChanged()
+	c.transferSettled()
 	c.event(Event{Kind: EventLeaderChanged, Leader: replica})
 }
 
@@ -209,7 +209,7 @@ func (c *Core) leaveRole() {
 		return
 	}
 	c.refuseQueuedReads(raftpb.ReasonNotLeader)
-	c.transfer.leader = leaderTransfer{}
+	c.leaderLeavesTransfer()
 	c.heartbeatAt, c.checkAt = Never, Never
 	c.sendDue = false
 	c.roundTrip = roundTrip{}

@@ -59,18 +59,19 @@ func init() {
 	handlers[RoleCandidate] = candidate
 	handlers[RoleCandidate][raftpb.MessageVoteResponse] = (*Core).handleVoteResponse
 	handlers[RoleLeader] = [raftpb.MessageTypeCount]handler{
-		raftpb.MessagePreVote:           (*Core).handlePreVote,
-		raftpb.MessageVote:              (*Core).handleVote,
-		raftpb.MessageReplicate:         (*Core).refuseSecondLeader,
-		raftpb.MessageReplicateResponse: (*Core).handleReplicateResponse,
-		raftpb.MessageHeartbeat:         (*Core).refuseSecondLeader,
-		raftpb.MessageHeartbeatResponse: (*Core).handleHeartbeatResponse,
-		raftpb.MessageReadIndex:         (*Core).handleReadIndex,
-		raftpb.MessagePropose:           (*Core).handlePropose,
-		raftpb.MessageTransferLeader:    (*Core).handleTransferLeader,
-		raftpb.MessageSnapshotStatus:    (*Core).handleSnapshotStatus,
-		raftpb.MessageBootstrap:         (*Core).handleBootstrap,
-		raftpb.MessageRemoved:           (*Core).handleRemoved,
+		raftpb.MessagePreVote:                (*Core).handlePreVote,
+		raftpb.MessageVote:                   (*Core).handleVote,
+		raftpb.MessageReplicate:              (*Core).refuseSecondLeader,
+		raftpb.MessageReplicateResponse:      (*Core).handleReplicateResponse,
+		raftpb.MessageHeartbeat:              (*Core).refuseSecondLeader,
+		raftpb.MessageHeartbeatResponse:      (*Core).handleHeartbeatResponse,
+		raftpb.MessageReadIndex:              (*Core).handleReadIndex,
+		raftpb.MessagePropose:                (*Core).handlePropose,
+		raftpb.MessageTransferLeader:         (*Core).handleTransferLeader,
+		raftpb.MessageTransferLeaderResponse: (*Core).handleDeclined,
+		raftpb.MessageSnapshotStatus:         (*Core).handleSnapshotStatus,
+		raftpb.MessageBootstrap:              (*Core).handleBootstrap,
+		raftpb.MessageRemoved:                (*Core).handleRemoved,
 	}
 	handlers[RoleBootstrapping] = [raftpb.MessageTypeCount]handler{
 		raftpb.MessageReplicate:         (*Core).adoptedByLeader,

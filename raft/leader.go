@@ -21,6 +21,11 @@ func (c *Core) becomeLeader(now Instant) {
 		p.beginProgress(c.log.last+1, c.request, now)
 	}
 	c.termStart = c.log.last + 1
+	if c.transfer.elected { // somebody waits to hear that it has committed
+		for _, p := range c.peers {
+			p.waitIndex = c.termStart
+		}
+	}
 	if c.configs[len(c.configs)-1].Index == 0 && c.log.last == 0 {
 		c.appendOwn(now, raftpb.NewMembership(c.options.ShardID, c.firstMembership()))
 	}
@@ -83,6 +88,9 @@ func (c *Core) setCommit(now Instant, index uint64) {
 	c.commit = index
 	c.pending.committed(index)
 	c.committedConfigs(now, before)
+	if c.transfer.waits {
+		c.transferSettled()
+	}
 }
 
 // sizeBetween returns the bytes of the runs that end in (after, upTo].

@@ -149,9 +149,7 @@ func (c *Core) useNewestConfig() {
 	}
 	c.countVoters()
 	c.event(Event{Kind: EventMembershipChanged, ID: m.ID})
-	if t := c.transfer.leader; t.active && c.peer(t.target) == nil {
-		c.abortTransfer(raftpb.ReasonNotMember)
-	}
+	c.checkTransferTarget()
 }
 
 func (c *Core) carryPeer(before []*peer, member *raftpb.Member) *peer {
@@ -186,16 +184,6 @@ func (c *Core) committedConfigs(now Instant, before uint64) {
 	if newest.Index > before {
 		c.pruneConfigs()
 	}
-}
-
-// tellHeir tells the best voter to campaign at once, if it has everything, and returns it; else 0.
-func (c *Core) tellHeir(now Instant) (heir uint64) {
-	p := c.peer(c.bestVoter(now))
-	if p == nil || p.match != c.log.last {
-		return 0
-	}
-	c.post(c.message(raftpb.MessageTimeoutNow, p))
-	return p.id
 }
 
 // committedConfig returns the newest committed membership.

@@ -38,6 +38,7 @@ type peer struct {
 	nudgeAt     Instant // when that stretch is long enough to ask again
 	reading     uint64  // number of the log read under way, 0 for none
 	batches     []raftpb.Batch
+	declinedAt  Instant // when it last said that it cannot campaign, 0 if it did not
 
 	inflightBytes int
 }

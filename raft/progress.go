@@ -16,6 +16,7 @@ func (p *peer) forgetProgress() {
 	p.inflight, p.inflightBytes = deque[span]{}, 0
 	p.round, p.commitSent, p.waitIndex, p.stalledAt, p.nudgeAt = 0, 0, 0, 0, 0
 	p.reading, p.batches = 0, nil
+	p.declinedAt = 0
 }
 
 // restartProgress is for a follower that came back as a new session: nothing said to its former self moves it. What its
@@ -122,7 +123,7 @@ func (c *Core) followerHolds(now Instant, m *raftpb.Message, p *peer) {
 		if c.role != RoleLeader { // it committed its own removal
 			return
 		}
-		c.transferProgressed(now, p)
+		c.transferProgressed(p)
 	}
 	if p.next <= c.log.last || c.commit > p.commitSent {
 		c.sendDue = true
@@ -202,7 +203,7 @@ func (c *Core) handleHeartbeatResponse(now Instant, m *raftpb.Message, p *peer) 
 	}
 	c.nudge(now, p)
 	c.recordIncarnation(now, p)
-	c.transferProgressed(now, p)
+	c.transferProgressed(p)
 }
 
 // checkHolding compares the follower's durable end with what its incarnation had acknowledged. An entry acknowledged under

@@ -2,45 +2,41 @@ package raft
 
 import "github.com/flotilla-raft/flotilla/raftpb"
 
-// transferState has two parts that never mix: what the leader does, and what a caller on this host waits for. The latter
-// outlives the leader's term here, since only the next leader's name tells whether it succeeded.
+// transferState has two parts that never mix: what the leader does, and what a caller on this host waits for
+// (transfer_wait.go). The latter outlives the leader's term here, since only the next leader's commit tells whether it succeeded.
 type transferState struct {
-	leader leaderTransfer
-	waits  bool
-	waiter transferWaiter
+	leader  leaderTransfer
+	elected bool // this replica campaigned last because it was told to
+	waits   bool
+	waiter  transferWaiter
 }
 
 // leaderTransfer is a hand-over by this leader (thesis 3.10). Proposals are refused meanwhile, so the target catches up.
 type leaderTransfer struct {
-	active   bool
-	told     bool // TimeoutNow was sent
-	target   uint64
-	replica  uint64 // follower that asked, 0 for this host
-	request  uint64
-	deadline Instant
+	active    bool
+	any       bool // whoever is best; one that declines is followed by the next best
+	told      bool // TimeoutNow was sent
+	toldRound uint64
+	target    uint64
+	replica   uint64 // follower that asked, 0 for this host
+	request   uint64
+	deadline  Instant
 }
 
-type transferWaiter struct {
-	id, target uint64
-	from       uint64 // leader at the time of the request
-	deadline   Instant
-}
-
-func (t *transferState) active() bool { return t.leader.active || t.waits }
-
-func (t *transferState) deadline() Instant {
-	deadline := Never
-	if t.leader.active {
-		deadline = t.leader.deadline
-	}
-	if t.waits {
-		deadline = min(deadline, t.waiter.deadline)
-	}
-	return deadline
-}
-
-// TransferLeader hands leadership to target, or to the voter that is caught up best if target is 0. A follower passes it
-// on. It ends with EventTransferDone or a Refusal under id, within two election timeouts.
+// TransferLeader hands leadership to target, or to the best voter if target is 0: of those that were heard within an election
+// timeout and are being sent entries the one with the highest priority, and of equal ones the one that has most of the
+// log. A follower passes the request on. ReasonNone means that it ends within two election timeouts under id: with
+// EventTransferDone when the target has committed an entry in its term, which is known here; or with a Refusal:
+//
+//	ReasonNotMember     there is no such replica
+//	ReasonNotVoter      the target is a learner or a witness, and cannot lead
+//	ReasonBehind        the target did not have the whole log within an election timeout; the leader goes on
+//	ReasonFailed        the target is not heard, cannot campaign, or did not win; no voter can take over, if target is 0
+//	ReasonNotLeader     there is no leader, or another replica came to lead
+//	ReasonTransferring  another transfer is under way
+//	ReasonNotReady      nothing is known after two election timeouts
+//
+// MaybeApplied of the Refusal says that the target was told to campaign and may yet win.
 func (c *Core) TransferLeader(now Instant, id, target uint64) raftpb.Reason {
 	c.now = now
 	switch {
@@ -50,74 +46,131 @@ func (c *Core) TransferLeader(now Instant, id, target uint64) raftpb.Reason {
 		return raftpb.ReasonNotLeader
 	case c.transfer.waits:
 		return raftpb.ReasonTransferring
-	case target == c.leader:
-		c.event(Event{Kind: EventTransferDone, Leader: c.leader, ID: id})
-		return raftpb.ReasonNone
 	}
-	if c.role == RoleLeader {
+	w := transferWaiter{id: id, target: target, from: c.leader, term: c.term, deadline: now + 2*c.electionTimeout()}
+	switch {
+	case target == c.leader:
+		w.from = 0 // it leads already; it may still have to commit
+	case c.role == RoleLeader:
 		if reason := c.beginTransfer(now, leaderTransfer{target: target, request: id}); reason != raftpb.ReasonNone {
 			return reason
 		}
-	} else {
+	default:
 		m := c.toLeader(raftpb.MessageTransferLeader)
 		m.HintIndex, m.Request = target, id
 		c.post(m)
 	}
-	c.transfer.waits = true
-	c.transfer.waiter = transferWaiter{id: id, target: target, from: c.leader, deadline: now + 2*c.electionTimeout()}
+	c.transfer.waits, c.transfer.waiter = true, w
+	c.transferSettled()
 	return raftpb.ReasonNone
 }
 
+// beginTransfer begins a hand-over by this leader. A second one is refused, and does not move the deadline of the first.
 func (c *Core) beginTransfer(now Instant, t leaderTransfer) raftpb.Reason {
 	if c.transfer.leader.active {
 		return raftpb.ReasonTransferring
 	}
-	if t.target == 0 {
-		t.target = c.bestVoter(now)
+	p, reason := c.heir(now, t.target)
+	if reason != raftpb.ReasonNone {
+		return reason
 	}
-	p := c.peer(t.target)
-	if p == nil || p.kind != raftpb.Voter {
-		return raftpb.ReasonNotMember
-	}
-	t.active, t.deadline = true, now+c.electionTimeout()
+	t.active, t.any, t.deadline = true, t.target == 0, now+c.electionTimeout()
+	t.target = p.id
 	c.transfer.leader = t
-	c.transferProgressed(now, p)
+	c.transferProgressed(p)
 	return raftpb.ReasonNone
 }
 
-// bestVoter is the voter with the highest match among those heard within an election timeout, 0 if there is none.
-func (c *Core) bestVoter(now Instant) uint64 {
+// heir returns the replica to hand over to, the best one if target is 0, or why there is none. One that is not heard would
+// only make the callers wait.
+func (c *Core) heir(now Instant, target uint64) (*peer, raftpb.Reason) {
+	if target == 0 {
+		if p := c.bestVoter(now, false); p != nil {
+			return p, raftpb.ReasonNone
+		}
+		return nil, raftpb.ReasonFailed
+	}
+	p := c.peer(target)
+	switch {
+	case p == nil:
+		return nil, raftpb.ReasonNotMember
+	case p.kind != raftpb.Voter:
+		return nil, raftpb.ReasonNotVoter
+	case p.lost || p.lastContact+c.electionTimeout() <= now:
+		return nil, raftpb.ReasonFailed
+	}
+	return p, raftpb.ReasonNone
+}
+
+// bestVoter is the voter that is to lead next, nil if none can: heard within an election timeout, healthy, not one that has
+// declined lately, and, if complete, one that holds the whole log. One that is sent entries goes before one whose log is
+// still searched for, then counts the priority, then the match.
+func (c *Core) bestVoter(now Instant, complete bool) *peer {
 	var best *peer
 	for _, p := range c.peers {
-		if p.kind != raftpb.Voter || p.lost || p.paused || p.lastContact+c.electionTimeout() <= now {
-			continue
-		}
-		if best == nil || p.match > best.match {
+		switch {
+		case p.kind != raftpb.Voter || p.lost || p.paused || p.lastContact+c.electionTimeout() <= now:
+		case p.declinedAt != 0 && now < p.declinedAt+c.electionTimeout():
+		case complete && p.match != c.log.last:
+		case best == nil || c.betterHeir(p, best):
 			best = p
 		}
 	}
-	if best == nil {
-		return 0
-	}
-	return best.id
+	return best
 }
 
-// transferProgressed tells the target to campaign once it has everything.
-func (c *Core) transferProgressed(_ Instant, p *peer) {
+func (c *Core) betterHeir(p, than *peer) bool {
+	if a, b := p.state == ProgressReplicate, than.state == ProgressReplicate; a != b {
+		return a
+	}
+	if a, b := c.rank(p.id), c.rank(than.id); a != b {
+		return a > b
+	}
+	return p.match > than.match
+}
+
+// rank is the priority of a member, that of PriorityDefault for a replica that is none.
+func (c *Core) rank(id uint64) int {
+	if member := memberOf(c.membership, id); member != nil {
+		return member.Priority.Rank()
+	}
+	return raftpb.PriorityDefault.Rank()
+}
+
+// transferProgressed tells the target to campaign once it has everything, and again when it answered a heartbeat that was sent
+// after that: it would not have, had it got the message and begun a term of its own.
+func (c *Core) transferProgressed(p *peer) {
 	t := &c.transfer.leader
-	if !t.active || t.told || p.id != t.target || p.match != c.log.last {
+	if !t.active || p.id != t.target || p.match != c.log.last || t.told && p.round <= t.toldRound {
 		return
 	}
-	t.told = true
-	m := c.message(raftpb.MessageTimeoutNow, p)
-	m.Commit = c.commit
-	c.post(m)
+	t.told, t.toldRound = true, c.reads.round
+	c.tellTimeoutNow(p)
 }
 
-// expireTransfer gives up: the leader takes proposals again, and callers learn that nothing is known.
+// tellTimeoutNow lets p campaign at once, with votes that are not sticky.
+func (c *Core) tellTimeoutNow(p *peer) {
+	c.post(c.message(raftpb.MessageTimeoutNow, p))
+}
+
+// tellHeir tells the best voter that has everything to campaign at once, and returns it, 0 if there is none.
+func (c *Core) tellHeir(now Instant) (heir uint64) {
+	p := c.bestVoter(now, true)
+	if p == nil {
+		return 0
+	}
+	c.tellTimeoutNow(p)
+	return p.id
+}
+
+// expireTransfer gives up: the leader takes proposals again, and callers learn what is known.
 func (c *Core) expireTransfer(now Instant) {
 	if t := c.transfer.leader; t.active && now >= t.deadline {
-		c.abortTransfer(raftpb.ReasonNotReady)
+		reason := raftpb.ReasonBehind
+		if t.told {
+			reason = raftpb.ReasonFailed
+		}
+		c.abortTransfer(reason)
 	}
 	if w := c.transfer.waiter; c.transfer.waits && now >= w.deadline {
 		c.endTransferWait(raftpb.ReasonNotReady, true)
@@ -139,26 +192,18 @@ func (c *Core) abortTransfer(reason raftpb.Reason) {
 	}
 }
 
-func (c *Core) endTransferWait(reason raftpb.Reason, maybe bool) {
-	if !c.transfer.waits {
+// checkTransferTarget aborts a hand-over to a replica that the new membership does not let lead.
+func (c *Core) checkTransferTarget() {
+	t := c.transfer.leader
+	if !t.active {
 		return
 	}
-	c.transfer.waits = false
-	c.refuse(Refusal{Kind: RefusedTransfer, ID: c.transfer.waiter.id, Reason: reason, MaybeApplied: maybe})
-}
-
-// transferLeaderChanged ends the wait when the next leader is known.
-func (c *Core) transferLeaderChanged() {
-	w := c.transfer.waiter
-	if !c.transfer.waits || c.leader == 0 || c.leader == w.from && w.target != c.leader {
-		return
+	switch p := c.peer(t.target); {
+	case p == nil:
+		c.abortTransfer(raftpb.ReasonNotMember)
+	case p.kind != raftpb.Voter:
+		c.abortTransfer(raftpb.ReasonNotVoter)
 	}
-	if w.target != 0 && c.leader != w.target {
-		c.endTransferWait(raftpb.ReasonNotLeader, false)
-		return
-	}
-	c.transfer.waits = false
-	c.event(Event{Kind: EventTransferDone, Leader: c.leader, ID: w.id})
 }
 
 func (c *Core) handleTransferLeader(now Instant, m *raftpb.Message, p *peer) {
@@ -175,23 +220,36 @@ func (c *Core) refuseTransfer(_ Instant, m *raftpb.Message, _ *peer) {
 	c.answer(m, raftpb.MessageTransferLeaderResponse, raftpb.ReasonNotLeader)
 }
 
-func (c *Core) handleTransferResponse(_ Instant, m *raftpb.Message, _ *peer) {
-	if !c.transfer.waits || m.From != c.leader || m.Request != c.transfer.waiter.id || m.Reason == raftpb.ReasonNone {
+// handleTimeoutNow campaigns at once, if it comes from the leader of this term: no pre-vote, and votes are not sticky. A replica
+// that cannot campaign says so, for the leader to go on or to try another.
+func (c *Core) handleTimeoutNow(now Instant, m *raftpb.Message, _ *peer) {
+	switch {
+	case m.From != c.leader || m.FromSession != c.leaderSession:
 		c.dropped++
-		return
+	case m.Reason == raftpb.ReasonStopped:
+		c.leaderLeaves(now)
+	case !c.electable():
+		c.answer(m, raftpb.MessageTransferLeaderResponse, raftpb.ReasonFailed)
+	default:
+		c.campaign(now, true)
 	}
-	c.endTransferWait(m.Reason, false)
 }
 
-// handleTimeoutNow campaigns at once, if it comes from the leader of this term: no pre-vote, and votes are not sticky.
-func (c *Core) handleTimeoutNow(now Instant, m *raftpb.Message, _ *peer) {
-	if m.From != c.leader || m.FromSession != c.leaderSession || !c.electable() {
+// handleDeclined is the target's answer that it cannot campaign. A leader that hands over to whoever is best asks the next.
+func (c *Core) handleDeclined(now Instant, m *raftpb.Message, p *peer) {
+	t := &c.transfer.leader
+	if p == nil || !t.active || !t.told || t.target != p.id || m.Reason == raftpb.ReasonNone {
 		c.dropped++
 		return
 	}
-	if m.Reason == raftpb.ReasonStopped {
-		c.leaderLeaves(now)
-		return
+	p.declinedAt = now
+	if t.any {
+		if next := c.bestVoter(now, false); next != nil {
+			t.target, t.told = next.id, false
+			c.transferProgressed(next)
+			return
+		}
 	}
-	c.campaign(now, true)
+	t.told = false // it did not campaign, and will not
+	c.abortTransfer(raftpb.ReasonFailed)
 }
