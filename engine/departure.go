@@ -42,7 +42,7 @@ func (w *StepWorker) followDeparture(r *Replica) {
 		return
 	}
 	if !r.core.IsLeader() {
-		if leader, _ := r.core.Leader(); leader != 0 {
+		if leader, _ := r.core.Leader(); leader != 0 && len(r.transfers) == 0 { // whoever asked for it is told first
 			w.departed(r)
 		}
 		return

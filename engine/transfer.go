@@ -43,6 +43,9 @@ func (w *StepWorker) endTransfer(r *Replica, id uint64, err error) {
 	for i, t := range r.transfers {
 		if t.id == id {
 			r.transfers = append(r.transfers[:i], r.transfers[i+1:]...)
+			if r.departure != nil {
+				w.touch(r)
+			}
 			t.done(err)
 			return
 		}
