@@ -54,15 +54,14 @@ func (s *Shard) Status(ctx context.Context) (raft.Status, error) {
 	return ask(ctx, s, nothingChanges, s.replica.Status)
 }
 
-// Members returns a copy of the membership that is in effect on this replica.
+// Members returns a copy of the membership that is in effect on this replica: the newest that it has, committed or not, without members
+// if it has none yet. While Membership.Joint, two of them are in effect. Errors are those of Status.
 func (s *Shard) Members(ctx context.Context) (raftpb.Membership, error) {
 	status, err := s.Status(ctx)
 	if err != nil || status.Membership == nil {
 		return raftpb.Membership{}, err
 	}
-	membership := *status.Membership
-	membership.Members = slices.Clone(membership.Members)
-	return membership, nil
+	return copyOf(status.Membership), nil
 }
 
 // Whether what is asked of a step worker can have an effect though nobody waits for the answer any more.
@@ -120,4 +119,12 @@ func (s *Shard) announce() {
 		close(s.changed)
 		s.changed = nil
 	}
+}
+
+// copyOf keeps callers away from a membership that the protocol core goes on using.
+func copyOf(membership *raftpb.Membership) raftpb.Membership {
+	copied := *membership
+	copied.Members = slices.Clone(membership.Members)
+	copied.Outgoing = slices.Clone(membership.Outgoing)
+	return copied
 }

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/flotilla-raft/flotilla/nodehost"
+	"github.com/flotilla-raft/flotilla/rsm"
+)
+
+// server answers clients. Any server of the group takes any request: one that does not lead passes it on to the one that does.
+type server struct{ shard *nodehost.Shard }
+
+func newServer(shard *nodehost.Shard) http.Handler {
+	s := &server{shard}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /keys/{key}", s.get)
+	mux.HandleFunc("PUT /keys/{key}", s.put)
+	mux.HandleFunc("DELETE /keys/{key}", s.remove)
+	s.operatorRoutes(mux)
+	return mux
+}
+
+// get reads linearizably: it sees every write that was acknowledged before, on whichever server.
+func (s *server) get(w http.ResponseWriter, r *http.Request) {
+	value, err := retry(r.Context(), func() (any, error) { return s.shard.Read(r.Context(), r.PathValue("key")) })
+	switch {
+	case err != nil:
+		fail(w, err)
+	case value == nil:
+		http.Error(w, "no such key", http.StatusNotFound)
+	default:
+		_, _ = io.WriteString(w, value.(string))
+	}
+}
+
+func (s *server) put(w http.ResponseWriter, r *http.Request) {
+	value, err := io.ReadAll(http.MaxBytesReader(w, r.Body, nodehost.DefaultMaxCommandBytes))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
+		return
+	}
+	s.propose(w, r, putCommand(r.PathValue("key"), value))
+}
+
+func (s *server) remove(w http.ResponseWriter, r *http.Request) {
+	s.propose(w, r, deleteCommand(r.PathValue("key")))
+}
+
+func (s *server) propose(w http.ResponseWriter, r *http.Request, command []byte) {
+	result, err := retry(r.Context(), func() (rsm.Result, error) { return s.shard.Propose(r.Context(), command) })
+	switch {
+	case err != nil:
+		fail(w, err)
+	case result.Value == 1:
+		w.WriteHeader(http.StatusOK) // the key was there
+	default:
+		w.WriteHeader(http.StatusCreated)
+	}
+}
+
+// patience is how long a request is tried again while nobody can take it: an election is over by then.
+const patience = 5 * time.Second
+
+// retry makes a request again while it surely had no effect and the reason is one that passes. One that may have been applied is
+// left to the client, who knows whether it may be done twice.
+func retry[T any](ctx context.Context, request func() (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		value, err := request()
+		if err == nil || nodehost.MaybeApplied(err) || !passing(err) {
+			return value, err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return value, err
+		}
+	}
+}
+
+func passing(err error) bool {
+	for _, reason := range []error{nodehost.ErrNoLeader, nodehost.ErrNotLeader, nodehost.ErrBusy, nodehost.ErrTransferring} {
+		if errors.Is(err, reason) {
+			return true
+		}
+	}
+	return false
+}
+
+// fail tells a client what went wrong in the words of HTTP.
+func fail(w http.ResponseWriter, err error) {
+	status := http.StatusInternalServerError
+	switch {
+	case nodehost.MaybeApplied(err):
+		status = http.StatusGatewayTimeout // it may be done, or yet be done
+	case passing(err), errors.Is(err, nodehost.ErrDiskFull), errors.Is(err, nodehost.ErrStopped):
+		status = http.StatusServiceUnavailable // it was not done; another server, or a later time, may help
+	case errors.Is(err, nodehost.ErrTooLarge):
+		status = http.StatusRequestEntityTooLarge
+	case errors.Is(err, nodehost.ErrInvalidChange), errors.Is(err, nodehost.ErrNotMember), errors.Is(err, nodehost.ErrNotVoter):
+		status = http.StatusBadRequest
+	case errors.Is(err, nodehost.ErrPendingChange), errors.Is(err, nodehost.ErrStaleChange), errors.Is(err, nodehost.ErrTransferFailed):
+		status = http.StatusConflict
+	}
+	http.Error(w, err.Error(), status)
+}
