@@ -23,8 +23,11 @@ const (
 	EventMembershipChanged
 	EventProposalDropped     // Reason
 	EventReplicationRejected // Peer replica, Reason
-	EventFollowerOffline     // Peer replica: its host cannot be reached
-	EventFollowerOnline      // Peer replica: its host is reached again
+	EventFollowerCreated     // Peer replica: the leader here deals with it from now on
+	EventFollowerOnline      // Peer replica: it answers, for the first time or again
+	EventFollowerOffline     // Peer replica: the connection to it was lost (Err, if known), or it was silent for an election timeout
+	EventFollowerDestroyed   // Peer replica: it is no member any more, or the leader here leads no more
+	EventFollowerStuck       // Peer replica: it answers, and its log has stood still for several election timeouts
 	EventFollowerFailed      // Peer replica, Err: replication to it met an error
 	EventSecondLeader        // Peer replica claimed our term (R20)
 	EventConnectionUp        // Address
@@ -53,6 +56,7 @@ type eventQueue struct {
 	sig      signal
 	listener func(Event)
 	limit    int
+	spare    int // the part of limit that events of single followers leave free
 
 	mu      sync.Mutex
 	waiting []Event
@@ -62,7 +66,7 @@ type eventQueue struct {
 }
 
 func newEventQueue(listener func(Event), limit int) *eventQueue {
-	return &eventQueue{sig: newSignal(), listener: listener, limit: limit}
+	return &eventQueue{sig: newSignal(), listener: listener, limit: limit, spare: limit / 2}
 }
 
 func (q *eventQueue) Name() string    { return "events" }
@@ -72,7 +76,7 @@ func (q *eventQueue) signal() *signal { return &q.sig }
 // publish queues an event or counts it as dropped. Safe for concurrent use; never blocks.
 func (q *eventQueue) publish(event Event) {
 	q.mu.Lock()
-	if len(q.waiting) >= q.limit {
+	if len(q.waiting) >= q.limit || ofFollower(event.Kind) && len(q.waiting) >= q.limit-q.spare {
 		q.dropped++
 		q.mu.Unlock()
 		return
@@ -80,6 +84,12 @@ func (q *eventQueue) publish(event Event) {
 	q.waiting = append(q.waiting, event)
 	q.mu.Unlock()
 	q.sig.set()
+}
+
+// ofFollower are the events of which every leadership has several: a host that takes over thousands of shards must not lose what
+// it is to know of the shards themselves among them.
+func ofFollower(kind EventKind) bool {
+	return kind == EventFollowerCreated || kind == EventFollowerOnline || kind == EventFollowerOffline || kind == EventFollowerDestroyed
 }
 
 // Dropped returns how many events did not fit.

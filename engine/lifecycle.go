@@ -340,6 +340,8 @@ func (w *StepWorker) coreEvent(r *Replica, event *raft.Event) {
 	case raft.EventRemoved:
 		r.removedBy(event.ID)
 		out.Kind = EventReplicaRemoved
+	case raft.EventFollowerCreated, raft.EventFollowerOnline, raft.EventFollowerOffline, raft.EventFollowerDestroyed, raft.EventFollowerStuck:
+		w.followerEvent(r, event, &out)
 	default:
 		return
 	}
@@ -360,16 +362,15 @@ func (w *StepWorker) leaderChanged(r *Replica, event *raft.Event) {
 	w.touch(r)
 }
 
-// stepLink tells the replicas with a member on a host whether it can be reached.
+// stepLink tells the replicas with a member on a host that it cannot be reached.
 func (w *StepWorker) stepLink(event *linkEvent) {
 	box := w.outboxes[event.address]
 	if box == nil || box.online == event.up {
 		return
 	}
-	box.online = event.up
-	kind := EventFollowerOnline
-	if !event.up {
-		kind = EventFollowerOffline
+	box.online, box.failure = event.up, event.err
+	if event.up {
+		return // who is reached again shows it by an answer
 	}
 	for _, r := range box.replicas {
 		member := uint64(0)
@@ -378,11 +379,6 @@ func (w *StepWorker) stepLink(event *linkEvent) {
 				member = r.routes[i].replicaID
 			}
 		}
-		if !event.up {
-			w.unreachable(r, member)
-		}
-		if r.leading.Load() {
-			w.engine.events.publish(Event{Kind: kind, ShardID: r.shardID, ReplicaID: r.replicaID, Peer: member, Err: event.err})
-		}
+		w.unreachable(r, member)
 	}
 }

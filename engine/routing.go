@@ -24,6 +24,7 @@ type outbox struct {
 	// replicas has the replicas with a member on that host, for telling them when it cannot be reached.
 	replicas []*Replica
 	online   bool
+	failure  error // why it is not online
 }
 
 // route says where a member of a replica's shard is.
@@ -35,7 +36,7 @@ type route struct {
 
 func classOf(t raftpb.MessageType) int {
 	switch {
-	case t == raftpb.MessageReplicate:
+	case t == raftpb.MessageReplicate || t == raftpb.MessageProbe:
 		return sendReplicate
 	case transport.LaneOf(t) == transport.LaneBulk:
 		return sendBulk
@@ -163,7 +164,7 @@ func (w *StepWorker) send() {
 	for i := range w.refused {
 		m := &w.refused[i]
 		if r := w.replicas[m.ShardID]; r != nil && r.replicaID == m.From && classOf(m.Type) != sendControl {
-			w.unreachable(r, m.To)
+			w.unsent(r, m.To)
 		}
 	}
 	clear(w.refused)

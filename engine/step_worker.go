@@ -200,6 +200,13 @@ func (w *StepWorker) unreachable(r *Replica, member uint64) {
 	}
 }
 
+func (w *StepWorker) unsent(r *Replica, member uint64) {
+	defer w.guard(r)
+	if w.enter(r) {
+		r.core.Refused(w.now, member)
+	}
+}
+
 func (w *StepWorker) tick(r *Replica) {
 	defer w.guard(r)
 	if w.enter(r) {

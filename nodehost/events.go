@@ -30,9 +30,16 @@ type Events struct {
 	ProposalDropped func(replica ReplicaName, reason string)
 	// ReplicationRejected says that a follower refused what this leader sent.
 	ReplicationRejected func(replica ReplicaName, follower uint64, reason string)
-	// FollowerOffline says that a follower's host cannot be reached, FollowerOnline that it is reached again.
+	// FollowerCreated says that the leader here deals with a follower from now on, FollowerDestroyed that it does not any more:
+	// the leader leads no more, or the follower is no member any more.
+	FollowerCreated, FollowerDestroyed func(replica ReplicaName, follower uint64)
+	// FollowerOnline says that a follower answers, for the first time or again; FollowerOffline that the connection to it
+	// was lost, with the reason if it is known, or that it has not answered for an election timeout.
 	FollowerOffline func(replica ReplicaName, follower uint64, err error)
 	FollowerOnline  func(replica ReplicaName, follower uint64)
+	// FollowerStuck says that a follower answers heartbeats, but that its log has not moved for several election timeouts although
+	// it lacks entries: its disk may be full, or its log store stands still. It is said once in such a stretch.
+	FollowerStuck func(replica ReplicaName, follower uint64)
 	// FollowerFailed says that replication to a follower met an error.
 	FollowerFailed func(replica ReplicaName, follower uint64, err error)
 	// SecondLeader says that another replica claimed to lead in this one's term: storage is broken somewhere, or a
@@ -74,6 +81,12 @@ func (e *Events) deliver(event *engine.Event) {
 		call2(e.ReplicaFenced, replica, event.Err)
 	case engine.EventProposalDropped:
 		call2(e.ProposalDropped, replica, event.Reason.String())
+	case engine.EventFollowerCreated:
+		call2(e.FollowerCreated, replica, event.Peer)
+	case engine.EventFollowerDestroyed:
+		call2(e.FollowerDestroyed, replica, event.Peer)
+	case engine.EventFollowerStuck:
+		call2(e.FollowerStuck, replica, event.Peer)
 	case engine.EventFollowerOnline:
 		call2(e.FollowerOnline, replica, event.Peer)
 	case engine.EventLeaderChanged:

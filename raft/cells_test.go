@@ -69,7 +69,7 @@ var emptyCells = map[Role]map[raftpb.MessageType]string{
 
 // unspoken are types that nobody sends yet.
 var unspoken = []raftpb.MessageType{
-	raftpb.MessageProbe, raftpb.MessageChangeMembers, raftpb.MessageChangeMembersResponse, raftpb.MessageHeal, raftpb.MessageHealResponse,
+	raftpb.MessageChangeMembers, raftpb.MessageChangeMembersResponse, raftpb.MessageHeal, raftpb.MessageHealResponse,
 }
 
 func init() {

@@ -15,23 +15,26 @@ type Core struct {
 	storage     StorageState
 	quarantined bool
 	sendDue     bool // leader: Drain looks at what each follower lacks
-	term        uint64
-	vote        uint64
-	sealed      uint64 // a term of a former session in which a vote may be forgotten: none is given in it (R14)
-	leader      uint64 // 0 when none is known
-	commit      uint64
-	handed      uint64  // last entry handed over for apply
-	applied     uint64  // last entry reported as applied
-	now         Instant // of the last call that had one
-	electionAt  Instant
-	heartbeatAt Instant // leader; also the pace of bootstrap requests
-	checkAt     Instant // leader: check-quorum
-	retryAt     Instant // a log read failed and is tried again
-	ack         acknowledgement
-	beat        heartbeatAnswer
-	log         raftLog
-	save        saveState
-	peers       []*peer // members but this replica, ascending by ID
+
+	heartbeatsDue bool // leader: a heartbeat that waited for an answer may go out
+	installing    bool // a snapshot is being installed, see BeginInstall
+	term          uint64
+	vote          uint64
+	sealed        uint64 // a term of a former session in which a vote may be forgotten: none is given in it (R14)
+	leader        uint64 // 0 when none is known
+	commit        uint64
+	handed        uint64  // last entry handed over for apply
+	applied       uint64  // last entry reported as applied
+	now           Instant // of the last call that had one
+	electionAt    Instant
+	heartbeatAt   Instant // leader; also the pace of bootstrap requests
+	checkAt       Instant // leader: check-quorum
+	retryAt       Instant // a log read failed and is tried again
+	ack           acknowledgement
+	beat          heartbeatAnswer
+	log           raftLog
+	save          saveState
+	peers         []*peer // members but this replica, ascending by ID
 
 	termStart       uint64 // leader: index of the first entry of its term
 	uncommitted     int    // leader: bytes above commit
@@ -135,16 +138,13 @@ func (c *Core) Status() Status {
 	s := Status{
 		ShardID: c.options.ShardID, ReplicaID: c.options.ReplicaID, Role: c.role, Term: c.term, Vote: c.vote,
 		Leader: c.leader, Commit: c.commit, LastIndex: c.log.last, Durable: c.log.durable, Applied: c.applied,
-		Storage: c.storage, Quarantined: c.quarantined, Membership: c.membership, Ignored: c.ignored, Dropped: c.dropped,
+		Storage: c.storage, Quarantined: c.quarantined, Installing: c.installing, Membership: c.membership, Ignored: c.ignored, Dropped: c.dropped,
 	}
 	if c.role != RoleLeader {
 		return s
 	}
 	for _, p := range c.peers {
-		s.Followers = append(s.Followers, FollowerStatus{
-			ReplicaID: p.id, Kind: p.kind, State: p.state, Match: p.match, Next: p.next,
-			LastContact: p.lastContact, InflightBytes: p.inflightBytes, Paused: p.paused,
-		})
+		s.Followers = append(s.Followers, p.status())
 	}
 	return s
 }

@@ -30,7 +30,7 @@ func describeSave(s *raftpb.Save) string {
 
 var eventNames = [...]string{
 	"", "leader-changed", "replication-rejected", "membership-changed", "transfer-done", "second-leader", "abstaining",
-	"bootstrapped", "removed", "ignored",
+	"bootstrapped", "removed", "follower-created", "follower-online", "follower-offline", "follower-destroyed", "follower-stuck", "ignored",
 }
 
 func describeEvent(e *Event) string {

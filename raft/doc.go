@@ -54,8 +54,10 @@
 //	VoteResponse              candidate granted                                  the vote durable
 //	Replicate                 members   batches after (index, term), commit      leaders: nothing. Request 0: only the commit
 //	                                                                             index, not answered
+//	Probe                     members   do you hold (index, term)?               nothing; answered by ReplicateResponse
 //	ReplicateResponse         leader    durable up to (index, term), or a reason the entries durable
-//	Heartbeat                 members   I lead; round; min(commit, match)        nothing
+//	Heartbeat                 members   I lead; round; min(commit, match)        the last one to that member: answered, or given
+//	                                                                             up after an interval
 //	HeartbeatResponse         leader    round, last durable entry                (term, vote)
 //	ReadIndex(Response)       leader    a batch of reads; the index              the round
 //	Propose(Response)         leader    a forwarded batch; only refusals answer  (term, vote)
@@ -72,8 +74,8 @@
 //
 // # Where to start
 //
-// core.go (the state), step.go (the gate), handlers.go (the table), then election.go, leader.go with replicate.go and
-// progress.go, follow.go, save.go and drain.go. testdata/scripts holds a readable history for each rule.
+// core.go (the state), step.go (the gate), handlers.go (the table), then election.go, leader.go with replicate.go,
+// progress.go and heartbeat.go, follow.go, save.go and drain.go. testdata/scripts holds a readable history for each rule.
 //
 // # Not here yet
 //

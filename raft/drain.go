@@ -4,7 +4,7 @@ import "github.com/flotilla-raft/flotilla/raftpb"
 
 // Dirty says whether Drain would produce something.
 func (c *Core) Dirty() bool {
-	return c.saveDue() || c.sendDue && c.role == RoleLeader || c.ackReady() || c.beatReady() || c.roundReady() ||
+	return c.saveDue() || c.sendDue && c.role == RoleLeader || c.ackReady() || c.beatReady() || c.roundReady() || c.heartbeatsDue ||
 		len(c.outbox) > 0 && c.save.stateDurable() || len(c.events) > 0 || len(c.refusals) > 0 ||
 		len(c.readsOut) > 0 || len(c.logReads) > 0 || len(c.pending.forwards) > 0 && c.save.stateDurable() || c.applyReady()
 }
@@ -19,6 +19,8 @@ func (c *Core) Drain(out *Output) {
 	}
 	if c.roundReady() {
 		c.emitRound(out)
+	} else if c.heartbeatsDue {
+		c.emitHeartbeats(out)
 	}
 	if c.ackReady() {
 		c.emitAck(out)

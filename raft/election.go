@@ -12,7 +12,7 @@ const (
 )
 
 // electable says that the replica may campaign.
-func (c *Core) electable() bool { return c.selfVotes() && !c.unfit() }
+func (c *Core) electable() bool { return c.selfVotes() && !c.unfit() && !c.installing }
 
 // electionDue runs when no leader was heard for a whole randomized timeout.
 func (c *Core) electionDue(now Instant) {
@@ -211,9 +211,9 @@ func (c *Core) leaveRole() {
 	c.refuseQueuedReads(raftpb.ReasonNotLeader)
 	c.leaderLeavesTransfer()
 	c.heartbeatAt, c.checkAt = Never, Never
-	c.sendDue = false
+	c.sendDue, c.heartbeatsDue = false, false
 	c.roundTrip = roundTrip{}
 	for _, p := range c.peers {
-		p.forgetProgress()
+		c.endFollower(p)
 	}
 }

@@ -102,7 +102,9 @@ func (s *script) expectFollower(r *rule) string {
 		}
 		p := leader.peer(node.id)
 		f := newFact("follower", "state", p.state, "match", p.match, "next", p.next, "paused", p.paused, "lost", p.lost,
-			"kind", p.kind, "incarnation", p.incarnation, "inflight", p.inflight.len(), "inflight-bytes", p.inflightBytes)
+			"kind", p.kind, "incarnation", p.incarnation, "inflight", p.inflight.len(), "inflight-bytes", p.inflightBytes,
+			"online", p.online, "failures", p.failures, "heartbeats", p.sent.Heartbeats, "probes", p.sent.Probes,
+			"appends", p.sent.Appends, "installs", p.sent.Installs)
 		if why := s.held(f, r); why != "" {
 			return fmt.Sprintf("  follower %d: %s", node.id, why)
 		}

@@ -76,11 +76,22 @@ func (c *Core) handleReplicate(now Instant, m *raftpb.Message, _ *peer) {
 	c.setCommit(now, min(m.Commit, c.ack.match))
 }
 
+// handleProbe answers whether this log holds the entry in question, as an append of nothing.
+func (c *Core) handleProbe(now Instant, m *raftpb.Message, p *peer) {
+	if len(m.Batches) > 0 || m.Request == 0 {
+		c.dropped++
+		return
+	}
+	c.handleReplicate(now, m, p)
+}
+
 // refusesAppend decides before anything is written whether the host's storage takes it (R9, R10, R13).
 func (c *Core) refusesAppend(m *raftpb.Message) raftpb.Reason {
 	switch {
 	case c.storage.halted():
 		return raftpb.ReasonFailed
+	case c.installing:
+		return raftpb.ReasonBusy
 	case len(m.Batches) == 0:
 		return raftpb.ReasonNone
 	case c.storage == StorageBusy:

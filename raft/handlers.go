@@ -36,6 +36,7 @@ func init() {
 		raftpb.MessagePreVote:                (*Core).handlePreVote,
 		raftpb.MessageVote:                   (*Core).handleVote,
 		raftpb.MessageReplicate:              (*Core).handleReplicate,
+		raftpb.MessageProbe:                  (*Core).handleProbe,
 		raftpb.MessageHeartbeat:              (*Core).handleHeartbeat,
 		raftpb.MessageReadIndex:              (*Core).refuseRead,
 		raftpb.MessageReadIndexResponse:      (*Core).handleReadIndexResponse,
@@ -62,6 +63,7 @@ func init() {
 		raftpb.MessagePreVote:                (*Core).handlePreVote,
 		raftpb.MessageVote:                   (*Core).handleVote,
 		raftpb.MessageReplicate:              (*Core).refuseSecondLeader,
+		raftpb.MessageProbe:                  (*Core).refuseSecondLeader,
 		raftpb.MessageReplicateResponse:      (*Core).handleReplicateResponse,
 		raftpb.MessageHeartbeat:              (*Core).refuseSecondLeader,
 		raftpb.MessageHeartbeatResponse:      (*Core).handleHeartbeatResponse,
@@ -75,6 +77,7 @@ func init() {
 	}
 	handlers[RoleBootstrapping] = [raftpb.MessageTypeCount]handler{
 		raftpb.MessageReplicate:         (*Core).adoptedByLeader,
+		raftpb.MessageProbe:             (*Core).adoptedByLeader,
 		raftpb.MessageHeartbeat:         (*Core).adoptedByLeader,
 		raftpb.MessageBootstrap:         (*Core).handleBootstrap,
 		raftpb.MessageBootstrapResponse: (*Core).handleBootstrapResponse,

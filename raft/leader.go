@@ -18,7 +18,7 @@ func (c *Core) becomeLeader(now Instant) {
 	c.checkAt = now + c.electionTimeout()
 	c.uncommitted = 0
 	for _, p := range c.peers {
-		p.beginProgress(c.log.last+1, c.request, now)
+		c.beginFollower(p)
 	}
 	c.termStart = c.log.last + 1
 	if c.transfer.elected { // somebody waits to hear that it has committed

@@ -148,6 +148,11 @@ func (c *Core) useNewestConfig() {
 		}
 	}
 	c.countVoters()
+	for _, p := range before {
+		if c.role == RoleLeader && !slices.Contains(c.peers, p) {
+			c.endFollower(p)
+		}
+	}
 	c.event(Event{Kind: EventMembershipChanged, ID: m.ID})
 	c.checkTransferTarget()
 }
@@ -164,7 +169,7 @@ func (c *Core) carryPeer(before []*peer, member *raftpb.Member) *peer {
 	}
 	p := &peer{id: member.ReplicaID, kind: member.Kind, incarnation: member.Incarnation}
 	if c.role == RoleLeader {
-		p.beginProgress(c.log.last+1, c.request, c.now)
+		c.beginFollower(p)
 		c.sendDue = true
 	}
 	return p

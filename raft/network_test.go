@@ -157,7 +157,9 @@ func (n *network) drained(node *testNode) {
 		n.apply(node, b)
 	}
 	for _, e := range n.out.Events {
-		n.printf("  event at %d: %s", node.id, describeEvent(&e))
+		if e.Kind < EventFollowerCreated || e.Kind > EventFollowerDestroyed { // they come with every leader, and are recorded
+			n.printf("  event at %d: %s", node.id, describeEvent(&e))
+		}
 		n.recordEvent(node, &e)
 		if e.Kind == EventLeaderChanged && e.Leader == node.id {
 			if other, ok := n.leaders[e.Term]; ok && other != node.id {

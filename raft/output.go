@@ -64,6 +64,11 @@ const (
 	EventAbstaining                               // the replica remembers more than its log holds (R14) or is empty where it was known (R16)
 	EventBootstrapped                             // every initial voter answered; the replica may vote
 	EventRemoved                                  // a committed membership without this replica was shown to it (R18)
+	EventFollowerCreated                          // leader: Replica is a follower from now on
+	EventFollowerOnline                           // leader: Replica answers, for the first time or again
+	EventFollowerOffline                          // leader: the link to Replica was lost, or it was silent for an election timeout
+	EventFollowerDestroyed                        // leader no more, or Replica is no member any more
+	EventFollowerStuck                            // leader: Replica answers, but has stood still at entry ID for several election timeouts
 	EventIgnored                                  // a message for an empty cell of the handler table was counted and ignored
 )
 

@@ -41,6 +41,9 @@ type peer struct {
 	declinedAt  Instant // when it last said that it cannot campaign, 0 if it did not
 
 	inflightBytes int
+
+	heartbeat heartbeatState
+	followerState
 }
 
 // votes says that the member is a voter or a witness in a configuration that is in effect.

@@ -17,6 +17,7 @@ func (p *peer) forgetProgress() {
 	p.round, p.commitSent, p.waitIndex, p.stalledAt, p.nudgeAt = 0, 0, 0, 0, 0
 	p.reading, p.batches = 0, nil
 	p.declinedAt = 0
+	p.heartbeat, p.followerState = heartbeatState{}, followerState{}
 }
 
 // restartProgress is for a follower that came back as a new session: nothing said to its former self moves it. What its
@@ -24,7 +25,8 @@ func (p *peer) forgetProgress() {
 func (c *Core) restartProgress(p *peer) {
 	p.lost = false
 	p.match, p.commitSent, p.waitIndex, p.stalledAt = 0, 0, 0, 0
-	p.paused = false
+	p.paused, p.backlog = false, 0
+	p.heartbeat.round = 0 // its former self was asked
 	c.probeFrom(p, p.next)
 }
 
@@ -42,6 +44,7 @@ func (c *Core) probeFrom(p *peer, next uint64) {
 // needSnapshot stops sending: what the follower needs is compacted. Only MessageSnapshotStatus ends this state.
 func (c *Core) needSnapshot(p *peer) {
 	p.state = ProgressSnapshot
+	p.sent.Installs++
 	p.since, p.probe = c.request, 0
 	p.inflight.clear()
 	p.inflightBytes = 0
@@ -81,7 +84,7 @@ func (c *Core) windowOpen(p *peer) bool {
 // handleReplicateResponse moves a follower's progress. A success is believed only if the leader's own log has the very
 // entry (R7); a refusal only if it answers a request of the present state.
 func (c *Core) handleReplicateResponse(now Instant, m *raftpb.Message, p *peer) {
-	p.lastContact = now
+	c.heard(now, p)
 	if m.Request > c.request {
 		c.dropped++
 		return
@@ -113,6 +116,7 @@ func (c *Core) followerHolds(now Instant, m *raftpb.Message, p *peer) {
 		c.dropped++
 		return
 	}
+	p.failures = 0
 	moved := p.acknowledged(entryID{Index: m.LogIndex, Term: m.LogTerm})
 	if p.state == ProgressProbe && p.answers(m) {
 		c.beginPipeline(p)
@@ -164,6 +168,7 @@ func (c *Core) followerRefuses(m *raftpb.Message, p *peer) {
 		return
 	}
 	c.event(Event{Kind: EventReplicationRejected, Replica: p.id, Reason: m.Reason})
+	p.failures++
 	c.probeFrom(p, p.match+1)
 	p.paused = true
 }
@@ -176,34 +181,10 @@ func (c *Core) followerSawDamage(m *raftpb.Message, p *peer) {
 		return
 	}
 	c.event(Event{Kind: EventReplicationRejected, Replica: p.id, Reason: m.Reason})
+	p.failures++
 	c.probeFrom(p, p.match+1)
 	p.paused = p.damage == damageReread
 	p.damage = damageReported
-}
-
-// handleHeartbeatResponse confirms the leader's authority, measures the round trip, wakes what waits for the follower and
-// learns of messages that were lost.
-func (c *Core) handleHeartbeatResponse(now Instant, m *raftpb.Message, p *peer) {
-	if m.Request > c.reads.round {
-		c.dropped++
-		return
-	}
-	p.lastContact = now
-	p.paused = p.paused && m.Reason != raftpb.ReasonNone
-	if p.votes() {
-		c.roundTrip.observeEcho(now, m.Time)
-	}
-	if m.Request > p.round {
-		p.round = m.Request
-		c.confirmReads()
-	}
-	c.checkHolding(now, m, p)
-	if c.role != RoleLeader { // it committed its own removal
-		return
-	}
-	c.nudge(now, p)
-	c.recordIncarnation(now, p)
-	c.transferProgressed(p)
 }
 
 // checkHolding compares the follower's durable end with what its incarnation had acknowledged. An entry acknowledged under
@@ -227,7 +208,7 @@ func (c *Core) followerLost(p *peer) {
 	}
 }
 
-// nudge asks again after a heartbeat interval without progress, with an empty message: its answer tells whether the
+// nudge asks again after a heartbeat interval without progress, with a probe: its answer tells whether the
 // follower has what was sent and is slow, or never got it.
 func (c *Core) nudge(now Instant, p *peer) {
 	if p.next <= c.log.last {
@@ -252,16 +233,18 @@ func (c *Core) progressTimer(p *peer) {
 	p.stalledAt = p.match
 }
 
-// sendProbe posts an empty Replicate at the end of what was sent.
+// sendProbe asks whether the follower has the end of what was sent. It carries no entries, so that a follower which takes none at
+// the moment can answer it.
 func (c *Core) sendProbe(p *peer) {
 	if p.lost || p.paused || p.next-1 < c.log.compacted() {
 		return
 	}
 	c.request++
-	m := c.message(raftpb.MessageReplicate, p)
+	m := c.message(raftpb.MessageProbe, p)
 	m.LogIndex, m.LogTerm = p.next-1, c.log.terms.term(p.next-1)
 	m.Commit, m.Request = c.commit, c.request
 	p.commitSent = c.commit
+	p.sent.Probes++
 	if p.state == ProgressProbe {
 		p.probe, p.probeLast = c.request, p.next-1
 	}
@@ -275,8 +258,28 @@ func (c *Core) Unreachable(_ Instant, replica uint64) {
 		c.endPending(raftpb.ReasonNotLeader)
 		c.endForwardedReads(raftpb.ReasonNotLeader)
 	}
-	p := c.peer(replica)
-	if p != nil && c.role == RoleLeader && p.state == ProgressReplicate {
+	if p := c.peer(replica); p != nil && c.role == RoleLeader {
+		p.heartbeat.round = 0
+		c.offline(p)
+		c.lostInFlight(p)
+	}
+}
+
+// Refused says that the transport did not take a message to a member: its queue is full. What was sent before it is on its way,
+// so the member is not given up for that; what was to follow it would leave a gap.
+func (c *Core) Refused(_ Instant, replica uint64) {
+	if replica == c.leader && c.role == RoleFollower {
+		c.endPending(raftpb.ReasonNotLeader)
+		c.endForwardedReads(raftpb.ReasonNotLeader)
+	}
+	if p := c.peer(replica); p != nil && c.role == RoleLeader {
+		c.lostInFlight(p)
+	}
+}
+
+func (c *Core) lostInFlight(p *peer) {
+	p.failures++
+	if p.state == ProgressReplicate {
 		c.probeFrom(p, p.match+1)
 	}
 }
@@ -284,7 +287,7 @@ func (c *Core) Unreachable(_ Instant, replica uint64) {
 // handleSnapshotStatus ends the snapshot state: the follower is probed after the snapshot, or, if that failed, where it
 // stood, which leads back here while the log is compacted.
 func (c *Core) handleSnapshotStatus(now Instant, m *raftpb.Message, p *peer) {
-	p.lastContact = now
+	c.heard(now, p)
 	if p.state != ProgressSnapshot {
 		c.dropped++
 		return

@@ -132,36 +132,6 @@ func (c *Core) handleReadIndexResponse(_ Instant, m *raftpb.Message, _ *peer) {
 	c.dropped++
 }
 
-// roundReady says that a round of heartbeats is to be sent: one is due by the clock, or reads wait and none is under way.
-func (c *Core) roundReady() bool {
-	if c.role != RoleLeader {
-		return false
-	}
-	r := &c.reads
-	return r.roundDue || r.queue.len() > r.assigned && r.confirmed >= r.round && r.queue.at(r.assigned).index != 0
-}
-
-// emitRound sends the next round. It confirms every read that has its index by now.
-func (c *Core) emitRound(out *Output) {
-	r := &c.reads
-	r.round++
-	for ; r.assigned < r.queue.len() && r.queue.at(r.assigned).index != 0; r.assigned++ {
-		r.queue.at(r.assigned).round = r.round
-	}
-	for _, p := range c.peers {
-		if !r.sendAll && !p.votes() {
-			continue
-		}
-		m := c.message(raftpb.MessageHeartbeat, p)
-		m.Request, m.Time = r.round, int64(c.now)
-		m.Commit = min(c.commit, p.match)
-		p.commitSent = max(p.commitSent, m.Commit)
-		out.Messages = append(out.Messages, m)
-	}
-	r.roundDue, r.sendAll = false, false
-	c.confirmReads()
-}
-
 // confirmReads answers the reads whose round a majority of voters answered in this term.
 func (c *Core) confirmReads() {
 	r := &c.reads

@@ -74,6 +74,7 @@ func (c *Core) sendBatches(p *peer, first uint64, batches []raftpb.Batch, size i
 	m.Commit, m.Request, m.Batches = c.commit, c.request, batches
 	out.Messages = append(out.Messages, m)
 	p.commitSent = c.commit
+	p.sent.Appends++
 	if p.state == ProgressProbe {
 		p.probe, p.probeLast = c.request, last
 		c.progressTimer(p)
@@ -145,7 +146,8 @@ func (c *Core) sendRead(p *peer, out *Output) bool {
 }
 
 // LogReadDone takes the answer to a LogRead. An answer of another term or generation of the log is dropped (R7); whoever
-// still needs the entries asks again. An error is tried again after a heartbeat interval; damage makes the replica
+// still needs the entries asks again. An error, or an answer
+// that is not what the log has there, is tried again after a heartbeat interval; damage makes the replica
 // abstain (R11).
 func (c *Core) LogReadDone(now Instant, r LogRead, batches []raftpb.Batch, err error) {
 	waiting := c.readWaiting(r)
@@ -157,14 +159,24 @@ func (c *Core) LogReadDone(now Instant, r LogRead, batches []raftpb.Batch, err e
 		c.abstain()
 		return
 	}
-	if err != nil {
-		c.retryAt = now + Instant(c.options.HeartbeatInterval)
+	current := r.Term == c.term && r.Generation == c.log.generation
+	if err != nil || current && r.From > c.log.compacted() && !c.fits(r, batches) {
+		c.readFailed(now, r)
 		return
 	}
 	*waiting.reading = 0
 	c.sendDue = c.sendDue || c.role == RoleLeader
-	if r.Term == c.term && r.Generation == c.log.generation && c.fits(r, batches) {
+	if current && r.From > c.log.compacted() {
 		*waiting.batches = append((*waiting.batches)[:0], batches...)
+	}
+}
+
+// readFailed leaves the read as one under way until retryReads. So does a store that answers with nothing, or with something
+// else than the log has there, and no error: asking again at once would go on for ever.
+func (c *Core) readFailed(now Instant, r LogRead) {
+	c.retryAt = now + Instant(c.options.HeartbeatInterval)
+	if p := c.peer(r.Follower); p != nil {
+		p.failures++
 	}
 }
 

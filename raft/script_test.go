@@ -306,7 +306,9 @@ var scriptCommands = map[string]func(*script){
 			node.disk.stored.Bootstrap.Initial.Members = append(node.disk.stored.Bootstrap.Initial.Members, member)
 		}
 	},
-	"start": func(s *script) { s.n.start(s.node()); s.n.settle() },
+	"begin-install": func(s *script) { s.node().core.BeginInstall(s.n.now) },
+	"end-install":   func(s *script) { s.node().core.EndInstall(s.n.now) },
+	"start":         func(s *script) { s.n.start(s.node()); s.n.settle() },
 	"lose": func(s *script) { // the log store forgets its newest batches, the host's record of promises does not
 		node := s.node()
 		node.promised, _ = node.core.Promise()

@@ -26,14 +26,22 @@ func (s ProgressState) String() string {
 
 // FollowerStatus is a leader's view of one member.
 type FollowerStatus struct {
-	ReplicaID     uint64
-	Kind          raftpb.MemberKind
-	State         ProgressState
-	Match         uint64  // last entry known durable there and equal to the leader's
-	Next          uint64  // next entry to send
-	LastContact   Instant // when it last answered; 0 if never
-	InflightBytes int     // bytes sent and not yet answered
-	Paused        bool    // it said busy, full or failed; it is tried again after its next heartbeat response
+	ReplicaID uint64
+	Kind      raftpb.MemberKind
+	State     ProgressState
+	Match     uint64 // last entry known durable there and equal to the leader's
+	Next      uint64 // next entry to send
+	// Online says that it has answered since the connection to it was lost, or since it was silent for an election timeout.
+	Online           bool
+	LastContact      Instant // when it last answered; when the leader began to lead if it has not since
+	InflightBytes    int     // bytes sent and not yet answered
+	InflightMessages int     // messages with entries sent and not yet answered
+	Paused           bool    // it said busy, full or failed; it is tried again after its next heartbeat response
+	// Failures counts one after another what went wrong: refused appends, heartbeats that were not answered in time, lost
+	// connections, full queues, failed log reads. An acknowledgement ends the row.
+	Failures uint64
+	Sent     FollowerCounts
+	Backlog  uint64 // bytes that are committed and that it has not applied, as it said last
 }
 
 // Status is a copy of a core's state for users.
@@ -48,6 +56,7 @@ type Status struct {
 	Applied            uint64 // last entry that the state machine reported as applied
 	Storage            StorageState
 	Quarantined        bool
+	Installing         bool               // a snapshot is being installed
 	Membership         *raftpb.Membership // effective; immutable
 	Followers          []FollowerStatus   // a leader's; nil otherwise
 	// Ignored counts messages for empty cells of the handler table, by type; Dropped counts those that were not for

@@ -98,7 +98,7 @@ func (c *Core) answerLowerTerm(m *raftpb.Message) bool {
 		c.answer(m, raftpb.MessagePreVoteResponse, raftpb.ReasonDenied)
 	case raftpb.MessageVote:
 		c.answer(m, raftpb.MessageVoteResponse, raftpb.ReasonDenied)
-	case raftpb.MessageReplicate:
+	case raftpb.MessageReplicate, raftpb.MessageProbe:
 		c.answer(m, raftpb.MessageReplicateResponse, raftpb.ReasonNotLeader)
 	case raftpb.MessageHeartbeat:
 		c.answer(m, raftpb.MessageHeartbeatResponse, raftpb.ReasonNotLeader)

@@ -86,6 +86,7 @@ func (c *Core) checkQuorum(now Instant) {
 	}
 	c.checkAt = now + c.electionTimeout()
 	c.roundTrip.rotate()
+	c.watchFollowers(now)
 	alive := !c.options.DisableCheckQuorum
 	if c.unfit() || alive && !c.heardByQuorum(now) {
 		c.becomeFollower(now, c.term)

@@ -17,8 +17,8 @@ const (
 	MessageVote
 	// MessageVoteResponse answers it. Request echoed; Reason none means granted.
 	MessageVoteResponse
-	// MessageReplicate carries Batches that follow the entry (LogIndex, LogTerm), and the Commit index.
-	// Without batches it is a probe or a commit announcement. Request: number of the message.
+	// MessageReplicate carries Batches that follow the entry (LogIndex, LogTerm), and the Commit index. Request: number of the
+	// message. Without batches and with Request 0 it announces the commit index and is not answered.
 	MessageReplicate
 	// MessageReplicateResponse answers it. Reason none: (LogIndex, LogTerm) is the last entry durable at
 	// the sender that is known to agree with the leader. Otherwise Reason says why, and for
@@ -60,8 +60,8 @@ const (
 	// MessageRemoved tells the receiver that it is no member any more: Payload is the committed Membership
 	// that says so (R18).
 	MessageRemoved
-	// MessageProbe asks a follower whether it holds the entry (LogIndex, LogTerm). Request: number of the message. It carries
-	// no entries and is answered by MessageReplicateResponse.
+	// MessageProbe asks a follower whether it holds the entry (LogIndex, LogTerm). Request: number of the message; Commit as in
+	// MessageReplicate. It carries no entries and is answered by MessageReplicateResponse.
 	MessageProbe
 	// MessageChangeMembers asks the leader for a change of the membership. Request: its number; Payload: the MembershipChange.
 	MessageChangeMembers

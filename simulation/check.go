@@ -30,7 +30,7 @@ func (w *World) sent(h *host, to int, m *raftpb.Message) {
 		w.violate("failed storage", "shard %d: replica %d sends %v in term %d after a write of its log store failed", s.id, m.From, m.Type, m.Term)
 	}
 	switch m.Type {
-	case raftpb.MessageReplicate, raftpb.MessageHeartbeat:
+	case raftpb.MessageReplicate, raftpb.MessageProbe, raftpb.MessageHeartbeat:
 		w.checkLeader(h, s, m)
 	case raftpb.MessageVote:
 		w.checkVote(h, s, m, m.From)
@@ -300,6 +300,7 @@ var eventNames = map[engine.EventKind]string{
 	engine.EventReplicaBootstrapped: "bootstrapped", engine.EventReplicaRemoved: "removed", engine.EventMembershipChanged: "membership",
 	engine.EventProposalDropped: "proposal dropped", engine.EventReplicationRejected: "replication rejected",
 	engine.EventFollowerOffline: "follower offline", engine.EventFollowerOnline: "follower online",
+	engine.EventFollowerCreated: "follower created", engine.EventFollowerDestroyed: "follower destroyed", engine.EventFollowerStuck: "follower stuck",
 	engine.EventFollowerFailed: "follower failed", engine.EventSecondLeader: "second leader", engine.EventConnectionUp: "connection up",
 	engine.EventConnectionDown: "connection down", engine.EventStorageFailed: "storage failed", engine.EventStorageStalled: "storage stalled",
 	engine.EventStorageRecovered: "storage recovered",

@@ -47,10 +47,11 @@ func (l Lane) String() string {
 	return "unknown"
 }
 
-// LaneOf returns the lane on which a message travels.
+// LaneOf returns the lane on which a message travels. A probe asks what became of entries sent before it and must not overtake
+// them.
 func LaneOf(t raftpb.MessageType) Lane {
 	switch t {
-	case raftpb.MessageReplicate, raftpb.MessageReplicateResponse, raftpb.MessagePropose, raftpb.MessageProposeResponse:
+	case raftpb.MessageReplicate, raftpb.MessageProbe, raftpb.MessageReplicateResponse, raftpb.MessagePropose, raftpb.MessageProposeResponse:
 		return LaneBulk
 	}
 	return LaneControl

@@ -9,7 +9,7 @@ import (
 // Bulk is what carries entries or waits behind them; everything else is control, types that are added later included.
 func TestLaneOf(t *testing.T) {
 	bulk := map[raftpb.MessageType]bool{
-		raftpb.MessageReplicate: true, raftpb.MessageReplicateResponse: true,
+		raftpb.MessageReplicate: true, raftpb.MessageProbe: true, raftpb.MessageReplicateResponse: true,
 		raftpb.MessagePropose: true, raftpb.MessageProposeResponse: true,
 	}
 	for kind := raftpb.MessageType(0); kind <= raftpb.MessageTypeCount; kind++ {
