@@ -18,6 +18,7 @@ var emptyCells = map[Role]map[raftpb.MessageType]string{
 		raftpb.MessageBootstrapResponse: "the exchange is complete",
 	},
 	RolePreCandidate: {
+		raftpb.MessageHealResponse:           "the leader that says so is lost; the next one looks again",
 		raftpb.MessageVoteResponse:           "its own campaign of this term was denied or timed out",
 		raftpb.MessageReplicateResponse:      "answers a leader of this term that stepped down within it",
 		raftpb.MessageHeartbeatResponse:      "answers a leader of this term that stepped down within it",
@@ -29,6 +30,7 @@ var emptyCells = map[Role]map[raftpb.MessageType]string{
 		raftpb.MessageBootstrapResponse:      "the exchange is complete",
 	},
 	RoleCandidate: {
+		raftpb.MessageHealResponse:           "nobody led this term before",
 		raftpb.MessagePreVoteResponse:        "the pre-vote was won already",
 		raftpb.MessageReplicateResponse:      "nobody led this term before",
 		raftpb.MessageHeartbeatResponse:      "nobody led this term before",
@@ -40,6 +42,7 @@ var emptyCells = map[Role]map[raftpb.MessageType]string{
 		raftpb.MessageBootstrapResponse:      "the exchange is complete",
 	},
 	RoleLeader: {
+		raftpb.MessageHealResponse:      "only a follower is told what it lost, and only an abstaining replica asks",
 		raftpb.MessagePreVoteResponse:   "a pre-vote from before the election was won",
 		raftpb.MessageVoteResponse:      "the election is won",
 		raftpb.MessageReadIndexResponse: "a leader forwards no reads",
@@ -48,6 +51,7 @@ var emptyCells = map[Role]map[raftpb.MessageType]string{
 		raftpb.MessageBootstrapResponse: "the exchange is complete",
 	},
 	RoleBootstrapping: {
+		raftpb.MessageHealResponse:           "it asked for nothing",
 		raftpb.MessagePreVote:                "it votes only when every initial voter has answered (R16)",
 		raftpb.MessagePreVoteResponse:        "it never campaigned",
 		raftpb.MessageVote:                   "it votes only when every initial voter has answered (R16)",
@@ -63,13 +67,14 @@ var emptyCells = map[Role]map[raftpb.MessageType]string{
 		raftpb.MessageTransferLeaderResponse: "it knows no leader to forward to",
 		raftpb.MessageSnapshotStatus:         "only a leader keeps progress",
 	},
-	RoleAbstaining: everything("it forgot what it promised, or is no member: whatever it said could break a promise"),
-	RoleStopped:    everything("it is stopped"),
+	RoleAbstaining: everythingBut("it forgot what it promised, or is no member: whatever it said could break a promise",
+		raftpb.MessageRemoved, raftpb.MessageHeal, raftpb.MessageHealResponse),
+	RoleStopped: everything("it is stopped"),
 }
 
 // unspoken are types that nobody sends yet.
 var unspoken = []raftpb.MessageType{
-	raftpb.MessageChangeMembers, raftpb.MessageChangeMembersResponse, raftpb.MessageHeal, raftpb.MessageHealResponse,
+	raftpb.MessageChangeMembers, raftpb.MessageChangeMembersResponse,
 }
 
 func init() {
@@ -78,6 +83,14 @@ func init() {
 			emptyCells[role][t] = "nobody sends it yet"
 		}
 	}
+}
+
+func everythingBut(reason string, handled ...raftpb.MessageType) map[raftpb.MessageType]string {
+	cells := everything(reason)
+	for _, t := range handled {
+		delete(cells, t)
+	}
+	return cells
 }
 
 func everything(reason string) map[raftpb.MessageType]string {

@@ -47,6 +47,7 @@ type Core struct {
 	reads    readState
 	transfer transferState
 	pending  pendingState
+	heal     healState
 	apply    applyState
 	tail     tailState
 

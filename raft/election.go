@@ -24,6 +24,7 @@ func (c *Core) electionDue(now Instant) {
 		return
 	}
 	c.setLeader(0, 0, 0)
+	c.judgeLosses(now)
 	switch {
 	case !c.electable():
 		c.becomeFollower(now, c.term)
@@ -196,6 +197,9 @@ func (c *Core) setLeader(replica, session, incarnation uint64) {
 		return
 	}
 	c.leader, c.leaderSession, c.leaderIncarnate = replica, session, incarnation
+	if replica != 0 { // whoever has a leader has a quorum, and is known to it
+		c.heal.asks, c.heal.dataLost = false, false
+	}
 	c.ack.due, c.beat.due = false, false
 	c.endPending(raftpb.ReasonNotLeader)
 	c.endForwardedReads(raftpb.ReasonNotLeader)

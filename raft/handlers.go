@@ -13,6 +13,7 @@ var handlers [roleCount][raftpb.MessageTypeCount]handler
 // termless messages stand outside of terms.
 var termless = [raftpb.MessageTypeCount]bool{
 	raftpb.MessageBootstrap: true, raftpb.MessageBootstrapResponse: true, raftpb.MessageRemoved: true,
+	raftpb.MessageHeal: true, raftpb.MessageHealResponse: true,
 }
 
 // sessionBound messages are void unless they name this session of the receiver.
@@ -21,7 +22,7 @@ var sessionBound = [raftpb.MessageTypeCount]bool{
 	raftpb.MessageHeartbeatResponse: true, raftpb.MessageReadIndex: true, raftpb.MessageReadIndexResponse: true,
 	raftpb.MessagePropose: true, raftpb.MessageProposeResponse: true, raftpb.MessageTransferLeader: true,
 	raftpb.MessageTransferLeaderResponse: true, raftpb.MessageSnapshotStatus: true,
-	raftpb.MessageBootstrapResponse: true, raftpb.MessageTimeoutNow: true,
+	raftpb.MessageBootstrapResponse: true, raftpb.MessageTimeoutNow: true, raftpb.MessageHealResponse: true,
 }
 
 // memberOnly messages count only from a member in its current incarnation (R15).
@@ -47,9 +48,12 @@ func init() {
 		raftpb.MessageTransferLeaderResponse: (*Core).handleTransferResponse,
 		raftpb.MessageBootstrap:              (*Core).handleBootstrap,
 		raftpb.MessageRemoved:                (*Core).handleRemoved,
+		raftpb.MessageHeal:                   (*Core).handleHeal,
+		raftpb.MessageHealResponse:           (*Core).handleHealResponse,
 	}
 	candidate := follower
 	candidate[raftpb.MessageTimeoutNow] = nil
+	candidate[raftpb.MessageHealResponse] = nil
 	candidate[raftpb.MessageReadIndexResponse] = nil
 	candidate[raftpb.MessageProposeResponse] = nil
 	candidate[raftpb.MessageTransferLeaderResponse] = nil
@@ -74,6 +78,7 @@ func init() {
 		raftpb.MessageSnapshotStatus:         (*Core).handleSnapshotStatus,
 		raftpb.MessageBootstrap:              (*Core).handleBootstrap,
 		raftpb.MessageRemoved:                (*Core).handleRemoved,
+		raftpb.MessageHeal:                   (*Core).healMember,
 	}
 	handlers[RoleBootstrapping] = [raftpb.MessageTypeCount]handler{
 		raftpb.MessageReplicate:         (*Core).adoptedByLeader,
@@ -82,5 +87,11 @@ func init() {
 		raftpb.MessageBootstrap:         (*Core).handleBootstrap,
 		raftpb.MessageBootstrapResponse: (*Core).handleBootstrapResponse,
 		raftpb.MessageRemoved:           (*Core).handleRemoved,
+		raftpb.MessageHeal:              (*Core).handleHeal,
+	}
+	handlers[RoleAbstaining] = [raftpb.MessageTypeCount]handler{
+		raftpb.MessageRemoved:      (*Core).handleRemoved,
+		raftpb.MessageHeal:         (*Core).handleHeal,
+		raftpb.MessageHealResponse: (*Core).handleHealResponse,
 	}
 }

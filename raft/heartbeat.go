@@ -56,7 +56,7 @@ func (c *Core) emitHeartbeats(out *Output) {
 	c.heartbeatsDue = false
 	for _, p := range c.peers {
 		h := &p.heartbeat
-		if !h.due || h.underWay(c.now) {
+		if !h.due || h.underWay(c.now) || c.unhealed(p) {
 			continue
 		}
 		if h.round != 0 {

@@ -144,7 +144,9 @@ func (c *Core) useNewestConfig() {
 	c.peers = make([]*peer, 0, len(m.Members))
 	for member := range everyMember(&m) {
 		if member.ReplicaID != c.options.ReplicaID {
-			c.peers = append(c.peers, c.carryPeer(before, member))
+			p := c.carryPeer(before, member)
+			p.after = c.replacedAt(member)
+			c.peers = append(c.peers, p)
 		}
 	}
 	c.countVoters()
@@ -246,10 +248,11 @@ func (c *Core) sayRemoved(m *raftpb.Message, p *peer) bool {
 // handleRemoved obeys a committed membership without this replica, if it is newer than the one that added it.
 func (c *Core) handleRemoved(_ Instant, m *raftpb.Message, _ *peer) {
 	membership, err := raftpb.DecodeMembership(m.Payload)
-	if err != nil || membership.ID <= c.addedAt || memberOf(&membership, c.options.ReplicaID) != nil {
+	if err != nil || c.heal.removed || membership.ID <= c.addedAt || memberOf(&membership, c.options.ReplicaID) != nil {
 		c.dropped++
 		return
 	}
 	c.abstain()
+	c.heal.asks, c.heal.removed, c.heartbeatAt = false, true, Never
 	c.events[len(c.events)-1] = Event{Kind: EventRemoved, Term: c.term, Replica: m.From, ID: membership.ID}
 }

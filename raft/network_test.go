@@ -24,6 +24,7 @@ type testNode struct {
 	reads    []LogRead
 	applied  []raftpb.Batch
 	upTo     uint64
+	kept     *testNode // a copy of disk and promises
 	proposed uint64
 	ended    map[uint64]string // outcome of each proposal of this session
 	ready    []ReadState
@@ -86,6 +87,7 @@ func (n *network) start(node *testNode) {
 	n.sessions++
 	node.session = n.sessions
 	node.options.Session = n.sessions
+	node.options.NextIncarnation = 1000*node.id + n.sessions
 	node.cache = &memoryCache{}
 	core, err := New(n.now, node.options, node.disk.load(), node.promised, node.cache)
 	if err != nil {
@@ -99,6 +101,15 @@ func (n *network) start(node *testNode) {
 
 func (n *network) crash(node *testNode) {
 	node.core, node.saves, node.reads = nil, nil, nil
+}
+
+// renew does what the owner of a core has to do when it is healed: nothing is left of the former incarnation.
+func (n *network) renew(node *testNode, incarnation uint64) {
+	n.crash(node)
+	node.disk, node.promised = disk{}, Promised{}
+	node.disk.stored.Bootstrap = raftpb.Bootstrap{Incarnation: incarnation, Join: true}
+	n.printf("  %d is started anew as incarnation %d", node.id, incarnation)
+	n.start(node)
 }
 
 func (n *network) printf(format string, arguments ...any) {
@@ -156,7 +167,11 @@ func (n *network) drained(node *testNode) {
 	for _, b := range n.out.Apply {
 		n.apply(node, b)
 	}
+	healed := uint64(0)
 	for _, e := range n.out.Events {
+		if e.Kind == EventHealed {
+			healed = e.ID
+		}
 		if e.Kind < EventFollowerCreated || e.Kind > EventFollowerDestroyed { // they come with every leader, and are recorded
 			n.printf("  event at %d: %s", node.id, describeEvent(&e))
 		}
@@ -167,6 +182,9 @@ func (n *network) drained(node *testNode) {
 			}
 			n.leaders[e.Term] = node.id
 		}
+	}
+	if healed != 0 {
+		n.renew(node, healed)
 	}
 }
 

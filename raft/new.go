@@ -81,6 +81,7 @@ func checkStored(s *raftpb.Stored) error {
 // begin chooses the first role. A stored commit index is written with the entries that it speaks of, or after them: without
 // them the log store lost something, whatever the host's record says.
 func (c *Core) begin(now Instant, promised Promised, commit uint64) {
+	c.now = now
 	empty := c.log.last == 0 && c.term == 0
 	if !c.kept(promised) || commit > c.log.last {
 		c.abstain()
@@ -91,15 +92,4 @@ func (c *Core) begin(now Instant, promised Promised, commit uint64) {
 	if empty && !c.bootstrap.Join && !c.bootstrap.Complete {
 		c.beginBootstrap(now)
 	}
-}
-
-// abstain makes the replica silent: it neither votes nor acknowledges nor campaigns until it is healed (R14 to R16).
-func (c *Core) abstain() {
-	c.leaveRole()
-	c.setLeader(0, 0, 0)
-	c.role = RoleAbstaining
-	c.electionAt, c.heartbeatAt, c.checkAt, c.retryAt = Never, Never, Never, Never
-	c.outbox = c.outbox[:0]
-	c.ack, c.beat = acknowledgement{}, heartbeatAnswer{}
-	c.event(Event{Kind: EventAbstaining, Replica: c.options.ReplicaID})
 }

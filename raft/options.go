@@ -29,6 +29,13 @@ type Options struct {
 	DisablePreVote     bool
 	DisableCheckQuorum bool
 
+	// NextIncarnation is what the replica is to be if it turns out that it lost what it had promised (R15): random, drawn anew at
+	// every start. 0: it cannot be healed.
+	NextIncarnation uint64
+	// DisableHealing turns off that a replica which lost what it had promised asks to be healed, and that a leader heals
+	// others. Such a replica abstains until it is removed and added again.
+	DisableHealing bool
+
 	// MaxMessageBytes bounds the batches in one Replicate message; one larger batch travels alone. Default 1 MiB.
 	MaxMessageBytes int
 	// MaxInflightBytes and MaxInflightMessages bound what is sent to one follower and not yet answered.

@@ -18,6 +18,8 @@ type peer struct {
 	votesIn     electorate
 	ballot      ballot
 	taken       window // forwarded proposals that were decided (R2)
+	heal        healRequest
+	after       uint64 // entry that has to be committed before a leader addresses this incarnation; see unhealed
 
 	state       ProgressState
 	paused      bool // said busy, full or failed; tried again after its next heartbeat response

@@ -71,7 +71,7 @@ func (p *peer) acknowledged(entry entryID) (moved bool) {
 // windowOpen says whether another message may be sent.
 func (c *Core) windowOpen(p *peer) bool {
 	switch {
-	case p.paused || p.lost || p.reading != 0:
+	case p.paused || p.lost || p.reading != 0 || c.unhealed(p):
 		return false
 	case p.state == ProgressProbe:
 		return p.probe == 0
@@ -193,6 +193,7 @@ func (c *Core) checkHolding(now Instant, m *raftpb.Message, p *peer) {
 	holds := entryID{Index: m.LogIndex, Term: m.LogTerm}
 	if p.match < p.acked.Index && !holds.atLeast(p.acked) {
 		c.followerLost(p)
+		c.tellLost(p)
 		return
 	}
 	if p.state != ProgressSnapshot && c.log.holds(m.LogIndex, m.LogTerm) && p.acknowledged(holds) {
@@ -236,7 +237,7 @@ func (c *Core) progressTimer(p *peer) {
 // sendProbe asks whether the follower has the end of what was sent. It carries no entries, so that a follower which takes none at
 // the moment can answer it.
 func (c *Core) sendProbe(p *peer) {
-	if p.lost || p.paused || p.next-1 < c.log.compacted() {
+	if p.lost || p.paused || c.unhealed(p) || p.next-1 < c.log.compacted() {
 		return
 	}
 	c.request++

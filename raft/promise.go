@@ -2,13 +2,17 @@ package raft
 
 // Promise returns what the replica has promised and what is durable here, for the host's record outside of the log
 // store (R14); ok is false while the present term is not durable, when the record made before stays valid, and for good
-// in a replica that abstains: it holds less than that record says, and must find it again at its next start.
+// in a replica that abstains: it holds less than that record says, and must find it again at its next start. What a leader
+// has shown to be lost is part of the record from then on.
 //
 // VoteTerm is the present term: no vote is given below it any more, nor in it after a restart that finds none, for the log
 // store may have lost it. (Term, Index) is the last entry that was acknowledged in this term, or, for a leader, that it
 // counted itself for. What was acknowledged to an earlier leader is left out on purpose: the present one may rightly cut it.
 // Losing it goes unnoticed only if the log store lost it and yet kept the present term, which was written after it.
 func (c *Core) Promise() (promised Promised, ok bool) {
+	if c.heal.promised != (Promised{}) && !c.heal.done {
+		return c.heal.promised, true
+	}
 	if !c.save.stateDurable() || c.role == RoleAbstaining {
 		return Promised{}, false
 	}

@@ -41,7 +41,7 @@ func (c *Core) Propose(now Instant, b raftpb.Batch) raftpb.Reason {
 	case RoleStopped:
 		return raftpb.ReasonStopped
 	}
-	return raftpb.ReasonNotLeader
+	return c.leaderless()
 }
 
 func (c *Core) own(b raftpb.Batch) bool {
@@ -81,7 +81,7 @@ func (c *Core) stampProposal(b raftpb.Batch) {
 func (c *Core) forward(b raftpb.Batch) raftpb.Reason {
 	switch {
 	case c.leader == 0 || !c.own(b):
-		return raftpb.ReasonNotLeader
+		return c.leaderless()
 	case c.unfit():
 		return raftpb.ReasonFailed
 	case b.ExpectedTerm() != 0 && b.ExpectedTerm() != c.term:

@@ -44,7 +44,7 @@ func (c *Core) ReadIndex(now Instant, id uint64) raftpb.Reason {
 	case c.unfit():
 		return raftpb.ReasonFailed
 	case c.leader == 0 || c.role != RoleLeader && c.role != RoleFollower:
-		return raftpb.ReasonNotLeader
+		return c.leaderless()
 	case c.reads.queue.len()+c.reads.forwarded.len() >= maxReads:
 		return raftpb.ReasonBusy
 	case c.role == RoleLeader:

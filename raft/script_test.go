@@ -315,6 +315,19 @@ var scriptCommands = map[string]func(*script){
 		s.n.crash(node)
 		node.disk.batches = node.disk.batches[:len(node.disk.batches)-int(s.number("batches"))]
 	},
+	"record": func(s *script) { // the host records what the replica promises
+		s.node().promised, _ = s.node().core.Promise()
+	},
+	"keep": func(s *script) { // a copy of the data directory
+		node := s.node()
+		node.kept = &testNode{disk: node.disk, promised: node.promised}
+		node.kept.disk.batches = slices.Clone(node.disk.batches)
+	},
+	"put-back": func(s *script) { // the copy takes the place of what is there
+		node := s.node()
+		s.n.crash(node)
+		node.disk, node.promised = node.kept.disk, node.kept.promised
+	},
 	"wipe-promise": func(s *script) { s.node().promised = Promised{} },
 	"compact": func(s *script) {
 		node := s.node()

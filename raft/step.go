@@ -9,7 +9,10 @@ const maxNumber = 1 << 62
 // dropped. Of m it keeps nothing beyond the call but the bytes of batches.
 func (c *Core) Step(now Instant, m *raftpb.Message) {
 	c.now = now
-	if !c.credible(m) {
+	if c.addressed(m) && c.strayed(m) {
+		return
+	}
+	if !c.addressed(m) || !c.credible(m) {
 		c.dropped++
 		return
 	}
@@ -34,9 +37,8 @@ func (c *Core) Step(now Instant, m *raftpb.Message) {
 	h(c, now, m, p)
 }
 
-// credible checks the addressing. Answers and forwards count only in the session that they were meant for; requests of a
-// leader or candidate that has not noticed a restart are taken, and the answer tells it of the new session.
-func (c *Core) credible(m *raftpb.Message) bool {
+// addressed says that a message is for this replica, and that its fields are possible.
+func (c *Core) addressed(m *raftpb.Message) bool {
 	switch {
 	case m.Type == 0 || m.Type >= raftpb.MessageTypeCount:
 		return false
@@ -44,11 +46,16 @@ func (c *Core) credible(m *raftpb.Message) bool {
 		return false
 	case m.From == 0 || m.From == m.To || m.FromSession == 0 || m.FromIncarnation == 0:
 		return false
-	case m.ToIncarnation != 0 && m.ToIncarnation != c.bootstrap.Incarnation:
-		return false
 	case m.Term >= maxNumber || m.LogIndex >= maxNumber || m.Request >= maxNumber:
 		return false
-	case m.Term == 0 && !termless[m.Type]:
+	}
+	return m.Term != 0 || termless[m.Type]
+}
+
+// credible checks what a message takes its receiver for. Answers and forwards count only in the session that they were meant for; requests of a
+// leader or candidate that has not noticed a restart are taken, and the answer tells it of the new session.
+func (c *Core) credible(m *raftpb.Message) bool {
+	if m.ToIncarnation != 0 && m.ToIncarnation != c.bootstrap.Incarnation {
 		return false
 	}
 	return !sessionBound[m.Type] || m.ToSession == c.options.Session

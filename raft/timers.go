@@ -74,6 +74,9 @@ func (c *Core) heartbeatDue(now Instant) {
 		c.askInitialMembers()
 	default:
 		c.heartbeatAt = Never
+		if c.heal.asks {
+			c.askToBeHealed(now)
+		}
 	}
 }
 

@@ -43,7 +43,7 @@ func (c *Core) TransferLeader(now Instant, id, target uint64) raftpb.Reason {
 	case c.role == RoleStopped:
 		return raftpb.ReasonStopped
 	case c.leader == 0:
-		return raftpb.ReasonNotLeader
+		return c.leaderless()
 	case c.transfer.waits:
 		return raftpb.ReasonTransferring
 	}
