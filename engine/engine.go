@@ -278,6 +278,22 @@ func (o *ReplicaOptions) validate() error {
 			faults = multierror.Append(faults, fmt.Errorf("Members[%d] is %q, accepted is an ID above 0 with an address", id, o.Members[id]))
 		}
 	}
+	voters := len(o.Members)
+	for _, id := range slices.Sorted(maps.Keys(o.Kinds)) {
+		if o.Members[id] == "" || o.Kinds[id] < raftpb.Voter || o.Kinds[id] > raftpb.Witness {
+			faults = multierror.Append(faults, fmt.Errorf("Kinds[%d] is %d, accepted is a kind of one of Members", id, o.Kinds[id]))
+		} else if o.Kinds[id] != raftpb.Voter {
+			voters--
+		}
+	}
+	if len(o.Members) > 0 && voters <= 0 {
+		faults = multierror.Append(faults, fmt.Errorf("Kinds leaves no voter among %d Members", len(o.Members)))
+	}
+	for _, id := range slices.Sorted(maps.Keys(o.Priorities)) {
+		if o.Members[id] == "" {
+			faults = multierror.Append(faults, fmt.Errorf("Priorities[%d] is set, accepted are those of Members", id))
+		}
+	}
 	if faults == nil {
 		return nil
 	}

@@ -101,7 +101,10 @@ func (e *Engine) newBootstrap(options *ReplicaOptions) raftpb.Bootstrap {
 		return bootstrap
 	}
 	for _, id := range slices.Sorted(maps.Keys(options.Members)) {
-		member := raftpb.Member{ReplicaID: id, Kind: raftpb.Voter, Address: options.Members[id]}
+		member := raftpb.Member{ReplicaID: id, Kind: raftpb.Voter, Address: options.Members[id], Priority: options.Priorities[id]}
+		if kind := options.Kinds[id]; kind != 0 {
+			member.Kind = kind
+		}
 		if id == options.ReplicaID {
 			member.Incarnation = bootstrap.Incarnation
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/raft"
+	"github.com/flotilla-raft/flotilla/raftpb"
 	"github.com/flotilla-raft/flotilla/transport"
 )
 
@@ -156,6 +157,9 @@ type ReplicaOptions struct {
 	// Members are the shard's first members, replica IDs and addresses, the same on every one of them. Ignored when
 	// the host already has state of the replica. Empty if Join.
 	Members map[uint64]string
+	// Kinds and Priorities are those of Members that are no voters, or not of the usual priority.
+	Kinds      map[uint64]raftpb.MemberKind
+	Priorities map[uint64]raftpb.Priority
 	// Join starts a replica that waits for an existing shard's leader.
 	Join bool
 	// SkipBootstrapCheck is the operator's override of R16: an empty first member votes without having heard that all the

@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/flotilla-raft/flotilla/logdb"
+	"github.com/flotilla-raft/flotilla/raftpb"
 	"github.com/flotilla-raft/flotilla/transport"
 )
 
@@ -140,6 +141,10 @@ type ReplicaConfig struct {
 	// Members are the shard's first members, replica IDs and addresses, the same on every one of them; this host's
 	// entry has Config.Address. Ignored once the host has state of the replica. Empty if Join.
 	Members map[uint64]string
+	// Learners and Witnesses are those of Members that are no voters; at least one voter is left. The same on every host.
+	Learners, Witnesses []uint64
+	// Priorities of Members as leaders; one without an entry has raftpb.PriorityNormal. The same on every host.
+	Priorities map[uint64]raftpb.Priority
 	// Join starts a replica that is not a first member: it is passive until an existing shard's leader calls on it.
 	Join bool
 	// SkipBootstrapCheck is the operator's override of rule R16: this first member may elect a leader without having heard

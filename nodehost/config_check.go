@@ -3,6 +3,7 @@ package nodehost
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"time"
@@ -171,15 +172,11 @@ func (c *ReplicaConfig) validate(host *Config) error {
 }
 
 func (c *ReplicaConfig) validateMembers(f *faults, own string) {
+	c.validateKinds(f)
 	if len(c.Members) == 0 {
 		return
 	}
-	ids := make([]uint64, 0, len(c.Members))
-	for id := range c.Members {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for _, id := range ids {
+	for _, id := range slices.Sorted(maps.Keys(c.Members)) {
 		if id == 0 {
 			f.add("Members has an entry 0, accepted are replica IDs from 1")
 		}
@@ -190,5 +187,31 @@ func (c *ReplicaConfig) validateMembers(f *faults, own string) {
 		f.add("Members has no entry %d, accepted is one for ReplicaID", c.ReplicaID)
 	case address != own:
 		f.add("Members[%d] is %q, accepted is the host's Address %q", c.ReplicaID, address, own)
+	}
+}
+
+// validateKinds looks at what is said of single members.
+func (c *ReplicaConfig) validateKinds(f *faults) {
+	others := make(map[uint64]bool)
+	for _, list := range [...]struct {
+		name string
+		ids  []uint64
+	}{{"Learners", c.Learners}, {"Witnesses", c.Witnesses}} {
+		for _, id := range list.ids {
+			if _, member := c.Members[id]; !member {
+				f.add("%s has %d, accepted are IDs in Members", list.name, id)
+			} else if others[id] {
+				f.add("%s has %d a second time, accepted is each ID once in Learners and Witnesses together", list.name, id)
+			}
+			others[id] = true
+		}
+	}
+	if len(c.Members) > 0 && len(others) >= len(c.Members) {
+		f.add("Learners and Witnesses have all %d Members, accepted is at least one voter", len(c.Members))
+	}
+	for _, id := range slices.Sorted(maps.Keys(c.Priorities)) {
+		if _, member := c.Members[id]; !member {
+			f.add("Priorities has an entry %d, accepted are IDs in Members", id)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/flotilla-raft/flotilla/nodehost"
+	"github.com/flotilla-raft/flotilla/raftpb"
 	"github.com/flotilla-raft/flotilla/rsm"
 )
 
@@ -90,6 +91,10 @@ func TestReplicaConfigNamesEveryFault(t *testing.T) {
 		"bad members":   {nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 1, Members: map[uint64]string{0: "", 1: own, 2: "x"}}, []string{"entry 0", "Members[0] is empty", `Members[2] is "x"`}},
 		"election":      {nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 1, Join: true, ElectionTimeout: -1}, []string{"ElectionTimeout"}},
 		"heartbeat":     {nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 1, Join: true, HeartbeatInterval: time.Hour}, []string{"HeartbeatInterval"}},
+		"kinds": {nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 1, Members: map[uint64]string{1: own, 2: own}, Learners: []uint64{2, 2, 5}, Witnesses: []uint64{1, 6}},
+			[]string{"Learners has 2 a second time", "Learners has 5,", "Witnesses has 6,", "all 2 Members"}},
+		"priorities":            {nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 1, Members: map[uint64]string{1: own}, Priorities: map[uint64]raftpb.Priority{9: 1}}, []string{"Priorities has an entry 9"}},
+		"kinds without members": {nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 1, Join: true, Learners: []uint64{1}}, []string{"Learners has 1,"}},
 	} {
 		checkFaults(t, name, c.hosts[0].StartReplica(patient(t), test.config, c.factory(0)), test.says)
 	}

@@ -5,6 +5,7 @@ import (
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/logdb/pebblelog"
 	"github.com/flotilla-raft/flotilla/raft"
+	"github.com/flotilla-raft/flotilla/raftpb"
 	"github.com/flotilla-raft/flotilla/transport"
 	"github.com/flotilla-raft/flotilla/transport/tcp"
 )
@@ -58,6 +59,8 @@ func (c *Config) replicaOptions(replica *ReplicaConfig) engine.ReplicaOptions {
 		ShardID:            replica.ShardID,
 		ReplicaID:          replica.ReplicaID,
 		Members:            replica.Members,
+		Kinds:              replica.kinds(),
+		Priorities:         replica.Priorities,
 		Join:               replica.Join,
 		SkipBootstrapCheck: replica.SkipBootstrapCheck,
 		Raft: raft.Options{
@@ -75,4 +78,16 @@ func (c *Config) replicaOptions(replica *ReplicaConfig) engine.ReplicaOptions {
 	}
 	setDefault(&options.Raft.HeartbeatInterval, options.Raft.ElectionTimeout/DefaultHeartbeatFraction)
 	return options
+}
+
+// kinds returns what the first members are that are no voters.
+func (c *ReplicaConfig) kinds() map[uint64]raftpb.MemberKind {
+	kinds := make(map[uint64]raftpb.MemberKind, len(c.Learners)+len(c.Witnesses))
+	for _, id := range c.Learners {
+		kinds[id] = raftpb.Learner
+	}
+	for _, id := range c.Witnesses {
+		kinds[id] = raftpb.Witness
+	}
+	return kinds
 }
