@@ -1,0 +1,22 @@
+// Package logstore measures log stores alone, without consensus: how fast they make small writes of many shards durable, and how fast they
+// open what was written.
+//
+// # Appending
+//
+// A fixed number of appenders, one shard each, append a batch and wait until it is durable. What waits while the store is busy
+// travels in the next group commit, as the engine's log writer does it; an appender that finds the writer idle commits
+// itself, without a hand-over.
+//
+//	appender ─ Group.Save ─► gatherer ─ Commit(groups) ─► LogDB ─ done ─► gatherer ─► the appenders of that commit
+//
+// Beside each store, in turns with it, runs the limit: one goroutine that writes the same number of bytes as the store gathered for one
+// commit on average, and syncs, by the best of {append, fallocate, overwrite} × {buffered, O_DIRECT}. The ratio of both is
+// what counts; absolute figures say more about the machine.
+//
+// # Opening
+//
+// A child process fills a store with many shards and ends, closed cleanly or by SIGKILL; the files are dropped from the page
+// cache; then the store is opened and every replica loaded.
+//
+// What a figure is worth, and how requirements are held against it, is said in package benchmark.
+package logstore
