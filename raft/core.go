@@ -46,6 +46,7 @@ type Core struct {
 
 	reads    readState
 	transfer transferState
+	yield    yield
 	pending  pendingState
 	heal     healState
 	apply    applyState

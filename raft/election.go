@@ -16,6 +16,9 @@ func (c *Core) electable() bool { return c.selfVotes() && !c.unfit() && !c.insta
 
 // electionDue runs when no leader was heard for a whole randomized timeout.
 func (c *Core) electionDue(now Instant) {
+	if c.givesWay(now) {
+		return
+	}
 	c.resetElectionTimer(now)
 	switch c.role {
 	case RoleFollower, RolePreCandidate, RoleCandidate:
@@ -199,6 +202,9 @@ func (c *Core) setLeader(replica, session, incarnation uint64) {
 	c.leader, c.leaderSession, c.leaderIncarnate = replica, session, incarnation
 	if replica != 0 { // whoever has a leader has a quorum, and is known to it
 		c.heal.asks, c.heal.dataLost = false, false
+	}
+	if replica != 0 && replica != c.options.ReplicaID {
+		c.yield.lastLeader = replica
 	}
 	c.ack.due, c.beat.due = false, false
 	c.endPending(raftpb.ReasonNotLeader)

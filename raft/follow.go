@@ -14,6 +14,7 @@ func (c *Core) follow(now Instant, m *raftpb.Message) bool {
 	c.setLeader(m.From, m.FromSession, m.FromIncarnation)
 	c.heardAt = now
 	c.electionAt = now + c.timeout
+	c.yield.until = 0
 	return true
 }
 

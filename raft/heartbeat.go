@@ -82,6 +82,7 @@ func (c *Core) handleHeartbeatResponse(now Instant, m *raftpb.Message, p *peer) 
 	}
 	c.heard(now, p)
 	p.paused = p.paused && m.Reason != raftpb.ReasonNone
+	p.refuses = m.Reason
 	if p.votes() {
 		c.roundTrip.observeEcho(now, m.Time)
 	}
@@ -102,6 +103,9 @@ func (c *Core) handleHeartbeatResponse(now Instant, m *raftpb.Message, p *peer) 
 	c.nudge(now, p)
 	c.recordIncarnation(now, p)
 	c.transferProgressed(p)
+	if c.yield.outranked && c.lastResort() {
+		c.offerLeadership(now)
+	}
 }
 
 // probeMismatch looks again where the follower's log and the leader's part when the follower ends in an entry that this log

@@ -155,6 +155,7 @@ func (c *Core) useNewestConfig() {
 			c.endFollower(p)
 		}
 	}
+	c.learnRank()
 	c.event(Event{Kind: EventMembershipChanged, ID: m.ID})
 	c.checkTransferTarget()
 }

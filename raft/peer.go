@@ -40,7 +40,8 @@ type peer struct {
 	nudgeAt     Instant // when that stretch is long enough to ask again
 	reading     uint64  // number of the log read under way, 0 for none
 	batches     []raftpb.Batch
-	declinedAt  Instant // when it last said that it cannot campaign, 0 if it did not
+	declinedAt  Instant       // when it last said that it cannot campaign, 0 if it did not
+	refuses     raftpb.Reason // what its host's storage does not take, by its last heartbeat response
 
 	inflightBytes int
 

@@ -16,7 +16,7 @@ func (p *peer) forgetProgress() {
 	p.inflight, p.inflightBytes = deque[span]{}, 0
 	p.round, p.commitSent, p.waitIndex, p.stalledAt, p.nudgeAt = 0, 0, 0, 0, 0
 	p.reading, p.batches = 0, nil
-	p.declinedAt = 0
+	p.declinedAt, p.refuses = 0, raftpb.ReasonNone
 	p.heartbeat, p.followerState = heartbeatState{}, followerState{}
 }
 

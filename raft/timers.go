@@ -93,7 +93,9 @@ func (c *Core) checkQuorum(now Instant) {
 	alive := !c.options.DisableCheckQuorum
 	if c.unfit() || alive && !c.heardByQuorum(now) {
 		c.becomeFollower(now, c.term)
+		return
 	}
+	c.offerLeadership(now)
 }
 
 // unfit says that the replica must neither lead nor campaign.

@@ -103,13 +103,14 @@ func (c *Core) heir(now Instant, target uint64) (*peer, raftpb.Reason) {
 }
 
 // bestVoter is the voter that is to lead next, nil if none can: heard within an election timeout, healthy, not one that has
-// declined lately, and, if complete, one that holds the whole log. One that is sent entries goes before one whose log is
-// still searched for, then counts the priority, then the match.
+// declined lately, and, if complete, one that holds the whole log. Hosts with room on their disks go first (R10), then those that
+// are sent entries before those whose log is still searched for, then counts the priority, then the match.
 func (c *Core) bestVoter(now Instant, complete bool) *peer {
 	var best *peer
 	for _, p := range c.peers {
 		switch {
 		case p.kind != raftpb.Voter || p.lost || p.paused || p.lastContact+c.electionTimeout() <= now:
+		case p.refuses == raftpb.ReasonFailed || c.storage == StorageFull && p.refuses == raftpb.ReasonFull:
 		case p.declinedAt != 0 && now < p.declinedAt+c.electionTimeout():
 		case complete && p.match != c.log.last:
 		case best == nil || c.betterHeir(p, best):
@@ -120,6 +121,9 @@ func (c *Core) bestVoter(now Instant, complete bool) *peer {
 }
 
 func (c *Core) betterHeir(p, than *peer) bool {
+	if a, b := p.refuses == raftpb.ReasonFull, than.refuses == raftpb.ReasonFull; a != b {
+		return b
+	}
 	if a, b := p.state == ProgressReplicate, than.state == ProgressReplicate; a != b {
 		return a
 	}
