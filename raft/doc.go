@@ -80,5 +80,5 @@
 // # Not here yet
 //
 // Snapshots (the state and its transitions are), healing of lost voters, automatic promotion, joint consensus, witnesses
-// (a batch without its body is refused), leases, priorities.
+// (a batch without its body is refused), leases.
 package raft

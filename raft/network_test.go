@@ -36,6 +36,7 @@ type network struct {
 	nodes    []*testNode
 	queue    []raftpb.Message
 	cut      map[[2]uint64]bool
+	change   func(*Options) // of every replica that is added
 	sessions uint64
 	trace    *strings.Builder // nil: silent
 	out      Output
@@ -50,16 +51,22 @@ type network struct {
 }
 
 func newNetwork(count int, violate func(string, ...any)) *network {
-	n := &network{
-		now: Instant(time.Second), cut: map[[2]uint64]bool{}, holdSave: map[uint64]bool{}, leaders: map[uint64]uint64{},
-		bodies: map[uint64]string{}, places: map[[3]uint64]uint64{}, violate: violate, sessions: 100,
-	}
 	var initial raftpb.Membership
 	for id := uint64(1); id <= uint64(count); id++ {
 		initial.Members = append(initial.Members, raftpb.Member{ReplicaID: id, Kind: raftpb.Voter})
 	}
-	for id := uint64(1); id <= uint64(count); id++ {
-		node := n.addNode(id)
+	return newNetworkOf(initial, nil, violate)
+}
+
+// newNetworkOf starts a shard with these first members; change, if not nil, changes the options of each replica.
+func newNetworkOf(initial raftpb.Membership, change func(*Options), violate func(string, ...any)) *network {
+	n := &network{
+		now: Instant(time.Second), cut: map[[2]uint64]bool{}, holdSave: map[uint64]bool{}, leaders: map[uint64]uint64{},
+		bodies: map[uint64]string{}, places: map[[3]uint64]uint64{}, violate: violate, sessions: 100,
+	}
+	n.change = change
+	for _, member := range initial.Members {
+		node := n.addNode(member.ReplicaID)
 		node.disk.stored.Bootstrap.Initial = initial
 		n.start(node)
 	}
@@ -70,6 +77,9 @@ func (n *network) addNode(id uint64) *testNode {
 	node := &testNode{id: id}
 	node.disk.stored.Bootstrap.Incarnation = 10 + id
 	node.options = Options{ShardID: testShard, ReplicaID: id, Seed: id, ElectionTimeout: time.Second}
+	if n.change != nil {
+		n.change(&node.options)
+	}
 	n.nodes = append(n.nodes, node)
 	return node
 }

@@ -204,9 +204,45 @@ func (s *script) message() raftpb.Message {
 	return m
 }
 
+// initial reads replicas=3 priorities=1:200/3:1.
+func (s *script) initial() raftpb.Membership {
+	var initial raftpb.Membership
+	for id := uint64(1); id <= s.number("replicas"); id++ {
+		initial.Members = append(initial.Members, raftpb.Member{ReplicaID: id, Kind: raftpb.Voter})
+	}
+	for _, field := range strings.Split(s.text("priorities"), "/") {
+		var id, priority uint64
+		if _, err := fmt.Sscanf(field, "%d:%d", &id, &priority); err == nil {
+			initial.Members[id-1].Priority = raftpb.Priority(priority)
+		}
+	}
+	return initial
+}
+
+// change sets options of a replica: without=pre-vote/check-quorum for all, or each with a replica in front (2:pre-vote).
+func (s *script) change(o *Options) {
+	for _, field := range strings.Split(s.text("without"), "/") {
+		id, what, one := strings.Cut(field, ":")
+		if !one {
+			what = field
+		} else if id != fmt.Sprint(o.ReplicaID) {
+			continue
+		}
+		switch what {
+		case "":
+		case "pre-vote":
+			o.DisablePreVote = true
+		case "check-quorum":
+			o.DisableCheckQuorum = true
+		default:
+			s.t.Fatalf("%s: without %q", s.d.Pos, what)
+		}
+	}
+}
+
 var scriptCommands = map[string]func(*script){
-	"new": func(s *script) {
-		s.n = newNetwork(int(s.number("replicas")), s.violation)
+	"new": func(s *script) { // priorities=1:200/3:1, and what change says
+		s.n = newNetworkOf(s.initial(), s.change, s.violation)
 		s.n.trace = s.trace
 		s.n.history = &history{marks: map[string]int{}}
 		if !s.d.HasArg("unsettled") {
@@ -261,9 +297,15 @@ var scriptCommands = map[string]func(*script){
 		b = builder.Seal(testShard, raftpb.KindCommands, b.Origin(), s.number("term"))
 		s.reason(node.core.Propose(s.n.now, b))
 	},
-	"change":      func(s *script) { s.reason(s.node().core.ProposeMembership(s.n.now, s.membership())) },
-	"read":        func(s *script) { s.reason(s.node().core.ReadIndex(s.n.now, s.number("id"))) },
-	"transfer":    func(s *script) { s.reason(s.node().core.TransferLeader(s.n.now, s.number("id"), s.number("target"))) },
+	"change":   func(s *script) { s.reason(s.node().core.ProposeMembership(s.n.now, s.membership())) },
+	"read":     func(s *script) { s.reason(s.node().core.ReadIndex(s.n.now, s.number("id"))) },
+	"transfer": func(s *script) { s.reason(s.node().core.TransferLeader(s.n.now, s.number("id"), s.number("target"))) },
+	"timeouts": func(s *script) { // election=ms heartbeat=ms
+		err := s.node().core.SetTimeouts(s.n.now, time.Duration(s.number("election"))*time.Millisecond, time.Duration(s.number("heartbeat"))*time.Millisecond)
+		if err != nil {
+			fmt.Fprintln(s.trace, err)
+		}
+	},
 	"settle":      func(s *script) { s.n.settle() },
 	"advance":     func(s *script) { s.n.advance(time.Duration(s.number("ms")) * time.Millisecond) },
 	"drain":       func(s *script) { s.n.drain(s.node()) },
