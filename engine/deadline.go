@@ -2,6 +2,7 @@ package engine
 
 import (
 	"github.com/flotilla-raft/flotilla/raft"
+	"github.com/flotilla-raft/flotilla/raftpb"
 )
 
 // deadlineOf returns when the replica wants to be touched although nothing reaches it.
@@ -50,7 +51,7 @@ func (w *StepWorker) expire(r *Replica) {
 	r.readyReads = expireReads(r.readyReads, w.now-timeout)
 	r.servedReads = expireReads(r.servedReads, w.now-timeout)
 	for len(r.transfers) > 0 && r.transfers[0].at+timeout <= w.now {
-		w.endTransfer(r, r.transfers[0].id, ErrTimeout)
+		w.refuseTransfer(r, r.transfers[0].id, raftpb.ReasonNotReady, true) // the target may have been told to take over
 	}
 	w.ageQueue(r)
 	w.settleOverload(r)

@@ -275,7 +275,8 @@ func (w *StepWorker) failRequests(r *Replica, certain, unknown error) {
 	}
 	r.waitingReads, r.readyReads, r.servedReads = nil, nil, nil
 	for len(r.transfers) > 0 {
-		w.endTransfer(r, r.transfers[0].id, certain)
+		// Whether the target was told to take over is known by the core alone, and it has failed or said all it had to say.
+		w.endTransfer(r, r.transfers[0].id, fmt.Errorf("%w: shard %d: %w", ErrTransferFailed, r.shardID, unknown))
 	}
 }
 

@@ -91,3 +91,38 @@ func TestATransferThatFailsSaysWhy(t *testing.T) {
 	}
 	expect(leader, target, engine.ErrTargetFailed, false)
 }
+
+// A transfer whose caller's deadline passes while the target is told to take over may yet happen, and one that ends with its
+// replica, too: neither was surely not done.
+func TestATransferThatIsCutShortMayHaveHappened(t *testing.T) {
+	for _, end := range []struct {
+		name string
+		do   func(h *testHost)
+		want error
+	}{
+		{"deadline", func(*testHost) {}, engine.ErrTimeout},
+		{"assertion", func(h *testHost) { h.replicas[1].Sabotage() }, engine.ErrFenced},
+	} {
+		t.Run(end.name, func(t *testing.T) {
+			c := newTestCluster(t, 3, func(o *engine.Options) { o.RequestTimeout = 300 * time.Millisecond })
+			c.start(1)
+			leader := c.waitLeader(1)
+			c.run(time.Second)
+			for i, h := range c.hosts {
+				if h == leader {
+					continue
+				}
+				c.cutOff(h, true) // it has everything and was just heard: it is told at once
+				var err error
+				open := true
+				leader.replicas[1].Transfer(uint64(i+1), func(e error) { err, open = e, false })
+				end.do(leader)
+				c.until(time.Second, "outcome of the transfer", func() bool { return !open })
+				if !errors.Is(err, end.want) || !errors.Is(err, engine.ErrTransferFailed) || !engine.MaybeApplied(err) {
+					t.Errorf("%v, want %v that may be applied", err, end.want)
+				}
+				return
+			}
+		})
+	}
+}
