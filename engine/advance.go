@@ -124,7 +124,7 @@ func (w *StepWorker) dropped(r *Replica, reason raftpb.Reason) {
 // behind, and accepts them again when that is over.
 func (w *StepWorker) settleOverload(r *Replica) {
 	stuck := r.waiting && w.now-r.progressAt >= raft.Instant(w.engine.options.MaxQueueDelay) && r.queue.holds()
-	overloaded := stuck || r.pending.bytes > maxPendingBytes
+	overloaded := stuck || r.pending.bytes > maxPendingBytes || r.core.Overloaded()
 	if overloaded == r.overloaded || r.quarantined || r.departure != nil {
 		return
 	}

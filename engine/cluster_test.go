@@ -39,6 +39,7 @@ type testHost struct {
 	replicas  map[uint64]*engine.Replica
 	machines  map[uint64]*recorder
 	wire      *wire
+	held      func(engine.Worker) bool // workers that something outside holds up
 }
 
 // wire is the host's handler with a memory of the buffers that were received into.
@@ -166,6 +167,9 @@ func (c *testCluster) step() bool {
 	ran := false
 	for _, h := range c.hosts {
 		for i, worker := range h.workers {
+			if h.held != nil && h.held(worker) {
+				continue
+			}
 			if worker.Ready() || h.deadlines[i] <= c.now {
 				h.deadlines[i] = worker.RunOnce(c.now)
 				ran = true

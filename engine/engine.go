@@ -27,6 +27,7 @@ type Engine struct {
 	writer   *logWriter
 	apply    *applyPool
 	reader   *logReader
+	log      *countedLog
 	promises *promiseKeeper
 	events   *eventQueue
 	stopper  *syncutil.Stopper
@@ -57,6 +58,8 @@ func New(options Options) (*Engine, error) {
 		started: make(map[uint64]bool),
 		stopper: syncutil.NewStopper(),
 	}
+	e.log = &countedLog{LogDB: options.LogDB}
+	e.options.LogDB = e.log
 	e.events = newEventQueue(options.Listener, options.MaxEvents)
 	e.writer = newLogWriter(e)
 	e.apply = newApplyPool(e, options.ApplyWorkers)
@@ -214,7 +217,11 @@ type Counters struct {
 	EventsDropped   uint64
 	MessagesDropped uint64 // by full inboxes
 	Unroutable      uint64 // messages for, or to, replicas that are not known
-	WriteBytes      int64  // accepted and not yet durable
+	FollowersStuck  uint64 // times that a follower which answers stood still, see EventFollowerStuck
+	// LogReads are reads of the log store by the log reader, for followers and state machines that are behind. LogReadsElsewhere are
+	// all others; there are none, since any other worker would wait for the disk.
+	LogReads, LogReadsElsewhere uint64
+	WriteBytes                  int64 // accepted and not yet durable
 }
 
 // Counters returns a copy. Safe for concurrent use.
@@ -225,11 +232,16 @@ func (e *Engine) Counters() Counters {
 		EventsDropped: e.events.Dropped(),
 		WriteBytes:    e.writer.bytes.Load(),
 	}
+	// The log reader counts before it reads, so what is seen of all reads before its own are looked at is among them.
+	all := e.log.reads.Load()
+	c.LogReads = e.reader.reads.Load()
+	c.LogReadsElsewhere = all - min(all, c.LogReads)
 	for _, w := range e.workers {
 		c.StepIterations += w.published.iterations.Load()
 		c.ReplicasTouched += w.published.touches.Load()
 		c.CoreEvents += w.published.events.Load()
 		c.ReplicasFenced += w.published.fenced.Load()
+		c.FollowersStuck += w.published.stuck.Load()
 		c.Unroutable += w.published.unroutable.Load()
 		w.mu.Lock()
 		c.MessagesDropped += w.inboxDropped

@@ -13,6 +13,7 @@ func (w *StepWorker) followerEvent(r *Replica, event *raft.Event, out *Event) {
 		out.Kind = EventFollowerDestroyed
 	case raft.EventFollowerStuck:
 		out.Kind = EventFollowerStuck
+		w.counters.stuck++
 		w.engine.options.Logger.Warn("a follower answers and does not get on", "shard", r.shardID, "follower", event.Replica, "entry", event.ID)
 	case raft.EventFollowerOffline:
 		out.Kind = EventFollowerOffline

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/raft"
@@ -14,8 +15,22 @@ type logReader struct {
 	engine *Engine
 	sig    signal
 
+	reads atomic.Uint64
+
 	mu      sync.Mutex
 	waiting []logReadRequest
+}
+
+// countedLog counts every read of the log store, whoever makes it.
+type countedLog struct {
+	logdb.LogDB
+	reads atomic.Uint64
+}
+
+// Read implements logdb.LogDB.
+func (l *countedLog) Read(key logdb.ReplicaKey, from, to uint64, maxBytes int, into []raftpb.Batch) ([]raftpb.Batch, error) {
+	l.reads.Add(1)
+	return l.LogDB.Read(key, from, to, maxBytes, into)
 }
 
 type logReadRequest struct {
@@ -69,6 +84,7 @@ func (l *logReader) read(request *raft.LogRead) (batches []raftpb.Batch, err err
 			batches, err = nil, l.engine.storePanicked(value)
 		}
 	}()
+	l.reads.Add(1)
 	key := logdb.ReplicaKey{ShardID: request.ShardID, ReplicaID: request.ReplicaID}
 	return l.engine.options.LogDB.Read(key, request.From, request.To, request.MaxBytes, nil)
 }

@@ -43,7 +43,7 @@ type StepWorker struct {
 	counters   stepCounters
 
 	published struct {
-		iterations, touches, events, fenced, unroutable atomic.Uint64
+		iterations, touches, events, fenced, unroutable, stuck atomic.Uint64
 	}
 }
 
@@ -54,6 +54,7 @@ type stepCounters struct {
 	events     uint64 // inputs given to cores
 	fenced     uint64
 	unroutable uint64 // messages to replicas whose host is not known
+	stuck      uint64
 }
 
 func newStepWorker(e *Engine, name string) *StepWorker {
@@ -331,4 +332,5 @@ func (w *StepWorker) publish() {
 	w.published.events.Store(w.counters.events)
 	w.published.fenced.Store(w.counters.fenced)
 	w.published.unroutable.Store(w.counters.unroutable)
+	w.published.stuck.Store(w.counters.stuck)
 }

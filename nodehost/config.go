@@ -113,6 +113,10 @@ type Tuning struct {
 	MaxInflightBytes, MaxInflightMessages int
 	// MaxUncommittedBytes bounds a leader's uncommitted log per shard. Default 64 MiB.
 	MaxUncommittedBytes int
+	// MaxBacklogBytes bounds what is committed and not yet applied, per shard: a leader answers ErrBusy while its own state machine, or
+	// those of a majority of the voters, have more than that to do, and accepts again by itself when they have got on. One
+	// slow or stopped follower never brings that about. Default 64 MiB.
+	MaxBacklogBytes int
 }
 
 // LogDBContext is what a log store is opened with.

@@ -98,6 +98,7 @@ func (c *Config) validateNumbers(f *faults) {
 		{"Tuning.MaxInflightBytes", int64(t.MaxInflightBytes), 1 << 30},
 		{"Tuning.MaxInflightMessages", int64(t.MaxInflightMessages), 1 << 30},
 		{"Tuning.MaxUncommittedBytes", int64(t.MaxUncommittedBytes), 1 << 30},
+		{"Tuning.MaxBacklogBytes", int64(t.MaxBacklogBytes), 1 << 30},
 	} {
 		if number.value < 0 || number.value > number.to {
 			f.add("%s is %d, accepted is 0 (default) to %d", number.name, number.value, number.to)

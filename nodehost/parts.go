@@ -70,6 +70,7 @@ func (c *Config) replicaOptions(replica *ReplicaConfig) engine.ReplicaOptions {
 			MaxInflightBytes:    c.Tuning.MaxInflightBytes,
 			MaxInflightMessages: c.Tuning.MaxInflightMessages,
 			MaxUncommittedBytes: c.Tuning.MaxUncommittedBytes,
+			MaxBacklogBytes:     c.Tuning.MaxBacklogBytes,
 		},
 	}
 	if replica.ElectionTimeout == 0 {

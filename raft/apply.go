@@ -47,6 +47,7 @@ func (c *Core) handOne(b raftpb.Batch, out *Output) {
 	c.handed = b.Last()
 	c.apply.outstanding.push(span{last: b.Last(), bytes: len(b)})
 	c.apply.bytes += len(b)
+	c.handedToApply(b)
 	c.pending.applied(b, c.options.ReplicaID, c.options.Session)
 }
 

@@ -30,7 +30,7 @@ func (c *Core) Quarantine(now Instant) {
 	}
 	unfit := c.unfit()
 	c.quarantined = true
-	c.apply.batches = nil
+	c.apply.batches, c.apply.waiting = nil, 0
 	c.refuseQueuedReads(raftpb.ReasonFailed)
 	c.endForwardedReads(raftpb.ReasonFailed)
 	c.endPending(raftpb.ReasonFailed)

@@ -17,6 +17,7 @@ type Core struct {
 	sendDue     bool // leader: Drain looks at what each follower lacks
 
 	heartbeatsDue bool // leader: a heartbeat that waited for an answer may go out
+	crowded       bool // leader: a quorum has more to apply than MaxBacklogBytes
 	installing    bool // a snapshot is being installed, see BeginInstall
 	term          uint64
 	vote          uint64
@@ -91,6 +92,8 @@ type heartbeatAnswer struct {
 type applyState struct {
 	outstanding deque[span] // handed over and not yet applied
 	bytes       int
+	waiting     int    // bytes that are committed and not handed over, of batches that end behind uncounted
+	uncounted   uint64 // what is left of the log of the start: how many bytes are in front of its end is not known
 	reading     uint64 // number of the log read under way, 0 for none
 	batches     []raftpb.Batch
 }
@@ -140,7 +143,7 @@ func (c *Core) Status() Status {
 	s := Status{
 		ShardID: c.options.ShardID, ReplicaID: c.options.ReplicaID, Role: c.role, Term: c.term, Vote: c.vote,
 		Leader: c.leader, Commit: c.commit, LastIndex: c.log.last, Durable: c.log.durable, Applied: c.applied,
-		Storage: c.storage, Quarantined: c.quarantined, Installing: c.installing, Membership: c.membership, Ignored: c.ignored, Dropped: c.dropped,
+		Storage: c.storage, Quarantined: c.quarantined, Installing: c.installing, Backlog: c.backlog(), Membership: c.membership, Ignored: c.ignored, Dropped: c.dropped,
 	}
 	if c.role != RoleLeader {
 		return s

@@ -10,7 +10,7 @@ import (
 // describe is a message without what never matters in a script.
 func describe(m *raftpb.Message) string {
 	short := *m
-	short.ShardID, short.FromIncarnation, short.ToIncarnation, short.FromSession, short.ToSession, short.Time = 0, 0, 0, 0, 0, 0
+	short.ShardID, short.FromIncarnation, short.ToIncarnation, short.FromSession, short.ToSession, short.Time, short.Backlog = 0, 0, 0, 0, 0, 0, 0
 	return short.String()
 }
 

@@ -66,6 +66,7 @@ func (c *Core) emitAck(out *Output) {
 	c.ack.due = index < c.ack.match
 	m := c.toLeader(raftpb.MessageReplicateResponse)
 	m.Request, m.LogIndex, m.LogTerm = c.ack.request, index, c.log.terms.term(index)
+	m.Backlog = uint64(c.backlog())
 	out.Messages = append(out.Messages, m)
 }
 
@@ -79,6 +80,7 @@ func (c *Core) emitHeartbeatResponse(out *Output) {
 		m.Reason = [...]raftpb.Reason{0, raftpb.ReasonBusy, raftpb.ReasonFull, raftpb.ReasonFailed, raftpb.ReasonFailed}[c.storage]
 	}
 	m.LogIndex, m.LogTerm = c.log.durable, c.log.terms.term(c.log.durable)
+	m.Backlog = uint64(c.backlog())
 	out.Messages = append(out.Messages, m)
 }
 

@@ -221,7 +221,7 @@ func (c *Core) leaveRole() {
 	c.refuseQueuedReads(raftpb.ReasonNotLeader)
 	c.leaderLeavesTransfer()
 	c.heartbeatAt, c.checkAt = Never, Never
-	c.sendDue, c.heartbeatsDue = false, false
+	c.sendDue, c.heartbeatsDue, c.crowded = false, false, false
 	c.roundTrip = roundTrip{}
 	for _, p := range c.peers {
 		c.endFollower(p)

@@ -74,7 +74,8 @@ func replicaFact(c *Core) fact {
 		"last", s.LastIndex, "durable", s.Durable, "applied", s.Applied, "storage", storageNames[s.Storage],
 		"quarantined", s.Quarantined, "dropped", s.Dropped, "voters", members(s.Membership, raftpb.Voter),
 		"learners", members(s.Membership, raftpb.Learner), "witnesses", members(s.Membership, raftpb.Witness),
-		"incarnations", incarnations(s.Membership), "change", s.Membership.ID, "uncommitted", c.UncommittedBatches())
+		"incarnations", incarnations(s.Membership), "change", s.Membership.ID, "uncommitted", c.UncommittedBatches(),
+		"backlog", s.Backlog)
 }
 
 func (s *script) expectReplica(r *rule) string {
@@ -104,7 +105,7 @@ func (s *script) expectFollower(r *rule) string {
 		f := newFact("follower", "state", p.state, "match", p.match, "next", p.next, "paused", p.paused, "lost", p.lost,
 			"kind", p.kind, "incarnation", p.incarnation, "inflight", p.inflight.len(), "inflight-bytes", p.inflightBytes,
 			"online", p.online, "failures", p.failures, "heartbeats", p.sent.Heartbeats, "probes", p.sent.Probes,
-			"appends", p.sent.Appends, "installs", p.sent.Installs)
+			"appends", p.sent.Appends, "installs", p.sent.Installs, "backlog", p.backlog)
 		if why := s.held(f, r); why != "" {
 			return fmt.Sprintf("  follower %d: %s", node.id, why)
 		}

@@ -303,6 +303,7 @@ func (c *Core) execute(now Instant, m *raftpb.Message, plan appendPlan) {
 func (c *Core) truncate(plan appendPlan) {
 	durable := min(c.log.durable, plan.from-1)
 	c.log.truncate(plan.truncate)
+	c.apply.uncounted = min(c.apply.uncounted, plan.from-1)
 	c.save.truncate(plan.truncate, plan.from)
 	c.undoConfigs(plan.truncate)
 	c.apply.batches, c.tail.batches = nil, nil
@@ -310,5 +311,8 @@ func (c *Core) truncate(plan appendPlan) {
 	if plan.kept != nil {
 		c.log.append(plan.kept, 0)
 		c.log.durable = durable
+		if last := plan.kept.Last(); last <= c.commit && last > c.apply.uncounted {
+			c.committedToApply(len(plan.kept)) // it was committed as a part of a batch that was not
+		}
 	}
 }

@@ -87,6 +87,7 @@ func (c *Core) handleHeartbeatResponse(now Instant, m *raftpb.Message, p *peer) 
 		c.roundTrip.observeEcho(now, m.Time)
 	}
 	p.heartbeat.answered(m.Request)
+	c.noteBacklog(p, m.Backlog)
 	if m.Reason == raftpb.ReasonNone && p.match >= c.log.last {
 		p.failures = 0 // there is nothing that it could acknowledge instead
 	}

@@ -15,7 +15,7 @@ func checkInvariants(t *testing.T, c *Core) {
 
 // faultOf returns an invariant that the core's state breaks, "" if there is none.
 func faultOf(c *Core) string {
-	for _, check := range []func(*Core) string{faultOfIndexes, faultOfLog, faultOfMembership, faultOfProgress} {
+	for _, check := range []func(*Core) string{faultOfIndexes, faultOfLog, faultOfMembership, faultOfProgress, faultOfBacklog} {
 		if fault := check(c); fault != "" {
 			return fault
 		}
@@ -77,6 +77,26 @@ func faultOfProgress(c *Core) string {
 			return fmt.Sprintf("follower %d: match %d, next %d, last entry %d, in flight %d",
 				p.id, p.match, p.next, c.log.last, p.inflightBytes)
 		}
+	}
+	return ""
+}
+
+// faultOfBacklog counts again what is committed and not handed over, where all of it is in memory. What the cache let go before it was
+// committed is not counted.
+func faultOfBacklog(c *Core) string {
+	from := max(c.handed, c.apply.uncounted) + 1
+	if n := c.log.runs.len(); c.quarantined || from <= c.commit && (n == 0 || c.log.runs.front().first > from) {
+		return ""
+	}
+	waiting := 0
+	for i := range c.log.runs.len() {
+		if r := c.log.runs.at(i); r.last() >= from && r.last() <= c.commit {
+			waiting += int(r.bytes)
+		}
+	}
+	forgotten := c.log.runs.len() > 0 && c.log.runs.front().first > c.apply.uncounted+1
+	if c.apply.waiting > waiting || c.apply.waiting < waiting && !forgotten {
+		return fmt.Sprintf("%d bytes wait for apply, counted are %d", waiting, c.apply.waiting)
 	}
 	return ""
 }

@@ -64,10 +64,6 @@ func (c *Core) advanceCommit(now Instant) {
 	if index <= c.commit || index < c.termStart {
 		return
 	}
-	c.uncommitted = max(0, c.uncommitted-c.log.sizeBetween(c.commit, index))
-	if index == c.log.last {
-		c.uncommitted = 0
-	}
 	c.setCommit(now, index)
 	if c.role != RoleLeader { // it removed itself
 		return
@@ -86,6 +82,15 @@ func (c *Core) setCommit(now Instant, index uint64) {
 	}
 	before := c.commit
 	c.commit = index
+	size := c.log.sizeBetween(before, index)
+	c.uncommitted = max(0, c.uncommitted-size)
+	if index == c.log.last {
+		c.uncommitted = 0
+	}
+	if before < c.apply.uncounted {
+		size = c.log.sizeBetween(c.apply.uncounted, index)
+	}
+	c.committedToApply(size)
 	c.pending.committed(index)
 	c.committedConfigs(now, before)
 	if c.transfer.waits {

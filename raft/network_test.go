@@ -26,6 +26,7 @@ type testNode struct {
 	upTo     uint64
 	kept     *testNode // a copy of disk and promises
 	proposed uint64
+	slow     bool              // its state machine gets on with nothing
 	ended    map[uint64]string // outcome of each proposal of this session
 	ready    []ReadState
 }
@@ -245,7 +246,9 @@ func (n *network) apply(node *testNode, b raftpb.Batch) {
 			n.violate("proposal %d of %d was surely not applied, and is at %d", origin.Sequence, other.id, node.id)
 		}
 	}
-	node.core.Applied(b.Last())
+	if !node.slow {
+		node.core.Applied(b.Last())
+	}
 }
 
 func entries(b raftpb.Batch) []string {

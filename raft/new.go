@@ -34,6 +34,7 @@ func New(now Instant, options Options, stored raftpb.Stored, promised Promised, 
 		checkAt: Never, retryAt: Never, heartbeatAt: Never, electionAt: Never,
 		random: random{state: options.Seed ^ options.ReplicaID*0x9E3779B97F4A7C15},
 	}
+	c.apply.uncounted = stored.Last
 	c.log = raftLog{last: stored.Last, durable: stored.Last, cache: cache}
 	c.log.terms.before = entryID{Index: stored.Compacted, Term: stored.CompactedTerm}
 	c.log.terms.starts = append(c.log.terms.starts, stored.Terms...)

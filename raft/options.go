@@ -45,6 +45,10 @@ type Options struct {
 	// MaxUncommittedBytes bounds the leader's uncommitted tail; above it proposals are refused as busy.
 	// Default 64 MiB.
 	MaxUncommittedBytes int
+	// MaxBacklogBytes bounds what is committed and not applied: a leader refuses proposals as busy while its own state machine, or
+	// those of a majority of the voters, have more than that to do. One slow or stopped follower never brings that about.
+	// What a replica replays after a restart counts only from when it is read. Default 64 MiB.
+	MaxBacklogBytes int
 	// MaxPinnedBytes bounds the saved but unapplied batches that are held in memory for a slow state machine; what is
 	// beyond is read back from the cache or the log. Default 4 MiB.
 	MaxPinnedBytes int

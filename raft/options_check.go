@@ -25,6 +25,7 @@ func (o *Options) setDefaults() {
 	setDefault(&o.MaxInflightBytes, 16<<20)
 	setDefault(&o.MaxInflightMessages, 256)
 	setDefault(&o.MaxUncommittedBytes, 64<<20)
+	setDefault(&o.MaxBacklogBytes, 64<<20)
 	setDefault(&o.MaxPinnedBytes, 4<<20)
 	setDefault(&o.MaxApplyBytes, 1<<20)
 }
@@ -57,7 +58,7 @@ func (o *Options) Validate() error {
 	}{
 		{"MaxMessageBytes", checked.MaxMessageBytes}, {"MaxInflightBytes", checked.MaxInflightBytes},
 		{"MaxInflightMessages", checked.MaxInflightMessages}, {"MaxUncommittedBytes", checked.MaxUncommittedBytes},
-		{"MaxPinnedBytes", checked.MaxPinnedBytes}, {"MaxApplyBytes", checked.MaxApplyBytes},
+		{"MaxBacklogBytes", checked.MaxBacklogBytes}, {"MaxPinnedBytes", checked.MaxPinnedBytes}, {"MaxApplyBytes", checked.MaxApplyBytes},
 	}
 	for _, size := range sizes {
 		add(size.value < 1 || size.value > maxBytes, "%s: %d, want 1 to %d", size.name, size.value, maxBytes)

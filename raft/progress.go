@@ -117,6 +117,7 @@ func (c *Core) followerHolds(now Instant, m *raftpb.Message, p *peer) {
 		return
 	}
 	p.failures = 0
+	c.noteBacklog(p, m.Backlog)
 	moved := p.acknowledged(entryID{Index: m.LogIndex, Term: m.LogTerm})
 	if p.state == ProgressProbe && p.answers(m) {
 		c.beginPipeline(p)

@@ -64,6 +64,8 @@ func (c *Core) refusesProposal(b raftpb.Batch) raftpb.Reason {
 		return raftpb.ReasonFull
 	case c.storage == StorageBusy:
 		return raftpb.ReasonBusy
+	case c.Overloaded():
+		return raftpb.ReasonBusy
 	case c.uncommitted > 0 && c.uncommitted+len(b) > c.options.MaxUncommittedBytes:
 		return raftpb.ReasonBusy
 	}

@@ -348,6 +348,18 @@ var scriptCommands = map[string]func(*script){
 			node.disk.stored.Bootstrap.Initial.Members = append(node.disk.stored.Bootstrap.Initial.Members, member)
 		}
 	},
+	"limit": func(s *script) { // what a state machine may be behind, at all replicas
+		for _, node := range s.n.nodes {
+			node.options.MaxBacklogBytes = int(s.number("bytes"))
+			node.core.options.MaxBacklogBytes = node.options.MaxBacklogBytes
+		}
+	},
+	"hold-apply": func(s *script) { s.node().slow = true },
+	"release-apply": func(s *script) {
+		s.node().slow = false
+		s.node().core.Applied(s.node().upTo)
+		s.n.settle()
+	},
 	"begin-install": func(s *script) { s.node().core.BeginInstall(s.n.now) },
 	"end-install":   func(s *script) { s.node().core.EndInstall(s.n.now) },
 	"start":         func(s *script) { s.n.start(s.node()); s.n.settle() },

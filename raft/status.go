@@ -57,6 +57,7 @@ type Status struct {
 	Storage            StorageState
 	Quarantined        bool
 	Installing         bool               // a snapshot is being installed
+	Backlog            int                // bytes that are committed and not applied here
 	Membership         *raftpb.Membership // effective; immutable
 	Followers          []FollowerStatus   // a leader's; nil otherwise
 	// Ignored counts messages for empty cells of the handler table, by type; Dropped counts those that were not for

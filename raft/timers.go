@@ -70,6 +70,7 @@ func (c *Core) heartbeatDue(now Instant) {
 	case RoleLeader:
 		c.reads.roundDue = true
 		c.reads.sendAll = true
+		c.settleCrowded() // who was removed answers no more
 	case RoleBootstrapping:
 		c.askInitialMembers()
 	default:
