@@ -26,7 +26,7 @@ LINTERS := bin/tools/.built
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build test race lint fuzz proto proto-check bench compare sim mutants clean
+.PHONY: help build test race lint fuzz proto proto-check bench compare sim mutants guards clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -103,6 +103,11 @@ sim: bin/flotilla ## simulate fresh seeds for BUDGET (1m) in PROFILE (everything
 
 mutants: ## the simulator has to find each patch of simulation/mutants; MUTANTS=3 draws three
 	go run ./simulation/mutants $(if $(MUTANTS),--random $(MUTANTS))
+
+GUARDS ?= all
+
+guards: ## each guard of raft/testdata/guards is taken out; its scripts have to notice; GUARDS=5 draws five
+	go test ./raft -run '^TestGuards$$' -count=1 -v -timeout 30m -guards=$(GUARDS)
 
 clean: ## remove what was built
 	rm -rf bin

@@ -20,6 +20,7 @@ var stateRules = map[string]func(*script, *rule) string{
 	"entry":     (*script).expectEntry,
 	"state":     (*script).expectState,
 	"outcome":   (*script).expectOutcome,
+	"agreed":    (*script).expectAgreed,
 }
 
 // take removes an argument of a rule.
@@ -256,6 +257,29 @@ func (s *script) expectOutcome(r *rule) string {
 		if why := s.held(newFact("outcome", "is", how[node.ended[number]]), r); why != "" {
 			return fmt.Sprintf("  replica %d: %s", node.id, why)
 		}
+	}
+	return ""
+}
+
+// expectAgreed holds when no two replicas, or lives of one, ever applied different entries at one index (state machine safety,
+// thesis 3.6.3).
+func (s *script) expectAgreed(r *rule) string {
+	if len(r.wanted) > 0 {
+		s.t.Fatalf("%s: agreed takes no arguments", s.d.Pos)
+	}
+	type entry struct{ text, who string }
+	seen := map[string]entry{}
+	for _, f := range s.n.history.facts {
+		if f.what != "applied" {
+			continue
+		}
+		now := entry{f.fields["term"] + " " + f.fields["kind"] + " " + f.fields["commands"], f.fields["n"]}
+		before, ok := seen[f.fields["first"]]
+		if ok && before.text != now.text {
+			return fmt.Sprintf("  entry %s is %q at replica %s and %q at replica %s", f.fields["first"],
+				before.text, before.who, now.text, now.who)
+		}
+		seen[f.fields["first"]] = now
 	}
 	return ""
 }

@@ -50,6 +50,8 @@ type script struct {
 	t     *testing.T
 	trace *strings.Builder
 	last  string // command
+
+	slowReads []slowRead
 }
 
 func (s *script) number(key string) uint64 {
@@ -74,6 +76,52 @@ func (s *script) node() *testNode {
 		s.t.Fatalf("%s: no such replica", s.d.Pos)
 	}
 	return node
+}
+
+// runOutTimer moves the clock to the end of a replica's election timeout.
+func (s *script) runOutTimer(node *testNode) {
+	if node.core.electionAt == Never {
+		s.t.Fatalf("%s: a %s has no election timer", s.d.Pos, node.core.role)
+	}
+	s.n.now = max(s.n.now, node.core.electionAt)
+	node.core.Tick(s.n.now)
+}
+
+// elect delivers what a candidate and some voters say to each other, but no entries.
+func (n *network) elect(node *testNode, voters []*testNode) {
+	all := append(slices.Clone(voters), node)
+	for _, each := range all {
+		n.drain(each)
+		n.save(each)
+	}
+	queue := n.queue
+	n.queue = nil
+	var others []raftpb.Message
+	for _, m := range queue {
+		switch {
+		case m.From != node.id && m.To != node.id:
+			others = append(others, m)
+		case m.Type != raftpb.MessageReplicate && slices.Contains(all, n.node(m.From)) && slices.Contains(all, n.node(m.To)):
+			n.queue = append(n.queue, m)
+		}
+	}
+	for len(n.queue) > 0 {
+		n.deliver(0)
+	}
+	n.queue = others
+}
+
+// replicas are those of an argument such as with=2/3.
+func (s *script) replicas(key string) []*testNode {
+	var found []*testNode
+	for _, field := range strings.Split(s.text(key), "/") {
+		var id uint64
+		if _, err := fmt.Sscan(field, &id); err != nil || s.n.node(id) == nil {
+			s.t.Fatalf("%s: no replica %q", s.d.Pos, field)
+		}
+		found = append(found, s.n.node(id))
+	}
+	return found
 }
 
 func (s *script) violation(format string, arguments ...any) {
@@ -168,7 +216,7 @@ func (s *script) message() raftpb.Message {
 	m := raftpb.Message{
 		ShardID: testShard, From: from.id, To: to.id, FromIncarnation: from.disk.stored.Bootstrap.Incarnation,
 		FromSession: from.session, ToSession: to.session, Term: s.number("term"), LogIndex: s.number("index"),
-		LogTerm: s.number("log-term"), Commit: s.number("commit"), Request: s.number("request"),
+		LogTerm: s.number("log-term"), Commit: s.number("commit"),
 		HintIndex: s.number("hint"), HintTerm: s.number("hint-term"),
 	}
 	for t := raftpb.MessageType(1); t < raftpb.MessageTypeCount; t++ {
@@ -180,6 +228,9 @@ func (s *script) message() raftpb.Message {
 		if r.String() == s.text("reason") {
 			m.Reason = r
 		}
+	}
+	if m.Request = to.core.request; s.text("request") != "last" { // the newest that the receiver sent
+		m.Request = s.number("request")
 	}
 	if s.d.HasArg("from-session") {
 		m.FromSession = s.number("from-session")
@@ -255,36 +306,32 @@ var scriptCommands = map[string]func(*script){
 		s.n.start(node)
 	},
 	"elect": func(s *script) { // lets one replica's election timer run out
-		core := s.node().core
-		s.n.now = max(s.n.now, core.electionAt)
-		core.Tick(s.n.now)
+		s.runOutTimer(s.node())
 		s.n.settle()
 	},
-	"elect-only": func(s *script) { // elects n with the one vote of with, and loses whatever the new leader says
-		node, voter := s.node(), s.n.node(s.number("with"))
-		s.n.now = max(s.n.now, node.core.electionAt)
-		node.core.Tick(s.n.now)
-		for range 8 {
-			for _, each := range []*testNode{node, voter} {
-				s.n.drain(each)
-				s.n.save(each)
-			}
-			s.n.queue = slices.DeleteFunc(s.n.queue, func(m raftpb.Message) bool {
-				return m.From != node.id && m.From != voter.id || m.To != node.id && m.To != voter.id ||
-					m.Type == raftpb.MessageReplicate
-			})
-			for len(s.n.queue) > 0 {
-				s.n.deliver(0)
-			}
-			if node.core.IsLeader() {
+	"insist": func(s *script) { // the same until it leads: a replica that is behind learns of a higher term first
+		for range 4 {
+			if s.node().core.IsLeader() {
 				return
+			}
+			s.runOutTimer(s.node())
+			s.n.settle()
+		}
+	},
+	"elect-only": func(s *script) { // elects n with the votes of with=2/3, and loses whatever the new leader says
+		node, voters := s.node(), s.replicas("with")
+		for range 4 {
+			s.runOutTimer(node)
+			for range 8 {
+				s.n.elect(node, voters)
+				if node.core.IsLeader() {
+					return
+				}
 			}
 		}
 	},
-	"campaign": func(s *script) { // the same, and nothing else happens
-		core := s.node().core
-		s.n.now = max(s.n.now, core.electionAt)
-		core.Tick(s.n.now)
+	"campaign": func(s *script) { // lets the timer run out, and nothing else happens
+		s.runOutTimer(s.node())
 	},
 	"propose": func(s *script) { s.reason(s.n.propose(s.node(), s.commands()...)) },
 	"propose-at-term": func(s *script) {
