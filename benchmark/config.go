@@ -21,6 +21,8 @@ type Config struct {
 	// Engines are the names of the engines to run, each with or without BlockingSuffix. With several, their repeats take turns and
 	// the first is compared with the others.
 	Engines []string
+	// Workload is what is done to the engine: WorkloadSteady or WorkloadFailover.
+	Workload string
 	// Hosts (1 to 9) and Shards (1 to 100,000) are counts; every shard has a replica on every host.
 	Hosts, Shards int
 	// Payload is the size of a command in bytes, 16 to 1,048,576.
@@ -44,16 +46,28 @@ type Config struct {
 	JSON string
 	// Seed makes the payloads.
 	Seed uint64
+	// ElectionTimeout is the base of the randomized election timeout, 20 ms to 1 min, in WorkloadFailover; elsewhere engines have
+	// their own.
+	ElectionTimeout time.Duration
 	// Require are targets for the medians; a miss is ErrRequirement.
 	Require []Requirement
 	// Inject commits a fault that the end check must find.
 	Inject Injection
 }
 
+// The workloads. Run makes the steady one, package failover the other, which has processes of its own.
+const (
+	// WorkloadSteady is a closed loop on hosts that all stay.
+	WorkloadSteady = "steady"
+	// WorkloadFailover closes and kills hosts under load.
+	WorkloadFailover = "failover"
+)
+
 // DefaultConfig returns the configuration of the headline figure, for the engine of that name.
 func DefaultConfig(engine string) Config {
 	return Config{
 		Engines:   []string{engine},
+		Workload:  WorkloadSteady,
 		Hosts:     3,
 		Shards:    48,
 		Payload:   MinPayload,
@@ -64,6 +78,8 @@ func DefaultConfig(engine string) Config {
 		LogDB:     "pebble",
 		Transport: "tcp",
 		Seed:      1,
+
+		ElectionTimeout: 200 * time.Millisecond,
 	}
 }
 
@@ -97,8 +113,11 @@ func (c *Config) checkTogether(engines []Engine) []error {
 			refuse("--transport %s: engine %s has %s", c.Transport, engine.Name, strings.Join(engine.Transports, ", "))
 		}
 	}
+	for _, err := range c.checkWorkload(engines) {
+		refuse("%w", err)
+	}
 	for _, r := range c.Require {
-		if r.Engine != "" && !slices.Contains(c.Engines, r.Engine) {
+		if c.Workload == WorkloadSteady && r.Engine != "" && !slices.Contains(c.Engines, r.Engine) {
 			refuse("--require %s: engine %s does not run (--engine %s)", r, r.Engine, strings.Join(c.Engines, ","))
 		}
 	}

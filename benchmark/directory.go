@@ -1,7 +1,9 @@
 package benchmark
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 )
@@ -12,6 +14,24 @@ type dataDirectory struct {
 	warning string // why the figures may mean nothing, or empty
 	fresh   bool   // made under a name of our own
 	created bool   // made under the name that was asked for
+}
+
+// WithDirectory opens the data directory as the Config wants it, says what is wrong with it, lets use work in it, and removes what was
+// made unless it is to be kept.
+func WithDirectory(config Config, out io.Writer, use func(path string) error) (err error) {
+	data, err := openDirectory(config.Data)
+	if err != nil {
+		return err
+	}
+	if data.warning != "" {
+		fmt.Fprintln(out, "WARNING:", data.warning)
+	}
+	err = use(data.path)
+	if config.Keep {
+		fmt.Fprintln(out, "data kept in", data.path)
+		return err
+	}
+	return errors.Join(err, data.remove())
 }
 
 // openDirectory returns the directory that was asked for, made if it is missing, or else a fresh one: in the directory for

@@ -39,6 +39,10 @@
 // machine's steal time. Engines are compared only within one Run, and only if no yardstick moved by more than 15 % between
 // them. Requirements (Config.Require) are held against the medians, so a target is a command line and never a timed test.
 //
+// # Other workloads
+//
+// Package failover has hosts in processes of their own, and closes and kills them; Config.Workload names it on the command line.
+//
 // # Adding an engine
 //
 // Implement Cluster and Caller, and add the Engine to the list that is given to Run. Package limit is the example, and the measure

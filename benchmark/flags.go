@@ -78,6 +78,7 @@ func (f *Flags) Err() error {
 func (c *Config) flags(engines []Engine) []*Flag {
 	return []*Flag{
 		engineFlag(c, engines),
+		choiceFlag("workload", "what is done to the engine", &c.Workload, []string{WorkloadSteady, WorkloadFailover}),
 		intFlag("hosts", "hosts in this process", &c.Hosts, 1, 9),
 		intFlag("shards", "Raft groups, each with a replica on every host", &c.Shards, 1, 100_000),
 		intFlag("payload", "bytes of a command", &c.Payload, MinPayload, 1<<20),
@@ -88,6 +89,8 @@ func (c *Config) flags(engines []Engine) []*Flag {
 		ratioFlag("read-ratio", "share of requests that are linearizable reads", &c.ReadRatio),
 		choiceFlag("logdb", "log store", &c.LogDB, logDBs(engines)),
 		choiceFlag("transport", "how hosts talk", &c.Transport, transports(engines)),
+		durationFlag("election-timeout", "base of the randomized election timeout in the failover workload", &c.ElectionTimeout,
+			20*time.Millisecond, time.Minute),
 		switchFlag("blocking", "one goroutine per request in flight, calling Propose", &c.Blocking),
 		textFlag("data", "directory for the data (default: a fresh temporary one on a disk)", "any path", &c.Data),
 		switchFlag("keep", "leave the data", &c.Keep),
@@ -234,7 +237,7 @@ func engineFlag(c *Config, engines []Engine) *Flag {
 
 func requireFlag(c *Config) *Flag {
 	return &Flag{
-		Name: "require", Usage: "target for the medians, as 'writes_per_second>=0.25*limit' or 'errors==0'; repeatable", kind: "expression",
+		Name: "require", Usage: "target for the medians, as 'writes_per_second>=0.25*limit', 'errors==0' or 'kill.max_ms<=1.5*floor'; repeatable", kind: "expression",
 		Accepts: "METRIC, an operator (<= >= == != < >), and NUMBER, ENGINE or NUMBER*ENGINE",
 		text:    func() string { return strings.Trim(fmt.Sprint(c.Require), "[]") },
 		parse: func(text string) error {

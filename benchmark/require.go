@@ -50,7 +50,7 @@ func ParseRequirement(text string) (Requirement, error) {
 	if r.Operator == "" {
 		return Requirement{}, fmt.Errorf("unknown operator at %q: %w", text[at:], errExpression)
 	}
-	if _, known := metricNamed(r.Metric); !known {
+	if metricOf(r.Metric) == "" {
 		return Requirement{}, fmt.Errorf("unknown metric %q (there are %s): %w", r.Metric, metricNames(), errExpression)
 	}
 	if err := r.parseRight(text[at+len(r.Operator):]); err != nil {
@@ -101,6 +101,8 @@ func metricNames() string {
 	for _, m := range metrics() {
 		names = append(names, m.name)
 	}
+	failover, _ := failoverMetrics()
+	names = append(names, failover...)
 	return strings.Join(names, ", ")
 }
 
@@ -123,14 +125,23 @@ type Verdict struct {
 
 // judge holds the requirement against the medians by label; the first is the one under test.
 func (r Requirement) judge(medians []Result) Verdict {
-	m, _ := metricNamed(r.Metric) // parsing has seen that it exists
-	verdict := Verdict{Requirement: r.String(), Figure: *m.field(&medians[0]), Bound: r.Factor}
+	m, known := metricNamed(r.Metric)
+	if !known { // checkWorkload has refused it
+		return Verdict{Requirement: r.String()}
+	}
+	right := 1.0
 	for i := range medians {
 		if r.Engine == medians[i].Engine {
-			verdict.Bound = r.Factor * *m.field(&medians[i])
+			right = *m.field(&medians[i])
 		}
 	}
-	figure, bound := verdict.Figure, verdict.Bound
+	return r.Judge(*m.field(&medians[0]), right)
+}
+
+// Judge holds a figure against the requirement; right is what its factor multiplies, 1 where the number stands alone.
+func (r Requirement) Judge(figure, right float64) Verdict {
+	bound := r.Factor * right
+	verdict := Verdict{Requirement: r.String(), Figure: figure, Bound: bound}
 	switch r.Operator {
 	case "<=":
 		verdict.Met = figure <= bound

@@ -2,6 +2,7 @@ package benchmark
 
 import (
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -74,6 +75,46 @@ func TestJudge(t *testing.T) {
 		}
 		if verdict := requirement.judge(medians); verdict.Met != want {
 			t.Errorf("%s: %+v, want %v", text, verdict, want)
+		}
+	}
+}
+
+// Each workload has figures of its own, and only outages have a floor.
+func TestRequirementsBelongToAWorkload(t *testing.T) {
+	for _, test := range []struct {
+		workload, text string
+		ok             bool
+	}{
+		{WorkloadFailover, "kill.median_ms<=1.1*floor", true},
+		{WorkloadFailover, "close.max_ms<=100", true},
+		{WorkloadFailover, "kill.unrecovered==0", true},
+		{WorkloadFailover, "kill.others_gap_ms<=2*floor", false},
+		{WorkloadFailover, "kill.median_ms<=2*limit", false},
+		{WorkloadFailover, "errors==0", false},
+		{WorkloadSteady, "kill.median_ms<=300", false},
+		{WorkloadSteady, "errors==0", true},
+	} {
+		config := DefaultConfig("one")
+		config.Workload = test.workload
+		requirement, err := ParseRequirement(test.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.Require = []Requirement{requirement}
+		if err := config.Validate(testEngines()); (err == nil) != test.ok {
+			t.Errorf("%s with %s: %v", test.text, test.workload, err)
+		}
+	}
+}
+
+// What the failover workload cannot do is refused, all of it at once.
+func TestFailoverRefusesWhatItCannotDo(t *testing.T) {
+	config := DefaultConfig("limit")
+	config.Workload, config.Hosts, config.Blocking = WorkloadFailover, 2, true
+	err := config.Validate(testEngines())
+	for _, want := range []string{"--hosts 2", "--engine limit", "--blocking"} {
+		if !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in: %v", want, err)
 		}
 	}
 }

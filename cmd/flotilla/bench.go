@@ -23,6 +23,11 @@ Several engines take turns and are compared:
 
   flotilla bench --engine A,B --repeat 3 --require 'writes_per_second>=0.25*B' --require 'errors==0'
 
+With --workload failover each host is a process of its own; one is closed, then another killed, and what counts is how long the shards
+that it led take no writes, against the floor that the election timeouts give (--in-flight is 432 then):
+
+  flotilla bench --workload failover --require 'kill.median_ms<=1.1*floor' --require 'kill.max_ms<=1.5*floor'
+
 Exit codes: 0 all is well; 1 a run, the end check or a requirement failed; 2 the machine changed too much between the engines
 for a comparison; 3 a flag is wrong.`
 
@@ -38,6 +43,9 @@ func benchCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := flags.Err(); err != nil {
 				return failure{err}
+			}
+			if config.Workload == benchmark.WorkloadFailover {
+				return benchFailover(cmd, config)
 			}
 			if _, err := benchmark.Run(cmd.Context(), config, known, cmd.OutOrStdout()); err != nil {
 				return failure{err}

@@ -1,0 +1,122 @@
+package failover
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/flotilla-raft/flotilla/benchmark"
+)
+
+// DefaultInFlight is what the command line takes unless told otherwise: three clients of each shard on each of three hosts.
+const DefaultInFlight = 432
+
+// Verdict is a requirement held against the figures.
+type Verdict = benchmark.Verdict
+
+// Bench makes the run that a Config describes, which has been validated, prints progress and summary, and writes the report.
+// program is how a host process is started. Errors match those of benchmark.Run.
+func Bench(ctx context.Context, config benchmark.Config, program []string, out io.Writer) (report *Report, err error) {
+	err = benchmark.WithDirectory(config, out, func(path string) error {
+		dir := filepath.Join(path, "failover")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return fmt.Errorf("failover: data directory (is it left from an earlier run with --keep?): %w", err)
+		}
+		if !config.Keep {
+			defer func() { _ = os.RemoveAll(dir) }() // the directory itself is refused if it is not empty
+		}
+		report, err = Run(ctx, Options{
+			Hosts: config.Hosts, Shards: config.Shards, Payload: config.Payload, InFlight: config.InFlight, Repeat: config.Repeat,
+			ElectionTimeout: config.ElectionTimeout, Warmup: config.Warmup, Data: dir, Program: program,
+		}, out)
+		return err
+	})
+	if err != nil {
+		return report, err
+	}
+	report.print(out)
+	err = report.judge(config.Require, out)
+	if config.JSON != "" {
+		err = errors.Join(report.write(config.JSON), err)
+	}
+	return report, err
+}
+
+func (r *Report) print(out io.Writer) {
+	o := &r.Options
+	fmt.Fprintf(out, "\nfailover: %d hosts, %d shards, %d in flight, election timeout %v to %v, %d repeats pooled\n",
+		o.Hosts, o.Shards, o.InFlight, o.ElectionTimeout, 2*o.ElectionTimeout, o.Repeat)
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "\tshards\tmedian ms\t/ floor\tmax ms\t/ floor\tothers' gap ms\tunrecovered\t")
+	for i := range r.Figures {
+		f := &r.Figures[i]
+		fmt.Fprintf(table, "%s\t%d\t%.0f\t%.2f\t%.0f\t%.2f\t%.0f\t%d\t\n", f.Name, f.Shards, f.MedianMS, f.MedianMS/f.FloorMedianMS,
+			f.MaxMS, f.MaxMS/f.FloorMaxMS, f.OthersGapMS, f.Unrecovered)
+		if i == len(r.Figures)-1 {
+			fmt.Fprintf(table, "floor\t%d\t%.0f\t\t%.0f\t\t\t\t\n", f.Shards, f.FloorMedianMS, f.FloorMaxMS)
+		}
+	}
+	_ = table.Flush() // the summary is for a reader; a closed output shows itself
+}
+
+// judge holds the requirements against the figures and prints each.
+func (r *Report) judge(requirements []benchmark.Requirement, out io.Writer) error {
+	var missed []string
+	for _, requirement := range requirements {
+		figure, floor := r.figure(requirement.Metric)
+		if requirement.Engine != benchmark.Floor {
+			floor = 1
+		}
+		verdict := requirement.Judge(figure, floor)
+		r.Requirements = append(r.Requirements, verdict)
+		word := "MET    "
+		if !verdict.Met {
+			word = "MISSED "
+			missed = append(missed, verdict.Requirement)
+		}
+		fmt.Fprintf(out, "%s %s (%.4g, bound %.4g)\n", word, verdict.Requirement, verdict.Figure, verdict.Bound)
+	}
+	if len(missed) > 0 {
+		return fmt.Errorf("%w: %s", benchmark.ErrRequirement, strings.Join(missed, ", "))
+	}
+	return nil
+}
+
+// figure finds a figure by its name in requirements, and its floor if it has one.
+func (r *Report) figure(metric string) (value, floor float64) {
+	name, what, _ := strings.Cut(metric, ".")
+	for i := range r.Figures {
+		f := &r.Figures[i]
+		if f.Name != name {
+			continue
+		}
+		switch what {
+		case "median_ms":
+			return f.MedianMS, f.FloorMedianMS
+		case "max_ms":
+			return f.MaxMS, f.FloorMaxMS
+		case "others_gap_ms":
+			return f.OthersGapMS, 0
+		case "unrecovered":
+			return float64(f.Unrecovered), 0
+		}
+	}
+	return 0, 0
+}
+
+func (r *Report) write(name string) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("failover: report: %w", err)
+	}
+	if err := os.WriteFile(name, append(text, '\n'), 0o644); err != nil {
+		return fmt.Errorf("failover: report: %w", err)
+	}
+	return nil
+}

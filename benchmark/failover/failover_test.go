@@ -1,0 +1,114 @@
+package failover
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/flotilla-raft/flotilla/benchmark"
+)
+
+// hostArgument makes the test binary a host process.
+const hostArgument = "flotilla-failover-host"
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == hostArgument { // whatever follows: a child that ran the tests would have children again
+		if err := RunHost(context.Background(), strings.Join(os.Args[2:], " "), os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func smallConfig(t *testing.T) (benchmark.Config, []string) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := benchmark.DefaultConfig("flotilla")
+	config.Workload, config.Shards, config.InFlight = benchmark.WorkloadFailover, 4, 12
+	config.Warmup = 50 * time.Millisecond
+	config.Data = filepath.Join(t.TempDir(), "data")
+	return config, []string{program, hostArgument}
+}
+
+func require(t *testing.T, text string) benchmark.Requirement {
+	t.Helper()
+	requirement, err := benchmark.ParseRequirement(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return requirement
+}
+
+// The whole thing with real processes: a host is closed, another killed, every shard comes back, the replicas agree, the
+// report is written and the data are gone.
+func TestBenchWithRealProcesses(t *testing.T) {
+	config, program := smallConfig(t)
+	config.JSON = filepath.Join(t.TempDir(), "report.json")
+	config.Require = []benchmark.Requirement{require(t, "kill.unrecovered==0"), require(t, "close.unrecovered==0")}
+	var out strings.Builder
+	report, err := Bench(t.Context(), config, program, &out)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	if len(report.Events) != 2 || len(report.Figures) != 2 {
+		t.Fatalf("%+v", report)
+	}
+	for i, want := range []struct {
+		name   string
+		host   int
+		shards int // of which the host leads
+	}{{"close", 1, 2}, {"kill", 2, 1}} {
+		e, f := &report.Events[i], &report.Figures[i]
+		if e.Name != want.name || e.Host != want.host || f.Shards != want.shards || f.MedianMS <= 0 || f.MaxMS < f.MedianMS {
+			t.Errorf("%+v\n%+v", e, f)
+		}
+	}
+	text, err := os.ReadFile(config.JSON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stored Report
+	if err := json.Unmarshal(text, &stored); err != nil || len(stored.Requirements) != 2 || !stored.Requirements[0].Met {
+		t.Errorf("%v\n%s", err, text)
+	}
+	if !strings.Contains(out.String(), "check: all 12 replicas agree") {
+		t.Error(out.String())
+	}
+	if _, err := os.Stat(config.Data); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("data are left: %v", err)
+	}
+}
+
+// A host that does not come up ends the run with what it said, and leaves no process behind.
+func TestAHostThatDoesNotStartEndsTheRun(t *testing.T) {
+	config, program := smallConfig(t)
+	_, err := Bench(t.Context(), config, append(program, "no options:"), &strings.Builder{})
+	if err == nil || !strings.Contains(err.Error(), "host 1 does not answer") {
+		t.Error(err)
+	}
+	if _, err := os.Stat(config.Data); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("data are left: %v", err)
+	}
+}
+
+func TestRequestsThatAreRefused(t *testing.T) {
+	h := &hostProcess{}
+	if _, err := h.obey(t.Context(), request{Do: "dance"}); err == nil {
+		t.Error("an unknown request was obeyed")
+	}
+	if err := RunHost(t.Context(), "no options", strings.NewReader(""), &strings.Builder{}); err == nil {
+		t.Error("a host without options runs")
+	}
+}

@@ -1,0 +1,56 @@
+package benchmark
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Floor is the name, in the place of an engine's, that a requirement of WorkloadFailover has for what the timeouts alone allow.
+const Floor = "floor"
+
+// failoverMetrics are the figures of WorkloadFailover, by the names that requirements have for them; those with a floor come
+// first.
+func failoverMetrics() (names []string, floors int) {
+	return []string{
+		"close.median_ms", "close.max_ms", "kill.median_ms", "kill.max_ms",
+		"close.others_gap_ms", "kill.others_gap_ms", "close.unrecovered", "kill.unrecovered",
+	}, 4
+}
+
+// metricOf returns the workload that a figure belongs to, empty if there is none of that name.
+func metricOf(name string) (workload string) {
+	if _, known := metricNamed(name); known {
+		return WorkloadSteady
+	}
+	if names, _ := failoverMetrics(); slices.Contains(names, name) {
+		return WorkloadFailover
+	}
+	return ""
+}
+
+// checkWorkload finds what does not go with the workload.
+func (c *Config) checkWorkload(engines []Engine) (faults []error) {
+	refuse := func(format string, arguments ...any) { faults = append(faults, fmt.Errorf(format, arguments...)) }
+	names, floors := failoverMetrics()
+	for _, r := range c.Require {
+		if workload := metricOf(r.Metric); workload != c.Workload && c.Workload != "" {
+			refuse("--require %s: the figure belongs to --workload %s", r, workload)
+		} else if workload == WorkloadFailover && r.Engine != "" && (r.Engine != Floor || !slices.Contains(names[:floors], r.Metric)) {
+			refuse("--require %s: accepted on the right is a number, or for %s a NUMBER*%s", r, strings.Join(names[:floors], ", "), Floor)
+		}
+	}
+	if c.Workload != WorkloadFailover {
+		return faults
+	}
+	if c.Hosts < 3 {
+		refuse("--hosts %d: --workload failover needs a majority without one host (accepted: 3 and above)", c.Hosts)
+	}
+	if len(engines) > 0 && !slices.Equal(c.Engines, []string{engines[0].Name}) {
+		refuse("--engine %s: --workload failover runs %s only", strings.Join(c.Engines, ","), engines[0].Name)
+	}
+	if c.ReadRatio != 0 || c.Blocking || c.Inject != InjectNothing || c.Transport != "tcp" {
+		refuse("--workload failover takes no --read-ratio, --blocking, --inject and no --transport but tcp")
+	}
+	return faults
+}
