@@ -1,0 +1,185 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/flotilla-raft/flotilla/nodehost"
+	"github.com/flotilla-raft/flotilla/rsm"
+)
+
+type counter struct{ applied uint64 }
+
+func (c *counter) Update(entries []rsm.Entry) error {
+	for i := range entries {
+		c.applied++
+		entries[i].Result.Value = c.applied
+	}
+	return nil
+}
+func (c *counter) Lookup(any) (any, error) { return c.applied, nil }
+func (c *counter) Close() error            { return nil }
+
+// writeHost makes the data of a host with one shard and n commands, and returns a running host.
+func writeHost(t *testing.T, dir string, n int) *nodehost.NodeHost {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	host, err := nodehost.New(nodehost.Config{Dir: dir, Address: address, ElectionTimeout: 100 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	replica := nodehost.ReplicaConfig{ShardID: 7, ReplicaID: 2, Members: map[uint64]string{2: address}}
+	if err := host.StartReplica(ctx, replica, func(uint64, uint64) (rsm.StateMachine, error) { return &counter{}, nil }); err != nil {
+		t.Fatal(err)
+	}
+	shard, err := host.Shard(7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < n; {
+		if _, err := shard.Propose(ctx, fmt.Appendf(nil, "command %d", i)); err == nil {
+			i++
+		} else if nodehost.MaybeApplied(err) {
+			t.Fatal(err)
+		}
+	}
+	return host
+}
+
+// files returns names, sizes and contents of all files below a directory.
+func files(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	content := make(map[string]string)
+	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		content[path] = string(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+func TestLog(t *testing.T) {
+	dir := t.TempDir()
+	host := writeHost(t, filepath.Join(dir, "host"), 3)
+	if _, errOut, code := command("log", "verify", dir); code != exitFailed || !strings.Contains(errOut, "in use") {
+		t.Fatalf("of a running host: code %d, %q", code, errOut)
+	}
+	if err := host.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before := files(t, dir)
+	out, errOut, code := command("log", "inspect", dir)
+	for _, want := range []string{"deployment \"flotilla\"", "log store pebble", "2 voter at 127.0.0.1"} {
+		if code != exitOK || !strings.Contains(out, want) {
+			t.Errorf("inspect: code %d, %q, no %q in\n%s", code, errOut, want, out)
+		}
+	}
+	out, errOut, code = command("log", "verify", filepath.Join(dir, "host"))
+	if code != exitOK || !strings.Contains(out, ": 1 replicas, ") || strings.Contains(out, "DAMAGED") {
+		t.Errorf("verify: code %d, %q\n%s", code, errOut, out)
+	}
+	out, errOut, code = command("log", "dump", dir, "--shard", "7", "--from", "1", "--to", "5")
+	for _, want := range []string{"1\tterm 1\tmembership", "2\tterm 1\tno-op", "3\tterm 1\tcommands\t\"command 0\"", "5\tterm 1\tcommands\t\"command 2\""} {
+		if code != exitOK || !strings.Contains(out, want) {
+			t.Errorf("dump: code %d, %q, no %q in\n%s", code, errOut, want, out)
+		}
+	}
+	if after := files(t, dir); len(after) != len(before) {
+		t.Errorf("%d files, there were %d", len(after), len(before))
+	} else {
+		for path, text := range before {
+			if after[path] != text {
+				t.Errorf("%s has changed", path)
+			}
+		}
+	}
+}
+
+func TestLogEndsWithOneForWhatIsNotThere(t *testing.T) {
+	dir := t.TempDir()
+	if err := writeHost(t, filepath.Join(dir, "host"), 1).Close(); err != nil {
+		t.Fatal(err)
+	}
+	for want, arguments := range map[string][]string{
+		"no host's data":  {"log", "inspect", filepath.Join(dir, "host", "log")},
+		"shard 8":         {"log", "dump", dir, "--shard", "8"},
+		"the log ends at": {"log", "dump", dir, "--shard", "7", "--to", "1000"},
+	} {
+		if out, errOut, code := command(arguments...); code != exitFailed || !strings.Contains(errOut, want) {
+			t.Errorf("%v: code %d, %q, want %q\n%s", arguments, code, errOut, want, out)
+		}
+	}
+	for _, arguments := range [][]string{{"log", "dump", dir}, {"log", "dump", dir, "--shard", "7", "--from", "3", "--to", "2"}, {"log", "verify"}} {
+		if _, _, code := command(arguments...); code != exitUsage {
+			t.Errorf("%v: code %d, want %d", arguments, code, exitUsage)
+		}
+	}
+}
+
+// TestLogListsDamage flips a byte of a command in the log.
+func TestLogListsDamage(t *testing.T) {
+	dir := t.TempDir()
+	if err := writeHost(t, dir, 3).Close(); err != nil {
+		t.Fatal(err)
+	}
+	harmed := false
+	for path, text := range files(t, dir) {
+		if at := strings.Index(text, "command 1"); at >= 0 {
+			harmed = true
+			content := []byte(text)
+			content[at] ^= 1
+			if err := os.WriteFile(path, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if !harmed {
+		t.Fatal("no file holds the command")
+	}
+	for _, sub := range []string{"verify", "inspect"} {
+		out, errOut, code := command("log", sub, dir)
+		if code != exitFailed || !strings.Contains(out+errOut, "damaged") {
+			t.Errorf("%s: code %d, %q\n%s", sub, code, errOut, out)
+		}
+	}
+}
+
+func TestProgressBar(t *testing.T) {
+	var out bytes.Buffer
+	clock := time.Unix(1000, 0)
+	progress := progressBar(&out, "dir", func() time.Time { return clock })
+	progress(0, 2, 100)
+	progress(0, 2, 200) // too soon
+	clock = clock.Add(time.Second)
+	progress(1, 2, 3_000_000)
+	progress(2, 2, 4_000_000)
+	lines := strings.Split(strings.TrimPrefix(out.String(), "\r"), "\r")
+	if len(lines) != 3 || !strings.Contains(lines[1], "1 of 2 replicas, 3.0 MB") || !strings.HasSuffix(lines[2], "4.0 MB\n") {
+		t.Fatalf("%q", lines)
+	}
+	if newProgress(io.Discard, "dir") != nil {
+		t.Fatal("a bar for something that is no terminal")
+	}
+}
