@@ -77,6 +77,17 @@ func faultOfProgress(c *Core) string {
 			return fmt.Sprintf("follower %d: match %d, next %d, last entry %d, in flight %d",
 				p.id, p.match, p.next, c.log.last, p.inflightBytes)
 		}
+		bytes, previous := 0, p.match
+		for i := range p.inflight.len() {
+			s := p.inflight.at(i)
+			if s.last <= previous || s.last >= p.next {
+				return fmt.Sprintf("follower %d: in flight up to %d after %d, next %d", p.id, s.last, previous, p.next)
+			}
+			bytes, previous = bytes+s.bytes, s.last
+		}
+		if bytes != p.inflightBytes || p.inflight.len() > 0 && p.state != ProgressReplicate {
+			return fmt.Sprintf("follower %d: %d bytes in flight in state %s, said to be %d", p.id, bytes, p.state, p.inflightBytes)
+		}
 	}
 	return ""
 }
