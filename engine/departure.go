@@ -23,6 +23,14 @@ func (w *StepWorker) depart(r *Replica, done func(error)) {
 		done(ErrNotStarted)
 		return
 	}
+	if r.renewal != nil && !r.renewal.failed {
+		if r.renewal.stop != nil {
+			done(ErrNotStarted)
+			return
+		}
+		r.renewal.stop = done
+		return
+	}
 	if r.fenced || !r.core.IsLeader() {
 		w.stop(r, done)
 		return

@@ -18,6 +18,9 @@ const (
 	EventReplicaQuarantined  // Err: the state machine's failure
 	EventReplicaFenced       // Err: the violated assertion
 	EventReplicaAbstaining   // the replica does not vote: its state is less than what it promised (R14, R16)
+	EventReplicaHealed       // what it lost is made good: it begins anew, as a learner, in another incarnation (R15)
+	EventReplicaHealFailed   // Err: it cannot begin anew, and is out of service until it is started again
+	EventDataLost            // those that lost their state leave no quorum: the shard decides nothing (R16)
 	EventReplicaBootstrapped // all first members answered: the shard may elect its first leader
 	EventReplicaRemoved
 	EventMembershipChanged

@@ -25,7 +25,7 @@ func (e *Engine) StartReplica(options ReplicaOptions, factory rsm.Factory, done 
 		done(nil, err)
 		return
 	}
-	s := &start{engine: e, options: options, done: done}
+	s := &start{engine: e, options: options, factory: factory, done: done}
 	var fresh bool
 	if s.stored, fresh, s.err = e.load(&options); s.err == nil {
 		s.machine, s.err = makeMachine(factory, options.ShardID, options.ReplicaID)
@@ -45,6 +45,7 @@ func (e *Engine) StartReplica(options ReplicaOptions, factory rsm.Factory, done 
 type start struct {
 	engine  *Engine
 	options ReplicaOptions
+	factory rsm.Factory
 	done    func(*Replica, error)
 	stored  raftpb.Stored
 	machine rsm.StateMachine
@@ -127,13 +128,12 @@ func (s *start) install() {
 	}
 	r.handedOver, r.toldApplied = s.stored.Compacted, s.stored.Compacted
 	r.pending.base = 1
-	options := s.options.Raft
-	options.ShardID, options.ReplicaID = s.options.ShardID, s.options.ReplicaID
-	options.Session, options.Seed = r.session, e.nonZeroRandom()
-	options.Address = e.options.Address
+	r.factory, r.settings = s.factory, s.options.Raft
+	r.settings.ShardID, r.settings.ReplicaID, r.settings.Address = s.options.ShardID, s.options.ReplicaID, e.options.Address
+	options := r.coreOptions()
 	promised := e.options.Promises.Promised(s.key())
 	r.worker.control(func(w *StepWorker) {
-		core, err := s.newCore(w.now, options, promised)
+		core, err := newCore(w.now, options, s.stored, promised, e.options.Cache)
 		if err != nil {
 			s.fail(err)
 			return
@@ -144,14 +144,21 @@ func (s *start) install() {
 	})
 }
 
+// coreOptions are those of the replica's next core.
+func (r *Replica) coreOptions() raft.Options {
+	options := r.settings
+	options.Session, options.Seed, options.NextIncarnation = r.session, r.engine.nonZeroRandom(), r.engine.nonZeroRandom()
+	return options
+}
+
 // newCore makes the core. An assertion that fails in there fails the start.
-func (s *start) newCore(now raft.Instant, options raft.Options, promised raft.Promised) (core *raft.Core, err error) {
+func newCore(now raft.Instant, options raft.Options, stored raftpb.Stored, promised raft.Promised, cache raft.Cache) (core *raft.Core, err error) {
 	defer func() {
 		if value := recover(); value != nil {
 			core, err = nil, fmt.Errorf("%w: while it was started: %v", ErrFenced, value)
 		}
 	}()
-	return raft.New(now, options, s.stored, promised, s.engine.options.Cache)
+	return raft.New(now, options, stored, promised, cache)
 }
 
 func makeMachine(factory rsm.Factory, shardID, replicaID uint64) (machine rsm.StateMachine, err error) {
@@ -193,7 +200,7 @@ func (w *StepWorker) stop(r *Replica, done func(error)) {
 	if w.promise(r) {
 		w.engine.promises.submit([]PromiseRecord{r.promiseRecord()})
 	}
-	if !r.fenced {
+	if !r.absent() {
 		func() {
 			defer w.guard(r)
 			r.core.Stop(w.now)
@@ -268,16 +275,21 @@ func (w *StepWorker) failRequests(r *Replica, certain, unknown error) {
 		batch.fail(certain)
 	}
 	r.pending.failAll(unknown)
-	for _, list := range [...][]*readBatch{r.waitingReads, r.readyReads, r.servedReads} {
-		for _, batch := range list {
-			batch.fail(certain)
-		}
-	}
-	r.waitingReads, r.readyReads, r.servedReads = nil, nil, nil
+	w.failReads(r, certain)
 	for len(r.transfers) > 0 {
 		// Whether the target was told to take over is known by the core alone, and it has failed or said all it had to say.
 		w.endTransfer(r, r.transfers[0].id, fmt.Errorf("%w: shard %d: %w", ErrTransferFailed, r.shardID, unknown))
 	}
+}
+
+// failReads answers the reads that were taken and not served yet.
+func (w *StepWorker) failReads(r *Replica, err error) {
+	for _, list := range [...][]*readBatch{r.waitingReads, r.readyReads, r.servedReads} {
+		for _, batch := range list {
+			batch.fail(err)
+		}
+	}
+	r.waitingReads, r.readyReads, r.servedReads = nil, nil, nil
 }
 
 // quarantine follows the failure of a replica's state machine (R24): it gives up leadership, serves nothing, and goes on voting
@@ -339,6 +351,13 @@ func (w *StepWorker) coreEvent(r *Replica, event *raft.Event) {
 	case raft.EventAbstaining:
 		out.Kind = EventReplicaAbstaining
 		w.engine.options.Logger.Error("replica abstains: it holds less than it promised", "shard", r.shardID, "replica", r.replicaID)
+		r.promiseDirty = r.promiseDirty || event.Replica == r.replicaID // what a leader has shown to be lost
+	case raft.EventHealed:
+		w.renew(r, event.ID)
+		return
+	case raft.EventDataLost:
+		out.Kind = EventDataLost
+		w.engine.options.Logger.Error("the data of a quorum is lost: the shard decides nothing", "shard", r.shardID)
 	case raft.EventBootstrapped:
 		out.Kind = EventReplicaBootstrapped
 	case raft.EventRemoved:

@@ -70,7 +70,7 @@ func (r *Replica) promiseRecord() PromiseRecord {
 // promise takes over what the replica's core promises now, if it may be recorded. A replica that stops is recorded
 // by stop, for the last time: a record made later could bring back what RemoveReplicaData has forgotten.
 func (w *StepWorker) promise(r *Replica) (ok bool) {
-	if r.fenced || r.stopped {
+	if r.absent() {
 		return false
 	}
 	defer w.guard(r)

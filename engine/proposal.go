@@ -293,6 +293,13 @@ func (q *proposalQueue) takeOpen() []*pendingBatch {
 	return batches
 }
 
+// reopen accepts requests again, for a replica that begins anew.
+func (q *proposalQueue) reopen() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = nil
+}
+
 // takeAll removes everything that was not taken, for answering it with an error; if closed is not nil nothing is accepted
 // from then on.
 func (q *proposalQueue) takeAll(closed error) ([]*pendingBatch, []*readBatch) {

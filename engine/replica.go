@@ -25,6 +25,8 @@ type Replica struct {
 	replicaID uint64
 	session   uint64
 	machine   *rsm.Manager
+	factory   rsm.Factory
+	settings  raft.Options // without session, seed and next incarnation, which are drawn anew for every core
 
 	queue      proposalQueue
 	applyQueue applyQueue
@@ -58,7 +60,8 @@ type Replica struct {
 	quarantined                 bool
 	fenced                      bool
 	stopped                     bool
-	removed                     error // set once it was shown that the replica is no member any more
+	renewal                     *renewal // not nil while it is started anew
+	removed                     error    // set once it was shown that the replica is no member any more
 	lastCommit                  uint64
 	toldApplied                 uint64
 	progressAt                  raft.Instant // last commit, or last batch taken
@@ -191,7 +194,7 @@ func (r *Replica) Lookup(query any) (any, error) {
 func (r *Replica) Status(done func(raft.Status, error)) {
 	done = guardedValue(done)
 	r.worker.control(func(w *StepWorker) {
-		if r.stopped || r.fenced {
+		if r.absent() {
 			done(raft.Status{}, r.endedErr())
 			return
 		}
@@ -209,6 +212,8 @@ func (r *Replica) endedErr() error {
 	switch {
 	case r.fenced:
 		return ErrFenced
+	case r.renewal != nil && !r.stopped:
+		return ErrNoLeader
 	case r.quarantined:
 		return ErrQuarantined
 	}

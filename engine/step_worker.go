@@ -38,6 +38,7 @@ type StepWorker struct {
 	transferID uint64
 	storage    raft.StorageState
 	departures []*Replica  // have handed over, or had their time for it, and are stopped in this iteration
+	renewals   []*Replica  // healed in this iteration
 	barriers   []writeItem // of replicas that were stopped in this iteration; they go behind its updates
 	promises   promiseBatch
 	counters   stepCounters
@@ -94,6 +95,7 @@ func (w *StepWorker) RunOnce(now raft.Instant) raft.Instant {
 	}
 	w.advanceTouched()
 	w.endDepartures()
+	w.beginRenewals()
 	w.work.reset()
 	w.flush()
 	watch := w.engine.apply.watch(now)
@@ -133,7 +135,7 @@ func (w *StepWorker) takeInputs() {
 
 // touch puts a replica on the list of those that advance in this iteration.
 func (w *StepWorker) touch(r *Replica) {
-	if r.touched || r.stopped || r.fenced {
+	if r.touched || r.absent() {
 		return
 	}
 	r.touched = true
@@ -142,7 +144,7 @@ func (w *StepWorker) touch(r *Replica) {
 
 // enter prepares a replica for an input: what changed on the host since its last one is told to its core first.
 func (w *StepWorker) enter(r *Replica) bool {
-	if r.stopped || r.fenced {
+	if r.absent() {
 		return false
 	}
 	w.counters.events++
@@ -235,7 +237,7 @@ func (w *StepWorker) advanceTouched() {
 	for i := 0; i < n; i++ {
 		r := w.touched[i]
 		r.touched = false
-		if !r.stopped && !r.fenced {
+		if !r.absent() {
 			w.advance(r)
 		}
 		w.touched[i] = nil

@@ -25,7 +25,7 @@ func (r *Replica) Transfer(target uint64, done func(error)) {
 }
 
 func (w *StepWorker) transfer(r *Replica, target uint64, done func(error)) {
-	if r.stopped || r.fenced {
+	if r.absent() {
 		done(r.endedErr())
 		return
 	}

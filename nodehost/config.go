@@ -151,6 +151,10 @@ type ReplicaConfig struct {
 	Priorities map[uint64]raftpb.Priority
 	// Join starts a replica that is not a first member: it is passive until an existing shard's leader calls on it.
 	Join bool
+	// DisableHealing turns healing off (rule R15): by default a replica that lost what it had promised, with its disk or a
+	// part of it, asks to be healed, and a leader makes it a learner that is promoted once it is caught up. Without it, such a
+	// replica takes no part until it is removed and added again.
+	DisableHealing bool
 	// SkipBootstrapCheck is the operator's override of rule R16: this first member may elect a leader without having heard
 	// from all others that they are empty too. Wrong, it can lose what the others hold.
 	SkipBootstrapCheck bool

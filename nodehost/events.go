@@ -19,6 +19,14 @@ type Events struct {
 	ReplicaFenced func(replica ReplicaName, err error)
 	// ReplicaAbstaining says that a replica came back with less than it had promised, and takes no part until it is healed.
 	ReplicaAbstaining func(replica ReplicaName)
+	// ReplicaHealed says that the shard has admitted such a replica under another incarnation: what was left of its state is
+	// removed, and it is brought up again like a new member, with a state machine from the same factory. ReplicaHealFailed says
+	// that it could not begin anew and is out of service until it is started again.
+	ReplicaHealed     func(replica ReplicaName)
+	ReplicaHealFailed func(replica ReplicaName, err error)
+	// DataLost says that the replicas which lost their state leave no quorum: the shard decides nothing more, and its requests end with
+	// ErrDataLost, until lost data is put back or the shard is rebuilt.
+	DataLost func(replica ReplicaName)
 	// ReplicaBootstrapped says that all first members have answered, so that the shard may elect its first leader.
 	ReplicaBootstrapped func(replica ReplicaName)
 	// ReplicaRemoved says that the replica is no member of its shard any more.
@@ -69,6 +77,12 @@ func (e *Events) deliver(event *engine.Event) {
 		call(e.ReplicaStopped, replica)
 	case engine.EventReplicaAbstaining:
 		call(e.ReplicaAbstaining, replica)
+	case engine.EventReplicaHealed:
+		call(e.ReplicaHealed, replica)
+	case engine.EventDataLost:
+		call(e.DataLost, replica)
+	case engine.EventReplicaHealFailed:
+		call2(e.ReplicaHealFailed, replica, event.Err)
 	case engine.EventReplicaBootstrapped:
 		call(e.ReplicaBootstrapped, replica)
 	case engine.EventReplicaRemoved:

@@ -64,6 +64,7 @@ func (c *Config) replicaOptions(replica *ReplicaConfig) engine.ReplicaOptions {
 		Join:               replica.Join,
 		SkipBootstrapCheck: replica.SkipBootstrapCheck,
 		Raft: raft.Options{
+			DisableHealing:      replica.DisableHealing,
 			ElectionTimeout:     replica.ElectionTimeout,
 			HeartbeatInterval:   replica.HeartbeatInterval,
 			MaxMessageBytes:     c.Tuning.MaxMessageBytes,

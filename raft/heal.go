@@ -111,7 +111,7 @@ func (c *Core) strayed(m *raftpb.Message) bool {
 		return true
 	case c.role == RoleBootstrapping:
 		c.abstain()
-	case c.role == RoleFollower && c.bootstrap.Join && c.log.last == 0:
+	case c.role == RoleFollower && c.log.last == 0:
 		c.beginHealing()
 	case c.role != RoleAbstaining:
 		return false

@@ -138,10 +138,32 @@ func (m *Manager) Lookup(query any) (value any, err error) {
 	return m.machine.Lookup(query)
 }
 
+// Renew closes the state machine and puts another one in its place, which reflects an empty log. Lookups wait meanwhile and see the one
+// or the other. It is called as Close is, when everything that was handed over is applied. If the factory fails, the
+// state machine is closed for good and the error is the factory's; an error of the former machine's Close is of no consequence,
+// for nothing of it is needed any more.
+func (m *Manager) Renew(factory func() (StateMachine, error)) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_ = m.closeLocked()
+	machine, err := factory()
+	if err != nil {
+		return err
+	}
+	m.machine, m.closed = machine, false
+	m.applied.Store(0)
+	m.failure.Store(nil)
+	return nil
+}
+
 // Close closes the state machine once; later Lookups return ErrClosed. A panic in the state machine's Close is returned.
 func (m *Manager) Close() (err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.closeLocked()
+}
+
+func (m *Manager) closeLocked() (err error) {
 	if m.closed {
 		return nil
 	}
