@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"github.com/flotilla-raft/flotilla/raftpb"
 	"github.com/flotilla-raft/flotilla/transport"
 )
@@ -61,6 +63,7 @@ func (w *StepWorker) refreshRoutes(r *Replica) {
 		return
 	}
 	r.routesOf = membership
+	learned := slices.DeleteFunc(slices.Clone(r.routes), func(known route) bool { return !known.learned })
 	w.dropRoutes(r)
 	if membership == nil {
 		return
@@ -73,6 +76,12 @@ func (w *StepWorker) refreshRoutes(r *Replica) {
 		box := w.outboxOf(member.Address)
 		box.replicas = append(box.replicas, r)
 		r.routes = append(r.routes, route{replicaID: member.ReplicaID, outbox: box})
+	}
+	for _, known := range learned { // a membership that does not name its sender does not make it unreachable
+		if !slices.ContainsFunc(r.routes, func(other route) bool { return other.replicaID == known.replicaID }) {
+			known.outbox.replicas = append(known.outbox.replicas, r)
+			r.routes = append(r.routes, known)
+		}
 	}
 }
 
