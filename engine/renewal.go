@@ -20,7 +20,7 @@ import (
 //  4. the record of promises is removed. Before the write it would let the former state vote again;
 //  5. the step worker gets a new core, in a new session.
 //
-// The Replica stays, with its queue: requests wait for the new core.
+// The Replica stays. The disk may take its time, so requests are refused meanwhile.
 type renewal struct {
 	incarnation uint64
 	stop        func(error) // of a StopReplica that came meanwhile, nil for none
@@ -56,6 +56,7 @@ func (w *StepWorker) beginRenewal(r *Replica) {
 	r.routesOf = nil
 	r.pending.failAll(errLeaderChangedUnknown)
 	w.failReads(r, ErrNoLeader)
+	r.refuseQueued()
 	for len(r.transfers) > 0 {
 		w.endTransfer(r, r.transfers[0].id, ErrNoLeader)
 	}
@@ -66,6 +67,17 @@ func (w *StepWorker) beginRenewal(r *Replica) {
 			w.engine.apply.submit([]*Replica{r})
 		}
 	}})
+}
+
+// refuseQueued answers what callers queued while there is no core.
+func (r *Replica) refuseQueued() {
+	batches, reads := r.queue.takeAll(nil)
+	for _, p := range batches {
+		p.fail(ErrNoLeader)
+	}
+	for _, batch := range reads {
+		batch.fail(ErrNoLeader)
+	}
 }
 
 // swapMachine is step 2, and hands over to the following ones. It runs on an apply worker.

@@ -130,6 +130,9 @@ func (w *StepWorker) takeInputs() {
 	for _, r := range work.requests {
 		r.hasRequests = true
 		w.touch(r)
+		if r.renewal != nil {
+			r.refuseQueued()
+		}
 	}
 }
 

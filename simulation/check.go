@@ -10,6 +10,10 @@ func keyOf(p *place) logdb.ReplicaKey {
 	return logdb.ReplicaKey{ShardID: p.shard.id, ReplicaID: uint64(p.host.index + 1)}
 }
 
+func keyOfShard(s *shard, h *host) logdb.ReplicaKey {
+	return logdb.ReplicaKey{ShardID: s.id, ReplicaID: uint64(h.index + 1)}
+}
+
 func (w *World) shard(id uint64) *shard {
 	if id == 0 || id > uint64(len(w.shards)) {
 		return nil
@@ -95,7 +99,7 @@ func (w *World) checkVote(h *host, s *shard, m *raftpb.Message, candidate uint64
 	if d == nil || d.state.Term < m.Term || d.state.Term == m.Term && d.state.Vote != candidate {
 		w.violate("promises", "shard %d: replica %d tells its vote for %d in term %d before it is durable", s.id, m.From, candidate, m.Term)
 	}
-	if p := h.places[s.id-1]; p != nil && p.lost && d != nil && m.Type == raftpb.MessageVoteResponse {
+	if p := h.places[s.id-1]; p != nil && p.lost && !p.healed && d != nil && m.Type == raftpb.MessageVoteResponse {
 		w.violate("lost promises", "shard %d: replica %d votes in term %d although its storage lost what it had promised", s.id, m.From, m.Term)
 	}
 }
@@ -150,6 +154,11 @@ func (w *World) checkWrite(h *host, u *update) {
 	for i := range u.entries {
 		w.checkMatching(s, m, u.first+uint64(i), u.key.ReplicaID)
 	}
+	if u.configured { // with another membership in effect, what was not decided may be
+		for index := s.proven + 1; index <= m.last(); index++ {
+			s.prove(index, m.state.Term)
+		}
+	}
 }
 
 // checkMatching: two logs with the same term at an index are equal up to there. It is enough that the entry and the term
@@ -163,7 +172,7 @@ func (w *World) checkMatching(s *shard, m *mirror, index, replica uint64) {
 	v := s.variant(index, e.term)
 	switch {
 	case v == nil:
-		s.addVariant(index, variant{entry: e, previousTerm: previous})
+		s.addVariant(index, variant{entry: e, previousTerm: previous, leader: uint8(replica - 1)})
 	case v.hash != e.hash:
 		w.violate("log matching", "shard %d: replica %d writes another entry %d of term %d than was there before", s.id, replica, index, e.term)
 	case v.previousTerm != previous:
@@ -175,12 +184,12 @@ func (w *World) checkMatching(s *shard, m *mirror, index, replica uint64) {
 // checkDurable follows writes that became durable.
 func (w *World) checkDurable(h *host, m *mirror, u *update) {
 	s := w.shard(u.key.ShardID)
-	if h.places[s.id-1].lost {
+	if p := h.places[s.id-1]; p.lost && !p.healed {
 		return // its votes and acknowledgements do not count (R15)
 	}
 	for i := range u.entries {
 		if term := u.entries[i].term; term == m.state.Term {
-			s.proveDurable(u.first+uint64(i), term, h.index)
+			s.proveDurable(u.first+uint64(i), term, voter{host: h.index, incarnation: m.incarnation})
 		}
 	}
 }
@@ -259,6 +268,7 @@ func (w *World) extendCommitted(s *shard, d *mirror, index uint64) {
 		s.committed = append(s.committed, d.entries[len(s.committed)])
 		s.commands = append(s.commands, command{})
 	}
+	s.followHealing()
 }
 
 // reported looks at what an engine reports.
@@ -276,10 +286,26 @@ func (w *World) reported(h *host, e engine.Event) {
 	case engine.EventSecondLeader:
 		w.counters.add(countSecondLeader, 1)
 		w.violate("election safety", "host %d: shard %d: replica %d claims term %d too", h.index+1, e.ShardID, e.Peer, e.Term)
+	case engine.EventReplicaHealed:
+		w.counters.add(countHealed, 1)
+		w.checkHealed(h, e)
+	case engine.EventReplicaHealFailed:
+		if !h.disk.failed {
+			w.violate("healing", "host %d: shard %d: %v", h.index+1, e.ShardID, e.Err)
+		}
 	case engine.EventReplicaAbstaining:
 		w.counters.add(countAbstained, 1)
 		w.checkAbstaining(h, e)
 	}
+}
+
+// checkHealed: only a replica that lost something begins anew.
+func (w *World) checkHealed(h *host, e engine.Event) {
+	p := h.places[e.ShardID-1]
+	if !p.lost {
+		w.violate("healing", "host %d: replica %d of shard %d threw its state away, but its storage lost nothing", h.index+1, e.ReplicaID, e.ShardID)
+	}
+	p.healed = true
 }
 
 // checkAbstaining: only a replica whose storage lost something abstains, or is taken for one that did (R14). The event comes

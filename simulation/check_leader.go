@@ -22,13 +22,11 @@ func (w *World) heard(target, from *host, m *raftpb.Message) {
 
 // inTouch says whether, with this one, a majority of the voters was heard here within the time before now.
 func (p *place) inTouch(within time.Duration) bool {
-	n := 1
-	for _, i := range p.shard.voters {
-		if at := p.heard[i]; i != p.host.index && at != 0 && p.host.world.now-at <= int64(within) {
-			n++
-		}
-	}
-	return n >= p.shard.quorum()
+	c := p.shard.effective(p.host.disk.memory[keyOf(p)])
+	return c.agreed(func(v voter) bool {
+		at := p.heard[v.host]
+		return v.host == p.host.index || at != 0 && p.host.world.now-at <= int64(within)
+	})
 }
 
 // leaderPatience is how long a leader may go on that hears no majority: with check-quorum a little more than two election timeouts of

@@ -58,6 +58,8 @@ const (
 	countBroken
 	countLogReads
 	countAbstained
+	countHealed
+	countPromoted
 	countSecondLeader
 	countRemoteUnknown
 	countTransferDone
@@ -87,7 +89,7 @@ var counterNames = [counterCount]string{
 	"old-disk", "remove",
 	"operations", "answered", "unknown", "refused", "reads", "stale-reads", "forwarded", "timeouts", "busy", "term-mismatch",
 	"elections", "truncations", "lost-writes", "lost-frames", "cut-frames", "duplicated-frames", "reordered-frames", "damaged-batches",
-	"refused-messages", "broken-connections", "log-reads", "abstained", "second-leaders", "unknown-but-applied",
+	"refused-messages", "broken-connections", "log-reads", "abstained", "healed", "promoted-again", "second-leaders", "unknown-but-applied",
 	"transfers-done", "shards-without-quorum",
 	"no-space", "flipped-bit", "zeroed-sectors", "lost-write", "misdirected-write",
 	"failed-file-syncs", "torn-writes", "partly-kept", "lost-names", "cuts-while-opening", "refused-disks", "damaged-logs", "tails-damaged",

@@ -73,6 +73,8 @@ type place struct {
 	// lost says that the replica's storage lost what it had promised, so that it may abstain for good; the incarnation
 	// before it does not vote any more.
 	lost bool
+	// healed says that the shard knows the replica by another incarnation since, which has promised nothing yet.
+	healed bool
 }
 
 func newHost(w *World, index int) *host {

@@ -52,6 +52,7 @@ type update struct {
 	entries     []entry
 	lastCommand uint64 // the highest index of a user's command among the entries
 	remove      bool
+	configured  bool // a membership is among the entries
 }
 
 // apply changes the mirror and returns from which index on it differs now.
@@ -73,7 +74,7 @@ func updateOf(save *raftpb.Save, u *update) {
 	entries := u.entries[:0]
 	*u = update{
 		key: logdb.ReplicaKey{ShardID: save.ShardID, ReplicaID: save.ReplicaID}, state: save.State, stateSet: save.StateChanged,
-		truncate: save.TruncateFrom,
+		truncate: save.TruncateFrom, configured: len(save.Configs) > 0,
 	}
 	if save.Bootstrap != nil {
 		u.incarnation = save.Bootstrap.Incarnation

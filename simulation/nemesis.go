@@ -311,11 +311,10 @@ func noticed(old *mirror, promised raft.Promised) bool {
 // or, in runs that are about that, at least one voter. A shard that has decided nothing yet is left alone.
 func (n *nemesis) mayLose(places []*place) bool {
 	for _, p := range places {
-		if p == nil || p.lost {
+		if p == nil || p.lost && !p.healed {
 			continue
 		}
-		left := p.shard.intact() - 1
-		if len(p.shard.committed) == 0 || left < 1 || left < p.shard.quorum() && !n.world.plan.massLoss {
+		if len(p.shard.committed) == 0 || p.shard.intact() < 2 || !n.world.plan.massLoss && !p.shard.keepsQuorum([]*place{p}) {
 			return false
 		}
 	}
@@ -324,10 +323,9 @@ func (n *nemesis) mayLose(places []*place) bool {
 
 // lose notes that a replica's storage lost what it had promised.
 func (w *World) lose(p *place) {
-	if !p.lost {
-		p.lost = true
-		if p.shard.intact() == p.shard.quorum()-1 {
-			w.counters.add(countStopped, 1)
-		}
+	kept := p.shard.keepsQuorum(nil)
+	p.lost, p.healed = true, false
+	if kept && !p.shard.keepsQuorum(nil) {
+		w.counters.add(countStopped, 1)
 	}
 }

@@ -154,7 +154,7 @@ func (w *World) disagreement() string {
 			last--
 		}
 		for _, p := range s.places {
-			if p.lost {
+			if p.lost && p.state != placeRunning { // what is damaged may not start again
 				continue
 			}
 			if p.machine == nil || p.machine.index != last {

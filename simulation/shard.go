@@ -1,7 +1,5 @@
 package simulation
 
-import "math/bits"
-
 // shard is what the world knows of one shard: who its members are, and all that the checkers have seen of it.
 type shard struct {
 	world   *World
@@ -10,20 +8,23 @@ type shard struct {
 	voters  []int             // hosts
 	places  []*place          // of the voters
 
-	variants  [][]variant // by index-1: every entry that was ever written there
-	committed []entry     // by index-1: what was decided, up to the last index that was applied anywhere
-	commands  []command   // by index-1: what the state machines were given
-	proven    uint64      // a majority held this entry durably in the entry's own term
-	leaders   map[uint64]claim
-	votes     map[voteKey]uint64
-	floor     uint64 // highest index that a finished request has shown
+	variants       [][]variant // by index-1: every entry that was ever written there
+	committed      []entry     // by index-1: what was decided, up to the last index that was applied anywhere
+	commands       []command   // by index-1: what the state machines were given
+	proven         uint64      // a majority held this entry durably in the entry's own term
+	leaders        map[uint64]claim
+	votes          map[voteKey]uint64
+	configurations []configuration // by their entries, the initial one first
+	incarnations   []voter         // that held an entry; a bit of variant.holders each
+	floor          uint64          // highest index that a finished request has shown
 }
 
 // variant is an entry that somebody wrote at an index.
 type variant struct {
 	entry
 	previousTerm uint64
-	holders      uint16 // hosts that had it durable while their term was the entry's
+	holders      uint64 // incarnations that had it durable while their term was the entry's
+	leader       uint8  // host that wrote it first, before it could be received anywhere
 }
 
 // command is what was applied at an index; the zero value is an entry of the engine's own, or nothing yet.
@@ -66,6 +67,11 @@ func newShard(w *World, id uint64, r *random) *shard {
 			s.members[uint64(i+1)] = h.address
 		}
 	}
+	initial := configuration{sets: [][]voter{nil}}
+	for _, host := range s.voters {
+		initial.sets[0] = append(initial.sets[0], voter{host: host})
+	}
+	s.configurations = append(s.configurations, initial)
 	return s
 }
 
@@ -79,8 +85,6 @@ func (s *shard) placeOn(h *host) *place {
 	return p
 }
 
-func (s *shard) quorum() int { return len(s.voters)/2 + 1 }
-
 // intact counts the voters that never lost what they had promised.
 func (s *shard) intact() int {
 	n := 0
@@ -93,7 +97,7 @@ func (s *shard) intact() int {
 }
 
 // recoverable reports whether enough voters kept their promises for the shard to serve once all faults are gone.
-func (s *shard) recoverable() bool { return s.intact() >= s.quorum() }
+func (s *shard) recoverable() bool { return s.keepsQuorum(nil) }
 
 // variant returns the entry of that term at index, nil if nobody wrote one.
 func (s *shard) variant(index, term uint64) *variant {
@@ -117,14 +121,10 @@ func (s *shard) addVariant(index uint64, v variant) {
 }
 
 // proveDurable notes that a host has an entry durable in the entry's own term; the leader of that term may count it.
-func (s *shard) proveDurable(index, term uint64, host int) {
-	v := s.variant(index, term)
-	if v == nil {
-		return
-	}
-	v.holders |= 1 << host
-	if index > s.proven && bits.OnesCount16(v.holders) >= s.quorum() {
-		s.proven = index
+func (s *shard) proveDurable(index, term uint64, by voter) {
+	if v := s.variant(index, term); v != nil {
+		v.holders |= s.incarnationBit(by)
+		s.prove(index, term)
 	}
 }
 

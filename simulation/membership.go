@@ -1,0 +1,192 @@
+package simulation
+
+import "github.com/flotilla-raft/flotilla/raftpb"
+
+// configuration is a membership as the checkers see it: who has to agree while it is in effect, which is from when a leader
+// appends it on (R17). Replicas are named by their hosts; a shard has one on each.
+type configuration struct {
+	index, term uint64 // of its entry; 0 for the initial one
+	sets        [][]voter
+}
+
+// voter is a replica that votes, in the incarnation that does (R15); 0 stands for whichever there is.
+type voter struct {
+	host        int
+	incarnation uint64
+	witness     bool
+}
+
+// agreed says whether a majority of every set has a property.
+func (c *configuration) agreed(has func(v voter) bool) bool {
+	for _, set := range c.sets {
+		n := 0
+		for _, v := range set {
+			if has(v) {
+				n++
+			}
+		}
+		if n <= len(set)/2 {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *configuration) votes(host int, incarnation uint64) bool {
+	for _, set := range c.sets {
+		for _, v := range set {
+			if v.host == host && (v.incarnation == 0 || v.incarnation == incarnation) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func configurationOf(index, term uint64, m *raftpb.Membership) configuration {
+	c := configuration{index: index, term: term, sets: [][]voter{votersOf(m.Members)}}
+	if m.Joint() {
+		c.sets = append(c.sets, votersOf(m.Outgoing))
+	}
+	return c
+}
+
+func votersOf(members []raftpb.Member) []voter {
+	var voters []voter
+	for i := range members {
+		if members[i].Kind != raftpb.Learner {
+			voters = append(voters, voter{int(members[i].ReplicaID - 1), members[i].Incarnation, members[i].Kind == raftpb.Witness})
+		}
+	}
+	return voters
+}
+
+// noteConfigurations remembers the memberships that a Save holds, each once.
+func (s *shard) noteConfigurations(save *raftpb.Save) {
+	for i := range save.Configs {
+		index, term := save.Configs[i].Index, uint64(0)
+		for _, batch := range save.Batches {
+			if batch.First() == index {
+				term = batch.Term()
+			}
+		}
+		known := false
+		for j := range s.configurations {
+			known = known || s.configurations[j].index == index && s.configurations[j].term == term
+		}
+		if !known {
+			s.configurations = append(s.configurations, configurationOf(index, term, &save.Configs[i].Membership))
+		}
+	}
+}
+
+// effective returns the newest membership that a log holds.
+func (s *shard) effective(m *mirror) *configuration {
+	newest := &s.configurations[0]
+	for i := range s.configurations {
+		if c := &s.configurations[i]; c.index > newest.index && m != nil && m.holds(c.index, c.term) {
+			newest = c
+		}
+	}
+	return newest
+}
+
+// committedConfiguration returns the newest one that is known to be decided.
+func (s *shard) committedConfiguration() *configuration {
+	newest := &s.configurations[0]
+	for i := range s.configurations {
+		c := &s.configurations[i]
+		if c.index > newest.index && c.index <= uint64(len(s.committed)) && s.committed[c.index-1].term == c.term {
+			newest = c
+		}
+	}
+	return newest
+}
+
+// keepsQuorum says whether every membership that is, or may yet come to be, in effect has a majority that kept what it
+// promised, also without the replicas on some hosts.
+func (s *shard) keepsQuorum(without []*place) bool {
+	committed := s.committedConfiguration()
+	for i := range s.configurations {
+		c := &s.configurations[i]
+		if c != committed && c.index <= committed.index {
+			continue
+		}
+		if !c.agreed(func(v voter) bool { return s.keeps(v, without) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// keeps says whether a voter holds what it promised.
+func (s *shard) keeps(v voter, without []*place) bool {
+	for _, p := range s.places {
+		if p.host.index != v.host {
+			continue
+		}
+		for _, other := range without {
+			if other == p {
+				return false
+			}
+		}
+		return !p.removed && (!p.lost || p.healed && p.incarnation() == v.incarnation)
+	}
+	return true // on no host of this run's members: it is not the nemesis's to break
+}
+
+// incarnation returns what the place's replica is, 0 if nothing is stored of it.
+func (p *place) incarnation() uint64 {
+	if m := p.host.disk.memory[keyOf(p)]; m != nil {
+		return m.incarnation
+	}
+	return 0
+}
+
+// followHealing notes that a healed replica votes again: what it promises since, it has to keep.
+func (s *shard) followHealing() {
+	c := s.committedConfiguration()
+	for _, p := range s.places {
+		if p.lost && p.healed && c.votes(p.host.index, p.incarnation()) {
+			p.lost, p.healed = false, false
+			s.world.counters.add(countPromoted, 1)
+		}
+	}
+}
+
+// incarnationBit returns the bit of a replica's incarnation in variant.holders, 0 if there are too many to tell apart.
+func (s *shard) incarnationBit(v voter) uint64 {
+	for i, known := range s.incarnations {
+		if known == v {
+			return 1 << i
+		}
+	}
+	if len(s.incarnations) == 64 {
+		return 0
+	}
+	s.incarnations = append(s.incarnations, v)
+	return 1 << (len(s.incarnations) - 1)
+}
+
+// holds says whether a voter had an entry durable in the entry's own term.
+func (s *shard) holds(holders uint64, v voter) bool {
+	for i, known := range s.incarnations {
+		if holders&(1<<i) != 0 && known.host == v.host && (v.incarnation == 0 || v.incarnation == known.incarnation) {
+			return true
+		}
+	}
+	return false
+}
+
+// prove looks whether an entry of term at index is held by a quorum of what is in effect at the leader of its term.
+func (s *shard) prove(index, term uint64) {
+	v := s.variant(index, term)
+	if v == nil || index <= s.proven {
+		return
+	}
+	leader := s.world.hosts[v.leader]
+	c := s.effective(leader.disk.memory[keyOfShard(s, leader)])
+	if c.agreed(func(voter voter) bool { return s.holds(v.holders, voter) }) {
+		s.proven = index
+	}
+}
