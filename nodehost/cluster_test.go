@@ -89,6 +89,7 @@ type cluster struct {
 	hosts     []*nodehost.NodeHost
 	configure func(i int, config *nodehost.Config)
 	hook      func(host int, shard uint64, command string) error
+	machine   func(host int) rsm.StateMachine // instead of a journal, if set
 }
 
 func newCluster(t testing.TB, size int) *cluster {
@@ -175,6 +176,9 @@ func (c *cluster) startShards(i int, shards ...uint64) {
 
 func (c *cluster) factory(host int) rsm.Factory {
 	return func(shardID, replicaID uint64) (rsm.StateMachine, error) {
+		if c.machine != nil {
+			return c.machine(host), nil
+		}
 		j := &journal{}
 		if c.hook != nil {
 			j.hook = func(command string) error { return c.hook(host, shardID, command) }
