@@ -29,6 +29,45 @@
 // Completions (ProposeAsync, ReadAsync, ProposeBatch) run on engine goroutines, for applied commands in the order of the log.
 // They must be short and must not block; they may make further asynchronous requests. They must not call Close.
 //
+// # Errors
+//
+// Every sentinel, when it comes, and what MaybeApplied says of it. Texts name shard, replica and the value that was wrong; errors.Is finds
+// the sentinel below them.
+//
+//	error                 when it comes                                                                may be applied
+//	ErrNoLeader           no leader is known here: an election, no quorum, or this replica abstains    no
+//	ErrNotLeader          leadership moved on the way                                                  no
+//	ErrBusy               a bounded queue is full or stands still; a new leader is not ready yet       no
+//	ErrDiskFull           free space is below the reserve, here or at the leader                       no
+//	ErrTransferring       leadership is being handed over                                              no
+//	ErrTermMismatch       ProposeAtTerm in another term                                                no
+//	ErrTooLarge           the command exceeds Config.MaxCommandBytes                                   no
+//	ErrEmptyBatch         ProposeBatch without commands                                                no
+//	ErrNotStarted         the shard does not run on this host                                          no
+//	ErrAlreadyStarted     it runs already                                                              no
+//	ErrInvalidConfig      a Config or ReplicaConfig is wrong; lists every fault                        no
+//	ErrNotMember          a replica named in a request is no member                                    no
+//	ErrNotVoter           a transfer to a learner or a witness                                         no
+//	ErrInvalidChange      a membership change that leads to no possible membership                     no
+//	ErrStaleChange        a membership change for another membership than the present one              no
+//	ErrPendingChange      another membership change is under way                                       no
+//	ErrRemoved            this replica was told that it is no member any more                          no
+//	ErrDataLost           those that lost their data leave no quorum: the shard has stopped            no
+//	ErrTooStale           a StaleRead whose bound cannot be shown to hold                              no
+//	ErrTransferFailed     a TransferLeader did not succeed; matches the reason too                     if the target was told to take over
+//	ErrTargetBehind       it did not have the whole log in time; the leader goes on                    no
+//	ErrTargetFailed       it is not heard, cannot campaign, or did not win; the leader goes on         if it was told to take over
+//	ErrTimeout            Config.RequestTimeout passed                                                 unless it was still queued
+//	ErrLeaderChanged      leadership moved while the request was under way                             yes
+//	ErrStopped            the replica, or the host, stopped                                            if it was under way
+//	ErrQuarantined        the state machine failed                                                     if it was under way
+//	ErrFenced             an assertion failed in the replica                                           if it was under way
+//	ErrStorageFailed      the host's log store failed: no writes until a restart                       if it was under way
+//	cause of the context  the caller left                                                              unless it never began, or changes nothing
+//
+// Reads change nothing, so MaybeApplied is never true of their errors. Those of New concern the data directory: ErrDirectoryLocked,
+// ErrIdentityMismatch, ErrIdentityDamaged, ErrPromisesDamaged.
+//
 // # What happens without a request
 //
 // Config.Events holds callbacks: a leader changed, a replica was started, stopped, quarantined or fenced, a follower cannot be
