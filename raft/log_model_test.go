@@ -15,7 +15,8 @@ type logModel struct {
 	batches   []raftpb.Batch // from entry compacted+1 on, or from the batch that holds it
 	compacted entryID
 	handed    uint64
-	unsaved   uint64
+	durable   uint64
+	unsaved   uint64 // first entry that is in no write yet
 	evicted   bool
 }
 
@@ -59,8 +60,9 @@ func TestLogAgainstBatches(t *testing.T) {
 				clear(l.cache.(*memoryCache).chunks)
 				m.evicted = true
 			case 3:
-				l.durable = rapid.Uint64Range(l.durable, l.last).Draw(t, "durable")
-				m.unsaved = max(m.unsaved, l.durable+1)
+				m.unsaved = rapid.Uint64Range(m.unsaved, l.last+1).Draw(t, "in a write")
+				m.durable = rapid.Uint64Range(m.durable, m.unsaved-1).Draw(t, "durable")
+				l.durable = m.durable
 			case 4:
 				m.handed = rapid.Uint64Range(m.handed, max(m.handed, l.durable)).Draw(t, "handed")
 			case 5:
@@ -104,7 +106,7 @@ func (m *logModel) cut(t *rapid.T, l *raftLog) {
 		t.Fatalf("generation %d after %d", l.generation, generation)
 	}
 	m.batches = m.batches[:i]
-	m.unsaved = min(m.unsaved, first)
+	m.unsaved, m.durable = min(m.unsaved, first), min(m.durable, first-1)
 }
 
 func (m *logModel) compact(t *rapid.T, l *raftLog) {
@@ -121,8 +123,9 @@ func (m *logModel) compare(t *rapid.T, l *raftLog) {
 	if fault := faultOfLog(&Core{log: *l}); fault != "" {
 		t.Fatal(fault)
 	}
-	if l.last != m.last() || l.compacted() != m.compacted.Index || l.lastEntry() != (entryID{m.last(), m.term(m.last())}) {
-		t.Fatalf("last %d, compacted %d, want %d and %v", l.last, l.compacted(), m.last(), m.compacted)
+	if l.last != m.last() || l.durable != m.durable || l.compacted() != m.compacted.Index || l.lastEntry() != (entryID{m.last(), m.term(m.last())}) {
+		t.Fatalf("last %d, durable %d, compacted %d, want %d, %d and %v",
+			l.last, l.durable, l.compacted(), m.last(), m.durable, m.compacted)
 	}
 	for index := m.compacted.Index; index <= m.last()+1; index++ {
 		for term := m.term(min(index, m.last())); term <= m.term(min(index, m.last()))+1; term++ {

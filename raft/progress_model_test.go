@@ -23,7 +23,7 @@ func TestProgressAgainstAFollower(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := newNetwork(3, t.Fatalf)
 		for _, node := range n.nodes {
-			node.options.MaxInflightBytes, node.options.MaxInflightMessages, node.options.MaxMessageBytes = 900, 4, 300
+			node.options.MaxInflightBytes, node.options.MaxInflightMessages, node.options.MaxMessageBytes = 900, 6, 300
 			n.crash(node)
 			n.start(node)
 		}
@@ -136,7 +136,7 @@ func (m *followerModel) check(t *rapid.T, c *Core, p *peer) {
 	if p.inflight.len() > c.options.MaxInflightMessages {
 		t.Fatalf("%d messages in flight", p.inflight.len())
 	}
-	if p.inflightBytes > c.options.MaxInflightBytes+c.options.MaxMessageBytes+raftpb.HeaderSize {
+	if p.inflightBytes > c.options.MaxInflightBytes+c.options.MaxMessageBytes {
 		t.Fatalf("%d bytes in flight", p.inflightBytes)
 	}
 }
