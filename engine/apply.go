@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -79,7 +80,8 @@ func (q *applyQueue) rest() bool {
 // replicas, and a worker looks at the list again before it goes idle, so nothing waits while a worker is free.
 //
 // A state machine that holds its worker up cannot be interrupted. When replicas wait and every worker has been inside one turn
-// for longer than growAfter, the pool gets another worker, up to a limit, so that a slow machine slows its own shard only.
+// for longer than growAfter, the pool gets another worker, up to a limit, so that a slow machine slows its own shard only. A worker
+// above the first number that has had nothing to do for shrinkAfter ends.
 type applyPool struct {
 	engine *Engine
 	grow   func(Worker) // starts a worker's goroutine; nil when the engine is driven by hand
@@ -88,11 +90,13 @@ type applyPool struct {
 	list    []*Replica
 	idle    []*applyWorker
 	workers []*applyWorker
+	made    int // names given out
 	backlog atomic.Int32
 }
 
 const (
 	growAfter     = 20 * time.Millisecond
+	shrinkAfter   = 10 * time.Second
 	maxApplyBytes = 1 << 20
 )
 
@@ -101,6 +105,7 @@ type applyWorker struct {
 	name  string
 	sig   signal
 	since atomic.Int64 // when the turn under way began, 0 for none
+	idle  raft.Instant // since when it has had nothing to do, 0 while it has; owned by RunOnce
 
 	work    []applyItem
 	entries []rsm.Entry
@@ -116,7 +121,8 @@ func newApplyPool(e *Engine, workers int) *applyPool {
 }
 
 func (p *applyPool) add() *applyWorker {
-	worker := &applyWorker{pool: p, sig: newSignal(), name: "apply " + strconv.Itoa(len(p.workers))}
+	worker := &applyWorker{pool: p, sig: newSignal(), name: "apply " + strconv.Itoa(p.made)}
+	p.made++
 	p.workers = append(p.workers, worker)
 	return worker
 }
@@ -196,16 +202,40 @@ func (w *applyWorker) signal() *signal { return &w.sig }
 
 // RunOnce gives one replica a turn.
 func (w *applyWorker) RunOnce(now raft.Instant) raft.Instant {
+	if w.idle != 0 && !w.sig.ready() {
+		return w.rest(now)
+	}
 	w.sig.clear()
+	w.idle = 0
 	r, _ := w.pool.take(w)
 	if r == nil {
-		return raft.Never
+		w.idle = now
+		return w.rest(now)
 	}
 	w.since.Store(int64(now))
 	w.turn(r)
 	w.since.Store(0)
 	// The worker is not on the idle list, so it has to look again; take puts it there once nothing waits.
 	return now
+}
+
+// rest is for a worker on the idle list: it waits for a signal, and if it is one more than there are at first it ends after a while.
+// submit takes a worker off the list before it signals it, so one that is still on it has no work coming.
+func (w *applyWorker) rest(now raft.Instant) raft.Instant {
+	p := w.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	place := slices.Index(p.idle, w)
+	switch {
+	case place < 0 || len(p.workers) <= p.engine.options.ApplyWorkers:
+		return raft.Never
+	case now < w.idle+raft.Instant(shrinkAfter):
+		return w.idle + raft.Instant(shrinkAfter)
+	}
+	p.idle = slices.Delete(p.idle, place, place+1)
+	p.workers = slices.DeleteFunc(p.workers, func(other *applyWorker) bool { return other == w })
+	w.sig.ended.Store(true)
+	return raft.Never
 }
 
 func (w *applyWorker) turn(r *Replica) {

@@ -79,3 +79,49 @@ func TestGrowingMeetsStop(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A worker that the pool grew by ends when it has had nothing to do for a while; the first ones stay.
+func TestTheApplyPoolShrinksAgain(t *testing.T) {
+	e := newBareEngine(t)
+	var grown []Worker
+	e.apply.grow = func(w Worker) { grown = append(grown, w) }
+	now := raft.Instant(time.Second)
+	held := e.apply.workers[0]
+	idle := &Replica{}
+	idle.applyQueue.scheduled = true
+	e.apply.submit([]*Replica{{}})
+	e.apply.take(held)
+	held.since.Store(int64(now))
+	e.apply.submit([]*Replica{idle})
+	now += raft.Instant(growAfter)
+	e.apply.watch(now)
+	if len(grown) != 1 {
+		t.Fatalf("grown by %d", len(grown))
+	}
+	extra := grown[0].(*applyWorker)
+	extra.RunOnce(now) // it finds the replica without work
+	deadline := extra.RunOnce(now)
+	if deadline != now+raft.Instant(shrinkAfter) || extra.sig.ended.Load() {
+		t.Fatalf("an idle worker above the first number looks again after %v", time.Duration(deadline-now))
+	}
+	// Work comes in between: the time begins anew.
+	now += raft.Instant(shrinkAfter) / 2
+	e.apply.submit([]*Replica{idle})
+	if !extra.sig.ready() {
+		t.Fatal("the idle worker was not woken")
+	}
+	extra.RunOnce(now)
+	if deadline = extra.RunOnce(now); deadline != now+raft.Instant(shrinkAfter) {
+		t.Fatalf("looks again after %v", time.Duration(deadline-now))
+	}
+	if got := extra.RunOnce(deadline); got != raft.Never || !extra.sig.ended.Load() {
+		t.Errorf("after its time it runs again at %d, ended %t", got, extra.sig.ended.Load())
+	}
+	if len(e.apply.workers) != 1 || e.apply.workers[0] != held || len(e.apply.idle) != 0 {
+		t.Errorf("%d workers, %d idle", len(e.apply.workers), len(e.apply.idle))
+	}
+	e.apply.submit([]*Replica{idle})
+	if extra.sig.ready() {
+		t.Error("a worker that has ended was woken")
+	}
+}

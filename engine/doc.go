@@ -53,6 +53,13 @@
 //
 // A panic in a core or in the code round it fences that replica: what it had put out in the iteration is thrown away and it is silent
 // until it is started again. An error or panic of a state machine quarantines its replica. A failed write of the log
-// store is a latch for the host, and a store that panics has failed. A panic in a callback ends that call only. None of them
-// ends the process.
+// store is a latch for the host, and a store that panics has failed. A panic in a callback ends that call only; a transport that
+// panics has refused, a log handler that panics has dropped a record. None of them ends the process. A state machine that does not
+// return, or a write that does not end, cannot be interrupted: whoever stops the replica is told so after MaxStopWait.
+//
+// # The rate
+//
+// Proposals of a shard are refused as busy while its state machine here, or those of a majority, have more to apply than
+// MaxBacklogBytes (raft/backlog.go). One slow or stopped follower changes nothing: what it lacks is read back from the log
+// store later, by the log reader alone.
 package engine

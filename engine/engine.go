@@ -31,11 +31,14 @@ type Engine struct {
 	promises *promiseKeeper
 	events   *eventQueue
 	stopper  *syncutil.Stopper
+	applying sync.WaitGroup // apply workers
 
 	failure       atomic.Pointer[error] // the latch of R9
 	stalled       atomic.Bool
 	full          atomic.Bool
 	leaderChanges atomic.Uint64
+
+	transportPanics atomic.Uint64
 
 	mu       sync.Mutex
 	started  map[uint64]bool // shards that are started or being started
@@ -217,6 +220,7 @@ type Counters struct {
 	EventsDropped   uint64
 	MessagesDropped uint64 // by full inboxes
 	Unroutable      uint64 // messages for, or to, replicas that are not known
+	TransportPanics uint64 // calls of the transport that panicked; they count as refused
 	FollowersStuck  uint64 // times that a follower which answers stood still, see EventFollowerStuck
 	// LogReads are reads of the log store by the log reader, for followers and state machines that are behind. LogReadsElsewhere are
 	// all others; there are none, since any other worker would wait for the disk.
@@ -230,7 +234,9 @@ func (e *Engine) Counters() Counters {
 		GroupCommits:  e.writer.commits.Load(),
 		LeaderChanges: e.leaderChanges.Load(),
 		EventsDropped: e.events.Dropped(),
-		WriteBytes:    e.writer.bytes.Load(),
+
+		TransportPanics: e.transportPanics.Load(),
+		WriteBytes:      e.writer.bytes.Load(),
 	}
 	// The log reader counts before it reads, so what is seen of all reads before its own are looked at is among them.
 	all := e.log.reads.Load()
@@ -250,7 +256,8 @@ func (e *Engine) Counters() Counters {
 	return c
 }
 
-// Stop ends the goroutines that Start made and waits for them. Stop every replica first: what is still pending afterwards is never
+// Stop ends the goroutines that Start made and waits for them; for apply workers inside a state machine that does not return at most
+// MaxStopWait, then it reports ErrStuck and leaves them behind. Stop every replica first: what is still pending afterwards is never
 // answered. The promises that are not recorded yet are recorded.
 func (e *Engine) Stop() error {
 	e.mu.Lock()
@@ -258,6 +265,9 @@ func (e *Engine) Stop() error {
 	e.mu.Unlock()
 	e.stopper.Stop()
 	var faults *multierror.Error
+	if !e.waitApplying() {
+		faults = multierror.Append(faults, fmt.Errorf("%w: a state machine has not returned after %s", ErrStuck, e.options.MaxStopWait))
+	}
 	for _, w := range e.workers {
 		w.promises.due = 0
 		w.flushPromises()

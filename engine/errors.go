@@ -64,6 +64,8 @@ var (
 	ErrStorageFailed = errors.New("flotilla: log store failed")
 	// ErrAlreadyStarted says that the shard already runs on this host.
 	ErrAlreadyStarted = errors.New("flotilla: shard already started")
+	// ErrStuck says that a replica did not stop in time, and what it waits for; it goes on stopping by itself.
+	ErrStuck = errors.New("flotilla: replica does not stop")
 	// ErrNotStarted says that the shard does not run on this host.
 	ErrNotStarted = errors.New("flotilla: shard not started")
 	// ErrInvalidOptions says that options are wrong; the text lists every fault.

@@ -181,6 +181,7 @@ func (w *StepWorker) add(r *Replica) {
 	r.storage = raft.StorageOK
 	r.progressAt = w.now
 	w.replicas[r.shardID] = r
+	r.place = len(w.all)
 	w.all = append(w.all, r)
 	w.touch(r)
 	w.engine.events.publish(Event{Kind: EventReplicaReady, ShardID: r.shardID, ReplicaID: r.replicaID})
@@ -216,25 +217,31 @@ func (w *StepWorker) stop(r *Replica, done func(error)) {
 	r.routesOf = nil
 	w.wheel.disarm(r)
 	delete(w.replicas, r.shardID)
-	for i, other := range w.all {
-		if other == r {
-			w.all = append(w.all[:i], w.all[i+1:]...)
-			break
-		}
-	}
+	w.forget(r)
+	end := w.watchStop(r, done)
 	closing := applyItem{last: func() {
 		err := r.machine.Close()
 		w.engine.release(r.shardID)
 		w.engine.events.publish(Event{Kind: EventReplicaStopped, ShardID: r.shardID, ReplicaID: r.replicaID})
-		done(err)
+		end.end(err)
 	}}
 	// An empty group is a barrier: its completion comes after that of every write of the replica, so that whoever
 	// starts it again loads all of them.
 	w.barriers = append(w.barriers, writeItem{group: w.engine.options.LogDB.NewGroup(), done: func(error) {
+		end.written.Store(true)
 		if r.applyQueue.push(closing) {
 			w.engine.apply.submit([]*Replica{r})
 		}
 	}})
+}
+
+// forget takes a stopped replica off the list of all; the last one takes its place.
+func (w *StepWorker) forget(r *Replica) {
+	last := len(w.all) - 1
+	w.all[r.place] = w.all[last]
+	w.all[r.place].place = r.place
+	w.all[last] = nil
+	w.all = w.all[:last]
 }
 
 // RemoveReplicaData removes everything that is stored of a replica that does not run here, and calls done once that is durable, and
@@ -395,13 +402,7 @@ func (w *StepWorker) stepLink(event *linkEvent) {
 	if event.up {
 		return // who is reached again shows it by an answer
 	}
-	for _, r := range box.replicas {
-		member := uint64(0)
-		for i := range r.routes {
-			if r.routes[i].outbox == box {
-				member = r.routes[i].replicaID
-			}
-		}
-		w.unreachable(r, member)
+	for _, at := range box.replicas {
+		w.unreachable(at.replica, at.replica.routes[at.route].replicaID)
 	}
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // loop is the one goroutine body of the engine: it runs a worker whenever it is signalled or its own deadline is due,
-// until stop is closed. Everything that a worker does happens in RunOnce; everything about waiting happens here.
+// until stop is closed or the worker has ended itself. Everything that a worker does happens in RunOnce; everything about waiting happens here.
 func loop(worker Worker, clock Clock, stop <-chan struct{}) {
 	signal := worker.signal()
 	timer := time.NewTimer(time.Hour)
@@ -21,7 +21,9 @@ func loop(worker Worker, clock Clock, stop <-chan struct{}) {
 				return
 			default:
 			}
-			deadline = worker.RunOnce(now)
+			if deadline = worker.RunOnce(now); signal.ended.Load() {
+				return
+			}
 			continue
 		}
 		var due <-chan time.Time
@@ -48,10 +50,36 @@ func (e *Engine) Start() {
 
 // spawn starts a worker's goroutine unless the engine is being stopped: Stopper.Stop holds the stopper's own mutex until the
 // last worker has ended, so a step worker that let the apply pool grow then would wait for Stop, and Stop for it.
+//
+// Apply workers have a group of their own, for they may be inside a user's code for ever.
 func (e *Engine) spawn(worker Worker) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.stopping {
-		e.stopper.RunWorker(func() { loop(worker, e.options.Clock, e.stopper.ShouldStop()) })
+	if e.stopping {
+		return
+	}
+	stop := e.stopper.ShouldStop()
+	if _, applies := worker.(*applyWorker); !applies {
+		e.stopper.RunWorker(func() { loop(worker, e.options.Clock, stop) })
+		return
+	}
+	e.applying.Go(func() { loop(worker, e.options.Clock, stop) })
+}
+
+// waitApplying waits until every apply worker has ended, for at most MaxStopWait, and reports whether all have. One that has not is
+// inside a state machine that does not return; it ends when that does.
+func (e *Engine) waitApplying() bool {
+	ended := make(chan struct{})
+	go func() {
+		e.applying.Wait()
+		close(ended)
+	}()
+	timer := time.NewTimer(e.options.MaxStopWait)
+	defer timer.Stop()
+	select {
+	case <-ended:
+		return true
+	case <-timer.C:
+		return false
 	}
 }

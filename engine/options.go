@@ -60,6 +60,9 @@ type Options struct {
 	// MaxStall is how long one write may take before the host counts as stalled: it then hands its leaderships over and does not
 	// campaign until the write ends (R9). Default 10 s.
 	MaxStall time.Duration
+	// MaxStopWait is how long stopping a replica may wait for its state machine to return and for its writes; then whoever stops it is
+	// answered ErrStuck, and it goes on stopping by itself. Default 10 s.
+	MaxStopWait time.Duration
 	// PromiseInterval is how late a promise may be recorded (R14). Default 500 ms, at most 1 s.
 	PromiseInterval time.Duration
 	// MaxInboxMessages bounds the received messages that wait for one step worker; more are dropped and counted, which the
@@ -81,6 +84,7 @@ func (o *Options) withDefaults() {
 	setDefault(&o.RequestTimeout, 10*time.Second)
 	setDefault(&o.MaxWriteBytes, 64<<20)
 	setDefault(&o.MaxStall, 10*time.Second)
+	setDefault(&o.MaxStopWait, 10*time.Second)
 	setDefault(&o.PromiseInterval, 500*time.Millisecond)
 	setDefault(&o.MaxInboxMessages, 1<<18)
 	setDefault(&o.MaxEvents, 4096)
@@ -90,6 +94,7 @@ func (o *Options) withDefaults() {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	o.Logger = GuardLogger(o.Logger)
 	if o.Listener == nil {
 		o.Listener = func(Event) {}
 	}
@@ -136,6 +141,7 @@ func (o *Options) Validate() error {
 		{"RequestTimeout", int64(o.RequestTimeout), 0, int64(24 * time.Hour)},
 		{"MaxWriteBytes", o.MaxWriteBytes, 0, 512 << 20},
 		{"MaxStall", int64(o.MaxStall), 0, int64(time.Hour)},
+		{"MaxStopWait", int64(o.MaxStopWait), 0, int64(time.Hour)},
 		{"PromiseInterval", int64(o.PromiseInterval), 0, int64(time.Second)},
 		{"MaxInboxMessages", int64(o.MaxInboxMessages), 0, 1 << 30},
 		{"MaxEvents", int64(o.MaxEvents), 0, 1 << 24},

@@ -70,9 +70,12 @@ type Replica struct {
 	// applyWanted asks the apply worker to signal the step worker after its next turn.
 	applyWanted atomic.Bool
 
+	place int // in StepWorker.all
+
 	// The wheel's links; see wheel.
 	wheelNext, wheelPrevious *Replica
 	wheelSlot                int64
+	wheelDeadline            raft.Instant
 	wheelArmed               bool
 }
 

@@ -23,8 +23,9 @@ type outbox struct {
 	peer     transport.Peer
 	messages [sendClasses][]raftpb.Message
 	queued   bool
-	// replicas has the replicas with a member on that host, for telling them when it cannot be reached.
-	replicas []*Replica
+	// replicas has the replicas with a member on that host, for telling them when it cannot be reached. A route knows its place
+	// in there, so that leaving costs the same however many shards two hosts share.
+	replicas []routed
 	online   bool
 	failure  error // why it is not online
 }
@@ -33,7 +34,14 @@ type outbox struct {
 type route struct {
 	replicaID uint64
 	outbox    *outbox
+	place     int  // in outbox.replicas
 	learned   bool // not from the membership but from where a message of it came from
+}
+
+// routed is a replica with a route to a host, and which of its routes that is.
+type routed struct {
+	replica *Replica
+	route   int
 }
 
 func classOf(t raftpb.MessageType) int {
@@ -51,7 +59,7 @@ func (w *StepWorker) outboxOf(address string) *outbox {
 	if box, ok := w.outboxes[address]; ok {
 		return box
 	}
-	box := &outbox{peer: w.engine.options.Transport.Peer(address), online: true}
+	box := &outbox{peer: w.engine.peer(address), online: true}
 	w.outboxes[address] = box
 	return box
 }
@@ -74,35 +82,38 @@ func (w *StepWorker) refreshRoutes(r *Replica) {
 			continue
 		}
 		box := w.outboxOf(member.Address)
-		box.replicas = append(box.replicas, r)
-		r.routes = append(r.routes, route{replicaID: member.ReplicaID, outbox: box})
+		r.routes = append(r.routes, route{replicaID: member.ReplicaID})
+		r.lead(len(r.routes)-1, box)
 	}
 	for _, known := range learned { // a membership that does not name its sender does not make it unreachable
 		if !slices.ContainsFunc(r.routes, func(other route) bool { return other.replicaID == known.replicaID }) {
-			known.outbox.replicas = append(known.outbox.replicas, r)
 			r.routes = append(r.routes, known)
+			r.lead(len(r.routes)-1, known.outbox)
 		}
 	}
 }
 
 func (w *StepWorker) dropRoutes(r *Replica) {
 	for i := range r.routes {
-		r.routes[i].outbox.drop(r)
+		r.leave(i)
 	}
 	r.routes = r.routes[:0]
 }
 
-// drop takes a replica off the list once.
-func (box *outbox) drop(r *Replica) {
-	for i, other := range box.replicas {
-		if other == r {
-			last := len(box.replicas) - 1
-			box.replicas[i] = box.replicas[last]
-			box.replicas[last] = nil
-			box.replicas = box.replicas[:last]
-			return
-		}
-	}
+// lead makes a route of r lead to box; leave undoes it. The last one on the list takes the free place.
+func (r *Replica) lead(route int, box *outbox) {
+	r.routes[route].outbox, r.routes[route].place = box, len(box.replicas)
+	box.replicas = append(box.replicas, routed{r, route})
+}
+
+func (r *Replica) leave(route int) {
+	box, place := r.routes[route].outbox, r.routes[route].place
+	last := len(box.replicas) - 1
+	moved := box.replicas[last]
+	box.replicas[place] = moved
+	moved.replica.routes[moved.route].place = place
+	box.replicas[last] = routed{}
+	box.replicas = box.replicas[:last]
 }
 
 // learn remembers where a message came from, if the membership does not say: a joining replica answers its leader. What was learned
@@ -125,10 +136,9 @@ func (w *StepWorker) learn(r *Replica, replicaID uint64, address string) {
 	case r.routes[at].outbox == box:
 		return
 	default:
-		r.routes[at].outbox.drop(r)
+		r.leave(at)
 	}
-	r.routes[at].outbox = box
-	box.replicas = append(box.replicas, r)
+	r.lead(at, box)
 }
 
 // maxRoutes bounds what a replica learns from senders that no membership names.
@@ -162,7 +172,7 @@ func (w *StepWorker) send() {
 			if len(messages) == 0 {
 				continue
 			}
-			if n := box.peer.Send(laneOfClass[class], messages); n < len(messages) {
+			if n := w.engine.sendTo(box.peer, laneOfClass[class], messages); n < len(messages) {
 				w.refused = append(w.refused, messages[n:]...)
 			}
 			clear(messages)

@@ -37,8 +37,9 @@ type StepWorker struct {
 	refused    []raftpb.Message
 	transferID uint64
 	storage    raft.StorageState
-	departures []*Replica  // have handed over, or had their time for it, and are stopped in this iteration
-	renewals   []*Replica  // healed in this iteration
+	departures []*Replica // have handed over, or had their time for it, and are stopped in this iteration
+	renewals   []*Replica // healed in this iteration
+	stops      []*stopWatch
 	barriers   []writeItem // of replicas that were stopped in this iteration; they go behind its updates
 	promises   promiseBatch
 	counters   stepCounters
@@ -107,7 +108,7 @@ func (w *StepWorker) deadline() raft.Instant {
 	if len(w.touched) > 0 || len(w.departures) > 0 {
 		return w.now // cores that were cut short by a limit go on at once
 	}
-	return min(w.wheel.next(), w.promises.due)
+	return min(w.wheel.next(), w.promises.due, w.expireStops())
 }
 
 func (w *StepWorker) takeInputs() {

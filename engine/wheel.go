@@ -16,13 +16,14 @@ const (
 // wheel finds the replicas whose deadline is due. Each replica is in at most one slot, in a list threaded through the
 // replicas themselves, so arming and firing allocate nothing and idle replicas cost nothing.
 //
-// A deadline that moves later leaves the wheel alone: the replica fires at its old slot, finds that nothing is due, and is
-// armed again. Only one that moves earlier is relinked. Deadlines beyond the horizon (4 s) wait in the last slot
-// in the same way.
+// A deadline that moves later only changes a number: at its old slot the replica is moved to where it belongs now, and not touched.
+// Only one that moves earlier is relinked at once. Deadlines beyond the horizon (4 s) wait in the last slot in the same
+// way, so that a replica with a long timeout costs a move every few seconds and nothing more.
 type wheel struct {
 	slots    [wheelSlots]*Replica
 	occupied [wheelSlots / 64]uint64
-	position int64 // every slot before this one, counted from instant 0, has fired
+	early    []*Replica // owned by fire: found in a slot before the one where they belong
+	position int64      // every slot before this one, counted from instant 0, has fired
 	count    int
 }
 
@@ -31,8 +32,9 @@ func slotOf(deadline raft.Instant) int64 {
 	return int64((deadline + wheelGrain - 1) / wheelGrain)
 }
 
-// arm makes sure that the replica fires at deadline or earlier.
+// arm makes the replica fire at deadline, and not at what it was armed with before.
 func (w *wheel) arm(r *Replica, deadline raft.Instant) {
+	r.wheelDeadline = deadline
 	if deadline == raft.Never {
 		return
 	}
@@ -76,7 +78,7 @@ func (w *wheel) disarm(r *Replica) {
 	w.count--
 }
 
-// fire takes out every replica whose slot is due at now and appends it to due.
+// fire takes out every replica whose deadline is due at now and appends it to due.
 func (w *wheel) fire(now raft.Instant, due []*Replica) []*Replica {
 	current := int64(now / wheelGrain)
 	if current < w.position {
@@ -87,11 +89,20 @@ func (w *wheel) fire(now raft.Instant, due []*Replica) []*Replica {
 		for slot := w.nextOccupied(w.position); slot >= 0 && slot <= last; slot = w.nextOccupied(slot) {
 			for r := w.slots[slot%wheelSlots]; r != nil; r = w.slots[slot%wheelSlots] {
 				w.disarm(r)
-				due = append(due, r)
+				if r.wheelDeadline > now {
+					w.early = append(w.early, r)
+				} else {
+					due = append(due, r)
+				}
 			}
 		}
 	}
 	w.position = current + 1
+	for i, r := range w.early {
+		w.arm(r, r.wheelDeadline)
+		w.early[i] = nil
+	}
+	w.early = w.early[:0]
 	return due
 }
 

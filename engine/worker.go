@@ -28,8 +28,9 @@ type Worker interface {
 // comes after that clear and the flag stays up for the next one. The flag alone decides: a token left over in the
 // channel only makes the loop look again.
 type signal struct {
-	flag atomic.Bool
-	wake chan struct{}
+	flag  atomic.Bool
+	ended atomic.Bool // the worker is not run any more; set by its own RunOnce
+	wake  chan struct{}
 }
 
 func newSignal() signal { return signal{wake: make(chan struct{}, 1)} }

@@ -102,6 +102,9 @@ type Tuning struct {
 	MaxWriteBytes int64
 	// MaxStall is how long one write may take before the host gives up its leaderships. Default 10 s.
 	MaxStall time.Duration
+	// MaxStopWait is how long stopping a replica, and Close, wait for a state machine that does not return and for writes that do not
+	// end; then they say ErrStuck. Default 10 s.
+	MaxStopWait time.Duration
 	// PromiseInterval is how late promises are recorded outside of the log store. Default 500 ms, at most 1 s.
 	PromiseInterval time.Duration
 	// MaxEvents bounds the events that wait for a callback; more are dropped and counted. Default 4,096.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/go-multierror"
+
+	"github.com/flotilla-raft/flotilla/engine"
 )
 
 // Limits of what a configuration accepts.
@@ -111,6 +113,7 @@ func (c *Config) validateNumbers(f *faults) {
 		{"RequestTimeout", c.RequestTimeout, maxTimeout},
 		{"Tuning.MaxQueueDelay", t.MaxQueueDelay, time.Hour},
 		{"Tuning.MaxStall", t.MaxStall, time.Hour},
+		{"Tuning.MaxStopWait", t.MaxStopWait, time.Hour},
 		{"Tuning.PromiseInterval", t.PromiseInterval, time.Second},
 	} {
 		if duration.value < 0 || duration.value > duration.to {
@@ -136,6 +139,7 @@ func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	c.Logger = engine.GuardLogger(c.Logger)
 	if c.LogDB == nil {
 		c.LogDB = openPebble
 	}

@@ -66,6 +66,9 @@ var (
 	ErrStorageFailed = engine.ErrStorageFailed
 	// ErrAlreadyStarted says that the shard runs on this host.
 	ErrAlreadyStarted = engine.ErrAlreadyStarted
+	// ErrStuck says that a replica did not stop within Tuning.MaxStopWait, and what it waits for: a state machine that does not return, or
+	// writes that do not end. It goes on stopping by itself.
+	ErrStuck = engine.ErrStuck
 	// ErrNotStarted says that the shard does not run on this host.
 	ErrNotStarted = engine.ErrNotStarted
 )

@@ -49,6 +49,7 @@ func (c *Config) engineOptions() engine.Options {
 		RequestTimeout:  c.RequestTimeout,
 		MaxWriteBytes:   t.MaxWriteBytes,
 		MaxStall:        t.MaxStall,
+		MaxStopWait:     t.MaxStopWait,
 		PromiseInterval: t.PromiseInterval,
 		MaxEvents:       t.MaxEvents,
 	}

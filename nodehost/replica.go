@@ -31,8 +31,9 @@ func (h *NodeHost) StartReplica(ctx context.Context, config ReplicaConfig, facto
 
 // StopReplica stops a replica and returns once its state machine is closed and all of its writes are done. A leader first hands
 // its leadership over, for at most one election timeout, and refuses proposals with ErrTransferring meanwhile; then pending
-// requests are answered. If ctx ends first the stop goes on. Errors: ErrNotStarted,
-// ErrStopped, the state machine's from Close.
+// requests are answered. If ctx ends first the stop goes on. Errors: ErrNotStarted, ErrStopped, ErrStuck if the state machine or a
+// write does not end within Tuning.MaxStopWait (the stop goes on, and until its end the shard counts as started), the
+// state machine's from Close.
 func (h *NodeHost) StopReplica(ctx context.Context, shardID uint64) error {
 	shard, err := h.Shard(shardID)
 	if err != nil {

@@ -96,6 +96,9 @@ func (c *Core) checkQuorum(now Instant) {
 		c.becomeFollower(now, c.term)
 		return
 	}
+	if c.storage == StorageFull {
+		_ = c.beginTransfer(now, leaderTransfer{}) // by now it is known who has room (R10)
+	}
 	c.offerLeadership(now)
 }
 

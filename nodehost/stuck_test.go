@@ -1,0 +1,75 @@
+package nodehost_test
+
+import (
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/flotilla-raft/flotilla/nodehost"
+	"github.com/flotilla-raft/flotilla/rsm"
+)
+
+// stubborn is a state machine whose Update does not return until it is told to.
+type stubborn struct {
+	inside   atomic.Bool
+	release  chan struct{}
+	returned chan struct{}
+}
+
+func (m *stubborn) Update([]rsm.Entry) error {
+	m.inside.Store(true)
+	<-m.release
+	close(m.returned)
+	return nil
+}
+
+func (m *stubborn) Lookup(any) (any, error) { return nil, nil }
+func (m *stubborn) Close() error            { return nil }
+
+// Close returns although a state machine does not: it names the replica, answers what was pending, and closes the rest. The goroutine
+// left behind ends when the state machine returns; TestMain looks for goroutines.
+func TestCloseReportsAStateMachineThatDoesNotReturn(t *testing.T) {
+	c := newCluster(t, 1)
+	config := c.config(0)
+	config.Tuning.MaxStopWait = 100 * time.Millisecond
+	host, err := nodehost.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	machine := &stubborn{release: make(chan struct{}), returned: make(chan struct{})}
+	err = host.StartReplica(patient(t), nodehost.ReplicaConfig{ShardID: 7, ReplicaID: 1, Members: c.members()},
+		func(uint64, uint64) (rsm.StateMachine, error) { return machine, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	shard, err := host.Shard(7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := shard.WaitLeader(patient(t)); err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan error, 1)
+	if err := shard.ProposeAsync([]byte("x"), func(_ rsm.Result, err error) { answered <- err }); err != nil {
+		t.Fatal(err)
+	}
+	c.eventually("the state machine is held up", machine.inside.Load)
+	err = host.Close()
+	if !errors.Is(err, nodehost.ErrStuck) || !strings.Contains(err.Error(), "shard 7, replica 1") {
+		t.Errorf("Close says %v", err)
+	}
+	if err := <-answered; !errors.Is(err, nodehost.ErrStopped) || !nodehost.MaybeApplied(err) {
+		t.Errorf("the proposal ended with %v", err)
+	}
+	again, err := nodehost.New(config) // the directory is free
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
+	}
+	close(machine.release)
+	<-machine.returned
+}
