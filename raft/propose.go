@@ -60,7 +60,7 @@ func (c *Core) refusesProposal(b raftpb.Batch) raftpb.Reason {
 		return raftpb.ReasonTermMismatch
 	case c.transfer.leader.active:
 		return raftpb.ReasonTransferring
-	case c.storage == StorageFull:
+	case c.storage == StorageFull || c.quorumIsFull():
 		return raftpb.ReasonFull
 	case c.storage == StorageBusy:
 		return raftpb.ReasonBusy
@@ -70,6 +70,17 @@ func (c *Core) refusesProposal(b raftpb.Batch) raftpb.Reason {
 		return raftpb.ReasonBusy
 	}
 	return raftpb.ReasonNone
+}
+
+// quorumIsFull says that too few voters have room for what is not reserved (R10): a proposal would wait until its caller gives up, and
+// then nobody could say what became of it.
+func (c *Core) quorumIsFull() bool {
+	for _, p := range c.peers {
+		if p.refuses == raftpb.ReasonFull {
+			return !c.quorumHas(func(p *peer) bool { return p == nil || p.refuses != raftpb.ReasonFull })
+		}
+	}
+	return false
 }
 
 func (c *Core) stampProposal(b raftpb.Batch) {
