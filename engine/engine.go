@@ -222,6 +222,9 @@ type Counters struct {
 	Unroutable      uint64 // messages for, or to, replicas that are not known
 	TransportPanics uint64 // calls of the transport that panicked; they count as refused
 	FollowersStuck  uint64 // times that a follower which answers stood still, see EventFollowerStuck
+	// How often a replica here saw a second leader in its term (R20), was found to have lost what it had promised, or found that
+	// of a follower (R14), was healed (R15), was quarantined (R24), or learned that a quorum's data is lost (R16).
+	SecondLeaders, ReplicasAbstained, ReplicasHealed, ReplicasQuarantined, DataLosses uint64
 	// LogReads are reads of the log store by the log reader, for followers and state machines that are behind. LogReadsElsewhere are
 	// all others; there are none, since any other worker would wait for the disk.
 	LogReads, LogReadsElsewhere uint64
@@ -235,8 +238,13 @@ func (e *Engine) Counters() Counters {
 		LeaderChanges: e.leaderChanges.Load(),
 		EventsDropped: e.events.Dropped(),
 
-		TransportPanics: e.transportPanics.Load(),
-		WriteBytes:      e.writer.bytes.Load(),
+		TransportPanics:     e.transportPanics.Load(),
+		SecondLeaders:       e.events.count(EventSecondLeader),
+		ReplicasAbstained:   e.events.count(EventReplicaAbstaining),
+		ReplicasHealed:      e.events.count(EventReplicaHealed),
+		ReplicasQuarantined: e.events.count(EventReplicaQuarantined),
+		DataLosses:          e.events.count(EventDataLost),
+		WriteBytes:          e.writer.bytes.Load(),
 	}
 	// The log reader counts before it reads, so what is seen of all reads before its own are looked at is among them.
 	all := e.log.reads.Load()

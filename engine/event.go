@@ -38,6 +38,8 @@ const (
 	EventStorageFailed       // Err (R9)
 	EventStorageStalled      // a write takes longer than MaxStall
 	EventStorageRecovered    // it ended
+
+	eventKindCount
 )
 
 // Event is something that happened on this host.
@@ -64,6 +66,7 @@ type eventQueue struct {
 	mu      sync.Mutex
 	waiting []Event
 	dropped uint64
+	counts  [eventKindCount]uint64 // of all, the dropped ones too
 
 	work []Event // owned by RunOnce
 }
@@ -79,6 +82,7 @@ func (q *eventQueue) signal() *signal { return &q.sig }
 // publish queues an event or counts it as dropped. Safe for concurrent use; never blocks.
 func (q *eventQueue) publish(event Event) {
 	q.mu.Lock()
+	q.counts[event.Kind]++
 	if len(q.waiting) >= q.limit || ofFollower(event.Kind) && len(q.waiting) >= q.limit-q.spare {
 		q.dropped++
 		q.mu.Unlock()
@@ -100,6 +104,13 @@ func (q *eventQueue) Dropped() uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.dropped
+}
+
+// count returns how many events of a kind there were, whether or not somebody was told.
+func (q *eventQueue) count(kind EventKind) uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.counts[kind]
 }
 
 // RunOnce calls the listener with everything that waits. A panic of the listener ends that call only.
