@@ -77,7 +77,7 @@ type Config struct {
 	// A negative number turns the watch off.
 	DiskReserveBytes int64
 
-	// LogDB opens the log store. Default: Pebble, in the given directory.
+	// LogDB opens the log store. Default: Pebble, in the given directory. SegmentedLog makes another.
 	LogDB func(LogDBContext) (logdb.LogDB, error)
 	// Transport makes the transport. Default: TCP.
 	Transport func(TransportContext) (transport.Transport, error)
@@ -127,6 +127,7 @@ type LogDBContext struct {
 	Dir    string // exists, and is the store's alone
 	FS     vfs.FS
 	Logger *slog.Logger
+	HostID uint64 // of the host whose log it is
 }
 
 // TransportContext is what a transport is made with.

@@ -82,10 +82,13 @@ func (h *NodeHost) open() (err error) {
 	if skipped > 0 {
 		h.config.Logger.Warn("records of promises were not whole and are left out", "dir", h.config.Dir, "records", skipped)
 	}
-	h.log, err = h.config.LogDB(LogDBContext{Dir: h.directory.join(logName), FS: h.config.FS, Logger: h.config.Logger})
+	log, err := h.config.LogDB(LogDBContext{
+		Dir: h.directory.join(logName), FS: h.config.FS, Logger: h.config.Logger, HostID: h.directory.identity.hostID,
+	})
 	if err != nil {
 		return fmt.Errorf("open log store: %w", err)
 	}
+	h.log = log // only now: what comes with an error may be a nil pointer in an interface that is not nil, and would be closed
 	h.cache = logdb.NewCache(logdb.CacheOptions{Bytes: h.config.CacheBytes})
 	made, err := h.config.Transport(TransportContext{
 		Identity:      h.hostIdentity(),

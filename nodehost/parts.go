@@ -4,6 +4,7 @@ import (
 	"github.com/flotilla-raft/flotilla/engine"
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/logdb/pebblelog"
+	"github.com/flotilla-raft/flotilla/plugin/seglog"
 	"github.com/flotilla-raft/flotilla/raft"
 	"github.com/flotilla-raft/flotilla/raftpb"
 	"github.com/flotilla-raft/flotilla/transport"
@@ -13,6 +14,18 @@ import (
 // openPebble is the default of Config.LogDB.
 func openPebble(c LogDBContext) (logdb.LogDB, error) {
 	return pebblelog.Open(pebblelog.Options{Dir: c.Dir, FS: c.FS, Logger: c.Logger})
+}
+
+// SegmentedLog returns a Config.LogDB that opens the segmented log (package plugin/seglog): one stream of segment files for all shards. Dir,
+// FS, Owner and Logger of the options are filled in.
+//
+//	config.LogDB = nodehost.SegmentedLog(seglog.Options{})
+func SegmentedLog(options seglog.Options) func(LogDBContext) (logdb.LogDB, error) {
+	return func(c LogDBContext) (logdb.LogDB, error) {
+		options := options
+		options.Dir, options.FS, options.Owner, options.Logger = c.Dir, c.FS, c.HostID, c.Logger
+		return seglog.Open(options)
+	}
 }
 
 // newTCP is the default of Config.Transport.

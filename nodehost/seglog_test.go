@@ -1,0 +1,54 @@
+package nodehost_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/flotilla-raft/flotilla/nodehost"
+	"github.com/flotilla-raft/flotilla/plugin/seglog"
+)
+
+// Hosts on the segmented log keep what they acknowledged, through restarts of one and of all, and refuse the log of another.
+func TestSegmentedLog(t *testing.T) {
+	c := newCluster(t, 3)
+	c.configure = func(_ int, config *nodehost.Config) {
+		config.LogDB = nodehost.SegmentedLog(seglog.Options{SegmentBytes: 256 << 10})
+	}
+	shards := []uint64{1, 2, 3}
+	c.startAll(shards...)
+	var wanted []string
+	propose := func(round int) {
+		for i := range 20 {
+			command := fmt.Sprintf("round %d command %d", round, i)
+			wanted = append(wanted, command)
+			for _, shard := range shards {
+				c.propose(c.leader(shard), shard, command)
+			}
+		}
+	}
+	propose(1)
+	c.stop(0)
+	propose(2)
+	c.start(0)
+	c.startShards(0, shards...)
+	propose(3)
+	c.stop(0, 1, 2)
+	c.startAll(shards...)
+	propose(4)
+	for _, shard := range shards {
+		if command, lost := missing(c.read(0, shard), wanted); lost {
+			t.Errorf("shard %d has lost %q", shard, command)
+		}
+	}
+	c.stop(0, 1)
+	log := filepath.Join(c.dirs[0], "log")
+	if err := errors.Join(os.RemoveAll(log), os.Rename(filepath.Join(c.dirs[1], "log"), log)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := nodehost.New(c.config(0)); !errors.Is(err, seglog.ErrOwner) {
+		t.Errorf("the log of another host: %v", err)
+	}
+}

@@ -1,0 +1,139 @@
+// Package seglog is a LogDB on segment files: one stream of group commits for all replicas of a host.
+//
+// # What is believed of a disk
+//
+//   - A write may reach the disk in any part and in any order until a sync of its file has returned nil; a name, until a sync of its directory
+//     has. Blocks are 4 KiB and aligned; nothing is assumed of what a torn write leaves in those that it was to fill, but that other
+//     blocks stay as they were. Nothing that was acknowledged shares a block with anything that is written later.
+//   - A sync that fails says nothing about what is on the disk, and neither does a later one that succeeds. What is read back may stand in
+//     the page cache alone.
+//   - What was written may come back changed, or not at all, or may be what an earlier life of the file held. Checksums find that; they are not
+//     meant to withstand an adversary.
+//   - A rename is one step: after a power cut a file has the one name or the other.
+//
+// # Files
+//
+//	FORMAT                   what the directory is: version, owner
+//	LOCK                     held by the process that has the store open
+//	0000000000000007.seg     a segment: part of the stream, or prepared to be the next
+//	0000000000000003.spare   a file whose blocks were all written before, to be a segment again
+//	0000000000000009.tmp     in the making; removed when the store is opened
+//
+// The number of a segment is the generation of its file. It is never used again, stands in every header, and is part of every checksum of a record's
+// header: what an earlier life of a file left in its blocks is never taken for something new.
+//
+//	segment   ┌────────┬───────┬───────┬─ ─ ─ ─┬───────┬─ ─ ─ ─ ─┬────────┬─ ─ ─┬─────────┐
+//	          │ header │ group │ group │       │ group │         │ footer │     │ trailer │
+//	          └────────┴───────┴───────┴─ ─ ─ ─┴───────┴─ ─ ─ ─ ─┴────────┴─ ─ ─┴─────────┘
+//	          block 0   each begins at a block            written when the      last block
+//	                                                      segment is full       of the file
+//
+// Integers are little endian; what is not named is 0. Headers of segments, groups and trailers are 64 bytes:
+//
+//	       0        1        2        3        4        5        6        7
+//	   ┌───────────────────────────────────────────────────────────────────────┐
+//	 0 │ magic                                                                 │
+//	   ├───────────────────────────────────┬─────────────────┬─────────────────┤
+//	 8 │ CRC-32C of bytes 12 to 63         │ version         │ 0               │
+//	   ├───────────────────────────────────┴─────────────────┴─────────────────┤
+//	16 │ number of the segment                                                 │
+//	   └───────────────────────────────────────────────────────────────────────┘
+//	        segment               group                        trailer
+//	24      first group           block in the file, length    block of the footer, its length
+//	32      segment replaced      number of the group          first group
+//	40      floor                 durable                      last group
+//	48                            floor                        CRC-32C of the footer
+//	56                            records
+//
+// Groups are numbered from 1 on without a gap. *durable* is the last group that was known durable when this one was written, *floor* the first
+// that is still needed. A record is 40 bytes and a body, padded to a multiple of 8:
+//
+//	       0        1        2        3        4        5        6        7
+//	   ┌───────────────────────────────────┬───────────────────────────────────┐
+//	 0 │ CRC-32C of bytes 4 to 39 and of   │ kind (4 bits), length of the body │
+//	   │ segment and offset                │ (28 bits)                         │
+//	   ├───────────────────────────────────┴───────────────────────────────────┤
+//	 8 │ shard                                                                 │
+//	   ├───────────────────────────────────────────────────────────────────────┤
+//	16 │ replica                                                               │
+//	   ├───────────────────────────────────┬───────────────────────────────────┤
+//	24 │ checksum of the body              │ 0                                 │
+//	   ├───────────────────────────────────┴───────────────────────────────────┤
+//	32 │ previous: the replica's record before this one, as number of its      │
+//	   │ group (48 bits) and ordinal of the replica's records there (16 bits)  │
+//	   └───────────────────────────────────────────────────────────────────────┘
+//	40   body
+//
+// The body of a save is a byte of flags, the hard state (three varints) and the index truncated from (a varint) if there, and a batch, byte by
+// byte as it was saved. A batch has checksums of its own, so the record's covers only what is before it and its header.
+// Other bodies are encodings of package raftpb, or two varints (compaction), or text (damage).
+//
+// # The way of a write
+//
+//	step workers ─ Group.Save ─► records, encoded
+//	Commit ──────► copied into the group commit that waits          while the disk may be busy with the one before
+//	step ────────► places, chains, checksums of headers; one write, one sync; the index; done of every Commit, in order
+//
+// The step belongs to whoever has set Store.stepping: the committer itself if the write is small and nothing else is under way, otherwise the writer's
+// goroutine. Opening, the keeper and RunOnce use the same step. The index is changed after the sync and before done, from the records in the buffer that
+// was written: the code that builds it again when the store is opened is the same.
+//
+// Hard states that nobody waits for (a commit index that moved) are seen at once and rest in memory until something else is written, or
+// the writer is idle. That keeps the promise: such a Commit is durable no later than the next one that syncs.
+//
+// # What is in memory
+//
+// For each replica its hard state, what it was compacted up to, where bootstrap and configurations are, and 32 bytes for each batch: first index, term, count,
+// segment, offset, length. No bytes of batches: the log cache has those that matter.
+//
+// # Segments come and go
+//
+// A segment is sealed when the next group, the footer and the trailer have no room in it: its groups are synced, then footer and trailer are written and synced,
+// and only then is the next segment begun. So a segment that was begun bears witness that all before it was durable.
+// The footer says what each record does to the index, without the body; opening reads footers instead of segments.
+//
+// The next segment is prepared beforehand, its blocks written and its name durable. A file that was a segment is taken first: overwriting blocks that
+// were written before costs no journal commit. Else a new file is filled with zeros by the keeper, once the active segment is half full, four times as
+// fast as that goes on. If neither is ready the segment grows as it is written.
+//
+// Space is given back from the front of the stream, strictly in order: when the segments take more than one and a half times what is live and two segments more (one,
+// when the writer is idle), the keeper repeats what is live of the oldest one at the end of the stream, in pieces and at a bounded rate, looks
+// through the whole index that nothing refers to the segment any more, writes a group with a higher floor, syncs it, and only then gives the file
+// back. Order is what makes this simple: what a truncation, compaction or removal made dead is older than the record that says so, so it is gone
+// first, and nothing has to be kept to hold it down. The price is that a log which is long and never compacted is moved once in each round of the stream.
+//
+// # Opening
+//
+// Footers are read, or, where there is none that can be, the segment; the last segment is read whole. What is whole in that one is copied into
+// a new file, under the same group numbers, sealed, synced and renamed, and the original given back; the copy's header says what it
+// replaces, so both may be found. Then a segment is begun and its header synced. So nothing is believed that may stand in a page cache alone (R9), and what a power
+// cut tore off can never come back.
+//
+// # Torn or damaged
+//
+// A group that is not whole in the last segment is the torn end of the stream, unless something written later says that it was durable: the durable field of a
+// group behind it, the trailer, the next segment (R11). The writer adds an empty group when it has been idle for a moment, so that the last one soon
+// has a witness. Whatever else cannot be read is damage:
+//
+//   - A record whose header can be read says whose it is: that replica is out of service (logdb.ErrDamaged), and the others of the group go on.
+//   - If the header cannot be read either, the next record of that replica, whichever that is, names a predecessor that was not found.
+//     So every replica with a hole is found, and no other is concerned. What this cannot see is the loss of a replica's newest records: those are
+//     missed by what is remembered outside the store (R14).
+//   - What was found is written down as a record of its own, so that it is still known when the damaged segment is gone. It ends with Remove.
+//   - Batches in sealed segments are checked when Load or Read meets them.
+//
+// # Failures
+//
+// The first write or sync that fails is for ever (R9): it is latched while the writer is still owned, the Commits of that group and all later ones end with
+// logdb.ErrFailed, and nothing is written any more. A full disk is such a failure, save while a file is only being filled with zeros. Reads go on.
+//
+// # Locks and goroutines
+//
+// All goroutines start in background.go: the writer's, the keeper's, and one that tells the owner of a failure. With Options.Manual there are none, and the owner
+// calls RunOnce. Store says in which order its locks are taken. The index is changed by the owner of the step alone.
+//
+// # Reading the source
+//
+// format.go and record.go say what is written, group.go and commit.go how it is gathered, writer.go when it is written, index.go what is remembered of it; recover.go,
+// scan.go and copy.go how a directory is opened; keeper.go, pool.go and move.go what goes on beside.
+package seglog

@@ -1,0 +1,244 @@
+package seglog
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/flotilla-raft/flotilla/logdb"
+)
+
+// keeper does what is not urgent, in small pieces: the marker behind the last group, the next segment's file, the emptying of old
+// segments. In production one goroutine runs it, in a Manual store RunOnce.
+type keeper struct {
+	seen      uint64        // groups that were written when it last looked
+	lastWrite time.Duration // when that number last changed
+	filling   filling
+	cleaning  *cleaning
+	retired   []*segment // out of the index, their readers not gone yet
+	now       time.Duration
+	budget    int64 // bytes that may be moved now
+	refilled  time.Duration
+	rest      time.Duration // nothing is cleaned before that
+	told      bool          // OnFailure was called
+}
+
+func (k *keeper) close() error {
+	var err error
+	if k.filling.file != nil {
+		err = k.filling.file.Close()
+	}
+	for _, s := range k.retired {
+		err = errors.Join(err, closeSegment(s))
+	}
+	return err
+}
+
+// keep does one piece of work and returns when it wants to be called again at the latest: see RunOnce.
+func (s *Store) keep(now time.Duration) time.Duration {
+	k := &s.keeper
+	k.now = now
+	if groups := s.counters.groups.Load(); groups != k.seen {
+		k.seen, k.lastWrite = groups, now
+	}
+	if s.latch.get() != nil {
+		return -1
+	}
+	for _, piece := range [...]func() (bool, error){s.retire, s.prepareNext, s.clean, s.mark} {
+		more, err := piece()
+		if err != nil {
+			s.fail(err)
+			return -1
+		}
+		if more {
+			return now
+		}
+	}
+	return s.nextPiece(now)
+}
+
+// nextPiece says when there may be something to do if nobody commits until then.
+func (s *Store) nextPiece(now time.Duration) time.Duration {
+	k := &s.keeper
+	wait := time.Duration(-1)
+	s.mu.Lock()
+	if s.isDirty {
+		wait = s.options.IdleDelay
+	}
+	s.mu.Unlock()
+	if len(k.retired) > 0 || k.cleaning != nil || s.tooLarge(int64(s.options.SegmentBytes)) {
+		wait = s.options.IdleDelay
+	}
+	if wait < 0 {
+		return wait
+	}
+	return now + wait
+}
+
+// mark writes a marker once nothing was written for a while: what is written last has no witness of its durability before (R11). What
+// rests unwritten goes with it.
+func (s *Store) mark() (more bool, err error) {
+	k := &s.keeper
+	if k.now-k.lastWrite < s.options.IdleDelay {
+		return false, nil
+	}
+	s.run(func() {
+		if s.latch.get() != nil {
+			return
+		}
+		for s.queued() {
+			s.step()
+		}
+		s.finish()
+		s.mu.Lock()
+		s.isDirty = false
+		s.mu.Unlock()
+	})
+	k.seen = s.counters.groups.Load()
+	return false, nil
+}
+
+// retire gives the files of emptied segments back once their last readers are gone.
+func (s *Store) retire() (more bool, err error) {
+	k := &s.keeper
+	for i, old := range k.retired {
+		if old.pins.Load() != 0 {
+			continue
+		}
+		k.retired = append(k.retired[:i], k.retired[i+1:]...)
+		return true, s.giveBack(old)
+	}
+	return false, nil
+}
+
+// giveBack makes a file spare, if one is wanted and the disk use allows it, or removes it.
+func (s *Store) giveBack(old *segment) error {
+	if err := closeSegment(old); err != nil {
+		return fmt.Errorf("close %s: %w", old.name, err)
+	}
+	s.counters.removed.Add(1)
+	size := int64(s.options.SegmentBytes)
+	usable := old.filled >= size/2 && old.filled <= 2*size
+	p := &s.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	wanted := len(p.spares) == 0 && (p.prepared == nil || !s.tooLarge(size))
+	if !usable || !wanted {
+		s.directory.remove(old.name)
+		return nil
+	}
+	name := spareName(old.number)
+	if err := s.directory.rename(old.name, name); err != nil {
+		return err
+	}
+	p.spares = append(p.spares, spare{name, old.filled})
+	return nil
+}
+
+// tooLarge reports whether so many bytes more would make the segments larger than one and a half times what is live, and two.
+func (s *Store) tooLarge(more int64) bool {
+	space := s.Space()
+	return 2*(space.FileBytes+more) > 3*space.LiveBytes+4*int64(s.options.SegmentBytes)
+}
+
+// cleaning is the emptying of the oldest segment.
+type cleaning struct {
+	segment *segment
+	keys    []logdb.ReplicaKey
+	at      int
+}
+
+// clean empties the oldest segment, a piece at a time, if the segments take too much room for what is live in them. Segments go
+// strictly in the order of the stream: then what a truncation or removal made dead is gone before the record that says so.
+func (s *Store) clean() (more bool, err error) {
+	k := &s.keeper
+	if k.now < k.rest {
+		return false, nil
+	}
+	if k.cleaning == nil {
+		oldest := s.toClean()
+		if oldest == nil {
+			return false, nil
+		}
+		s.index.mu.RLock()
+		k.cleaning = &cleaning{segment: oldest, keys: s.index.keys()}
+		s.index.mu.RUnlock()
+	}
+	if !s.affords() {
+		return false, nil
+	}
+	if k.cleaning.at < len(k.cleaning.keys) {
+		return true, s.movePiece(k.cleaning)
+	}
+	oldest := k.cleaning.segment
+	k.cleaning = nil
+	if s.inUse(oldest) {
+		return true, nil // something has come back to it meanwhile, or could not be read: again from the start
+	}
+	return true, s.drop(oldest)
+}
+
+// toClean returns the oldest segment if it is to be emptied now.
+func (s *Store) toClean() *segment {
+	space := s.Space()
+	s.index.mu.RLock()
+	defer s.index.mu.RUnlock()
+	if len(s.order) < 2 {
+		return nil
+	}
+	oldest, size := s.order[0], int64(s.options.SegmentBytes)
+	if oldest.live == 0 {
+		return oldest
+	}
+	allowed := 3*space.LiveBytes + 4*size
+	if s.keeper.now-s.keeper.lastWrite >= 10*s.options.IdleDelay {
+		allowed -= 2 * size
+	}
+	if 2*space.FileBytes <= allowed {
+		return nil
+	}
+	return oldest
+}
+
+// affords reports whether more may be moved now.
+func (s *Store) affords() bool {
+	k := &s.keeper
+	rate := int64(s.options.RewriteBytesPerSecond)
+	earned := int64(float64(rate) * min(1, (k.now-k.refilled).Seconds()))
+	k.refilled = k.now
+	k.budget = min(k.budget+earned, rate/4+1)
+	return k.budget > 0
+}
+
+// inUse looks through the whole index for something in a segment.
+func (s *Store) inUse(old *segment) bool {
+	s.index.mu.RLock()
+	defer s.index.mu.RUnlock()
+	for _, r := range s.index.replicas { // any order
+		if r.usesSegment(uint32(old.number)) {
+			return true
+		}
+	}
+	return false
+}
+
+// drop takes the oldest segment, in which nothing is live, out of the stream. Before its file is touched a group is durable which says
+// that the stream begins behind it: so a file that is missing otherwise is noticed.
+func (s *Store) drop(oldest *segment) (err error) {
+	s.run(func() {
+		s.writer.floor = s.order[1].first
+		marker := newGroupCommit()
+		marker.sync = true
+		if err = s.append(marker); err != nil {
+			return
+		}
+		s.index.mu.Lock()
+		s.order = append(s.order[:0], s.order[1:]...)
+		delete(s.index.segments, uint32(oldest.number))
+		s.index.oldest = s.writer.floor
+		s.index.mu.Unlock()
+		s.keeper.retired = append(s.keeper.retired, oldest)
+	})
+	s.keeper.seen = s.counters.groups.Load()
+	return err
+}

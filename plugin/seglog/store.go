@@ -1,0 +1,300 @@
+package seglog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/flotilla-raft/flotilla/logdb"
+)
+
+// ErrOwner says that the directory belongs to another host.
+var ErrOwner = errors.New("seglog: directory belongs to another host")
+
+// ErrVersion says that the directory was written by another version of the format.
+var ErrVersion = errors.New("seglog: format version")
+
+// Store implements logdb.LogDB on segment files. See the package's documentation.
+//
+// Locks are taken in this order: mu, pool.mu, index.mu. None is held during a read, a write or a sync, but pool.mu while a prepared
+// segment gets its name.
+type Store struct {
+	options   Options
+	directory directory
+	lock      io.Closer
+	latch     latch
+	index     *index
+	order     []*segment // of the stream, oldest first, the active one last. Guarded as index is
+
+	// writer and the step that uses it belong to whoever has set stepping.
+	writer writer
+
+	mu       sync.Mutex
+	stepping bool
+	freed    *sync.Cond // stepping was cleared
+	queue    []*groupCommit
+	spare    []*groupCommit
+	closing  bool
+	isDirty  bool // something was written, or rests, since the keeper last went to sleep
+
+	pool   pool
+	keeper keeper
+
+	closed atomic.Bool // reads are refused
+	reads  sync.RWMutex
+
+	groups struct {
+		sync.Mutex
+		free []*Group
+	}
+	background background
+	counters   struct {
+		commits, groups, bytes, syncs, rotations, rewritten, removed atomic.Uint64
+		written                                                      atomic.Int64 // to the active segment
+	}
+}
+
+// Counters says what a store has done since it was opened.
+type Counters struct {
+	Commits   uint64 // calls of Commit
+	Groups    uint64 // writes that these were gathered in, markers included
+	Syncs     uint64 // of segments
+	Bytes     uint64 // written to segments as groups and footers, padding included
+	Rotations uint64 // segments that were filled
+	Rewritten uint64 // bytes of records that were moved out of old segments
+	Removed   uint64 // segments whose space was given back
+}
+
+// Space says what a store takes on the disk.
+type Space struct {
+	Segments  int
+	FileBytes int64 // of segments; prepared and spare files come on top, at most two segments
+	LiveBytes int64 // of these, what is not compacted, truncated or removed
+}
+
+// Name returns "seglog".
+func (s *Store) Name() string { return "seglog" }
+
+// Counters returns the counters as they stand now.
+func (s *Store) Counters() Counters {
+	c := &s.counters
+	return Counters{
+		Commits: c.commits.Load(), Groups: c.groups.Load(), Syncs: c.syncs.Load(), Bytes: c.bytes.Load(),
+		Rotations: c.rotations.Load(), Rewritten: c.rewritten.Load(), Removed: c.removed.Load(),
+	}
+}
+
+// Space returns what the store takes on the disk now.
+func (s *Store) Space() Space {
+	s.index.mu.RLock()
+	defer s.index.mu.RUnlock()
+	space := Space{Segments: len(s.order)}
+	for _, segment := range s.order {
+		space.FileBytes += segment.size
+		space.LiveBytes += segment.live
+	}
+	return space
+}
+
+// List returns the keys of all replicas, ascending.
+func (s *Store) List() ([]logdb.ReplicaKey, error) {
+	if s.closed.Load() {
+		return nil, fmt.Errorf("%w: list", logdb.ErrClosed)
+	}
+	s.index.mu.RLock()
+	defer s.index.mu.RUnlock()
+	return s.index.keys(), nil
+}
+
+// fail latches the first failure and tells the owner.
+func (s *Store) fail(err error) {
+	if s.latch.get() != nil {
+		return
+	}
+	s.latch.set(err)
+	s.options.Logger.Error("seglog: the log store takes no more writes", "dir", s.options.Dir, "error", err)
+	if s.options.Manual && s.options.OnFailure != nil && !s.keeper.told {
+		s.keeper.told = true
+		s.options.OnFailure(s.latch.get())
+	}
+}
+
+// release gives the writer up.
+func (s *Store) release() {
+	s.mu.Lock()
+	for !s.anythingDue() && s.completeResting() {
+	}
+	s.stepping = false
+	due := s.anythingDue()
+	s.freed.Broadcast()
+	s.mu.Unlock()
+	if due {
+		s.wakeWriter()
+	}
+}
+
+// completeResting completes Commits that came while something was written and need not be written at once. s.mu is held,
+// and released in between. It reports whether there were any.
+func (s *Store) completeResting() bool {
+	var calls []func(error)
+	err := s.latch.get()
+	for _, c := range s.queue {
+		waiting := false
+		for i := range c.waiters {
+			if done := c.waiters[i].done; done != nil {
+				calls = append(calls, done)
+				c.waiters[i].done = nil
+				waiting = true
+			}
+		}
+		if waiting && err == nil {
+			s.index.mu.Lock()
+			s.applyStates(c)
+			s.index.mu.Unlock()
+		}
+	}
+	if len(calls) == 0 {
+		return false
+	}
+	wake := s.dirty()
+	s.mu.Unlock()
+	if wake {
+		s.wakeKeeper()
+	}
+	for _, done := range calls {
+		done(err)
+	}
+	s.mu.Lock()
+	return true
+}
+
+// run lets f use the writer once nobody else does.
+func (s *Store) run(f func()) {
+	s.mu.Lock()
+	for s.stepping {
+		s.freed.Wait()
+	}
+	s.stepping = true
+	s.mu.Unlock()
+	f()
+	s.release()
+}
+
+// drain writes what is due until nothing is, or somebody else is writing.
+func (s *Store) drain() {
+	for {
+		s.mu.Lock()
+		if s.stepping || !s.anythingDue() {
+			s.mu.Unlock()
+			return
+		}
+		s.stepping = true
+		s.mu.Unlock()
+		s.step()
+		s.release()
+	}
+}
+
+// dirty notes that there is something to follow up when the writer is idle, and reports whether the keeper has to be woken for it.
+// s.mu is held.
+func (s *Store) dirty() bool {
+	was := s.isDirty
+	s.isDirty = true
+	return !was && !s.options.Manual
+}
+
+// RunOnce does, in a Manual store, what is due: it writes the oldest group that waits, or, if there is none, one small piece of the work that
+// otherwise goes on in the background. now is the time since any fixed moment. It returns when it wants to run again at the latest:
+// now if there is more to do, and a negative number if nothing will be until the next Commit.
+func (s *Store) RunOnce(now time.Duration) time.Duration {
+	s.mu.Lock()
+	if s.closing || s.stepping {
+		s.mu.Unlock()
+		return -1
+	}
+	due := s.anythingDue()
+	if due {
+		s.keeper.lastWrite = now
+		s.stepping = true
+	}
+	s.mu.Unlock()
+	if due {
+		s.step()
+		s.release()
+		return now
+	}
+	return s.keep(now)
+}
+
+// Close writes and syncs what waits, calls every done, and closes the files. After a failure it closes what can be closed.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		return fmt.Errorf("%w: closed twice", logdb.ErrClosed)
+	}
+	s.closing = true
+	s.mu.Unlock()
+	s.background.stop()
+	s.run(func() {
+		for s.queued() {
+			s.step()
+		}
+		s.finish()
+	})
+	s.closed.Store(true)
+	s.reads.Lock() // waits for the readers
+	defer s.reads.Unlock()
+	err := s.closeFiles()
+	if s.latch.get() != nil {
+		return nil //nolint:nilerr // whoever has committed since knows; files of a failed store may not close
+	}
+	return err
+}
+
+// queued reports whether there is a group that is not written, due or resting.
+func (s *Store) queued() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.queue) > 0
+}
+
+// finish makes everything durable and leaves a witness of it.
+func (s *Store) finish() {
+	w := &s.writer
+	if s.latch.get() != nil || w.active == nil {
+		return
+	}
+	if w.witness >= w.lastData && w.durable >= w.lastData {
+		return
+	}
+	marker := newGroupCommit()
+	marker.sync = true
+	if w.durable < w.lastData {
+		if err := s.syncActive(); err != nil {
+			s.fail(err)
+			return
+		}
+	}
+	_ = s.append(marker) // a failure is latched
+}
+
+func (s *Store) closeFiles() error {
+	var err error
+	for _, segment := range s.order {
+		err = errors.Join(err, closeSegment(segment))
+	}
+	err = errors.Join(err, s.pool.close(), s.keeper.close())
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("seglog: close: %w", err)
+	}
+	return nil
+}
+
+var _ logdb.LogDB = (*Store)(nil)
