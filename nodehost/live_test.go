@@ -123,11 +123,18 @@ func startLive(t testing.TB, hosts int) *live {
 // load lets the clients go. They use every host that is attached.
 func (l *live) load() {
 	for i := range l.c.hosts {
-		if l.c.hosts[i] != nil {
+		if l.c.hosts[i] == nil {
+			continue
+		}
+		if _, err := l.c.hosts[i].Shard(liveShard); err == nil {
 			l.attach(i)
 		}
 	}
-	l.c.leader(liveShard)
+	l.leader()
+	l.startClients()
+}
+
+func (l *live) startClients() {
 	l.c.t.Cleanup(l.halt)
 	for i := range liveClients {
 		l.refusals[i] = make(map[string]int)
@@ -139,6 +146,27 @@ func (l *live) load() {
 func (l *live) attach(host int) { l.handles[host].Store(l.c.shard(host, liveShard)) }
 
 func (l *live) detach(host int) { l.handles[host].Store(nil) }
+
+// leader waits until the hosts that are attached agree on a leader that is one of them, and returns it.
+func (l *live) leader() (host int) {
+	l.c.t.Helper()
+	l.c.eventually("one leader", func() bool {
+		host = -1
+		for i := range l.handles {
+			shard := l.handles[i].Load()
+			if shard == nil {
+				continue
+			}
+			leader, _, ok := shard.Leader()
+			if !ok || host >= 0 && host != int(leader-1) {
+				return false
+			}
+			host = int(leader - 1)
+		}
+		return host >= 0 && l.handles[host].Load() != nil
+	})
+	return host
+}
 
 func (l *live) halt() {
 	l.stopping.Store(true)
