@@ -22,7 +22,7 @@ func (c *Core) backlog() int {
 // committedToApply and handedToApply keep count of what is in between. A batch that is not remembered any more when it is
 // committed, because a small cache let go of it, counts as nothing; hence the floor, and the fresh start at zero.
 func (c *Core) committedToApply(size int) {
-	if !c.quarantined {
+	if !c.quarantined && !c.witness {
 		c.apply.waiting += size
 	}
 }

@@ -14,6 +14,7 @@ type Core struct {
 	role        Role
 	storage     StorageState
 	quarantined bool
+	witness     bool // gets headers only, applies nothing
 	sendDue     bool // leader: Drain looks at what each follower lacks
 
 	heartbeatsDue bool // leader: a heartbeat that waited for an answer may go out
@@ -50,6 +51,7 @@ type Core struct {
 	yield    yield
 	pending  pendingState
 	heal     healState
+	standIns witnessState
 	apply    applyState
 	tail     tailState
 
@@ -143,7 +145,7 @@ func (c *Core) Status() Status {
 	s := Status{
 		ShardID: c.options.ShardID, ReplicaID: c.options.ReplicaID, Role: c.role, Term: c.term, Vote: c.vote,
 		Leader: c.leader, Commit: c.commit, LastIndex: c.log.last, Durable: c.log.durable, Applied: c.applied,
-		Storage: c.storage, Quarantined: c.quarantined, Installing: c.installing, Backlog: c.backlog(), Membership: c.membership, Ignored: c.ignored, Dropped: c.dropped,
+		Storage: c.storage, Quarantined: c.quarantined, WitnessStandIns: c.standIns.count, Installing: c.installing, Backlog: c.backlog(), Membership: c.membership, Ignored: c.ignored, Dropped: c.dropped,
 	}
 	if c.role != RoleLeader {
 		return s

@@ -30,7 +30,7 @@ func describeSave(s *raftpb.Save) string {
 
 var eventNames = [...]string{
 	"", "leader-changed", "replication-rejected", "membership-changed", "transfer-done", "second-leader", "abstaining",
-	"bootstrapped", "removed", "follower-created", "follower-online", "follower-offline", "follower-destroyed", "follower-stuck", "healed", "data-lost", "ignored",
+	"bootstrapped", "removed", "follower-created", "follower-online", "follower-offline", "follower-destroyed", "follower-stuck", "healed", "witness-stands-in", "data-lost", "ignored",
 }
 
 func describeEvent(e *Event) string {

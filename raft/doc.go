@@ -67,6 +67,8 @@
 //	SnapshotStatus            leader    the snapshot is installed, or failed     (term, vote)
 //	Bootstrap(Response)       initial   empty too? outside of terms              nothing
 //	Removed                   former    a committed membership without you       nothing
+//	Heal                      members   I lost what I promised: know me by another incarnation. Outside of terms; heal.go
+//	HealResponse              lost one  ask again with this number; or an entry that you acknowledged and have not
 //
 // The table of handlers, role × message, is in handlers.go; its empty cells are listed with reasons in cells_test.go. One
 // gate (step.go) compares terms before any handler: lower ones are answered, higher ones adopted, but for pre-votes and for
@@ -79,6 +81,5 @@
 //
 // # Not here yet
 //
-// Snapshots (the state and its transitions are), healing of lost voters, automatic promotion, joint consensus, witnesses
-// (a batch without its body is refused), leases.
+// Snapshots (the state and its transitions are), automatic promotion, joint consensus, leases.
 package raft

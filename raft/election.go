@@ -12,7 +12,7 @@ const (
 )
 
 // electable says that the replica may campaign.
-func (c *Core) electable() bool { return c.selfVotes() && !c.unfit() && !c.installing }
+func (c *Core) electable() bool { return c.selfVotes() && !c.witness && !c.unfit() && !c.installing }
 
 // electionDue runs when no leader was heard for a whole randomized timeout.
 func (c *Core) electionDue(now Instant) {
@@ -66,7 +66,7 @@ func (c *Core) campaign(now Instant, transfer bool) {
 func (c *Core) solicit(t raftpb.MessageType, term uint64, transfer bool) {
 	last := c.log.lastEntry()
 	for _, p := range c.peers {
-		p.ballot = ballotOpen
+		p.ballot, p.ahead = ballotOpen, false
 		if !p.votes() {
 			continue
 		}
@@ -123,8 +123,19 @@ func (c *Core) handleVote(now Instant, m *raftpb.Message, p *peer) {
 // is safe: a replica that was really removed lacks the committed entry that says so.
 func (c *Core) denyVote(m *raftpb.Message, p *peer, t raftpb.MessageType) {
 	if !c.sayRemoved(m, p) {
-		c.answer(m, t, raftpb.ReasonDenied)
+		c.sayWhyDenied(m, t)
 	}
+}
+
+// sayWhyDenied tells a candidate whose log is shorter where this one ends.
+func (c *Core) sayWhyDenied(m *raftpb.Message, t raftpb.MessageType) {
+	last := c.log.lastEntry()
+	if candidate := (entryID{Index: m.LogIndex, Term: m.LogTerm}); candidate.atLeast(last) {
+		c.answer(m, t, raftpb.ReasonDenied)
+		return
+	}
+	answer := c.answer(m, t, raftpb.ReasonBehind)
+	answer.HintIndex, answer.HintTerm = last.Index, last.Term
 }
 
 func (c *Core) handlePreVoteResponse(now Instant, m *raftpb.Message, p *peer) {
@@ -133,7 +144,7 @@ func (c *Core) handlePreVoteResponse(now Instant, m *raftpb.Message, p *peer) {
 		c.dropped++
 		return
 	}
-	p.cast(granted)
+	c.cast(m, p)
 	if c.tally(true) == ballotGranted {
 		c.campaign(now, false)
 	}
@@ -144,7 +155,7 @@ func (c *Core) handleVoteResponse(now Instant, m *raftpb.Message, p *peer) {
 		c.dropped++
 		return
 	}
-	p.cast(m.Reason == raftpb.ReasonNone)
+	c.cast(m, p)
 	switch c.tally(c.save.stateDurable()) {
 	case ballotGranted:
 		if c.save.stateDurable() {
@@ -156,9 +167,10 @@ func (c *Core) handleVoteResponse(now Instant, m *raftpb.Message, p *peer) {
 }
 
 // cast notes an answer. A grant is never taken back: a late denial answers an earlier copy of the request.
-func (p *peer) cast(granted bool) {
+func (c *Core) cast(m *raftpb.Message, p *peer) {
+	p.ahead = m.Reason == raftpb.ReasonBehind && !c.log.lastEntry().atLeast(entryID{Index: m.HintIndex, Term: m.HintTerm})
 	switch {
-	case granted:
+	case m.Reason == raftpb.ReasonNone:
 		p.ballot = ballotGranted
 	case p.ballot == ballotOpen:
 		p.ballot = ballotDenied
@@ -222,6 +234,7 @@ func (c *Core) leaveRole() {
 	c.leaderLeavesTransfer()
 	c.heartbeatAt, c.checkAt = Never, Never
 	c.sendDue, c.heartbeatsDue, c.crowded = false, false, false
+	c.standIns.standsIn = false
 	c.roundTrip = roundTrip{}
 	for _, p := range c.peers {
 		c.endFollower(p)

@@ -190,7 +190,7 @@ func (c *Core) wellFormed(b raftpb.Batch, first, least, most uint64) bool {
 	if _, err := raftpb.ParseBatch(b); err != nil {
 		return false
 	}
-	if b.Flags()&raftpb.FlagBodyOmitted != 0 {
+	if b.Flags()&raftpb.FlagBodyOmitted != 0 && !c.witness {
 		return false
 	}
 	return b.ShardID() == c.options.ShardID && b.First() == first && b.Last() < maxNumber &&
@@ -287,6 +287,9 @@ func (c *Core) execute(now Instant, m *raftpb.Message, plan appendPlan) {
 		b, chunk := m.Batches[i], m.Chunk
 		if b.First() < plan.from {
 			b, chunk = plan.piece, 0
+		}
+		if c.witness && b.Kind() != raftpb.KindMembership && b.Flags()&raftpb.FlagBodyOmitted == 0 {
+			b, chunk = b.WithoutBody(), 0 // of a leader that does not know yet what this is
 		}
 		c.log.append(b, chunk)
 		if b.Kind() == raftpb.KindMembership {

@@ -274,7 +274,7 @@ func (c *Core) saysLost(id uint64, now Instant) bool {
 // judgeLosses finds out whether those that said that they lost their state leave no quorum. A member that is merely silent may come
 // back with everything, so it is counted among those that are left.
 func (c *Core) judgeLosses(now Instant) {
-	lost := c.leader == 0 && (c.noneLeft(c.membership.Members, now) || c.noneLeft(c.membership.Outgoing, now))
+	lost := c.leader == 0 && (c.noneLeft(c.membership.Members, now) || c.noneLeft(c.membership.Outgoing, now) || c.onlyWitnessHas(now))
 	if lost && !c.heal.dataLost {
 		c.event(Event{Kind: EventDataLost})
 	}

@@ -96,7 +96,7 @@ func faultOfProgress(c *Core) string {
 // committed is not counted.
 func faultOfBacklog(c *Core) string {
 	from := max(c.handed, c.apply.uncounted) + 1
-	if n := c.log.runs.len(); c.quarantined || from <= c.commit && (n == 0 || c.log.runs.front().first > from) {
+	if n := c.log.runs.len(); c.quarantined || c.witness || from <= c.commit && (n == 0 || c.log.runs.front().first > from) {
 		return ""
 	}
 	waiting := 0

@@ -65,6 +65,7 @@ func (c *Core) advanceCommit(now Instant) {
 		return
 	}
 	c.setCommit(now, index)
+	c.noteStandIn()
 	if c.role != RoleLeader { // it removed itself
 		return
 	}
@@ -92,6 +93,7 @@ func (c *Core) setCommit(now Instant, index uint64) {
 	}
 	c.committedToApply(size)
 	c.pending.committed(index)
+	c.passOver()
 	c.committedConfigs(now, before)
 	if c.transfer.waits {
 		c.transferSettled()

@@ -326,9 +326,9 @@ func (n *network) checkCommit(node *testNode, before uint64) {
 		return
 	}
 	term := c.log.terms.term(c.commit)
-	copies, voters := 0, 0
+	copies, voters, data := 0, 0, false
 	for _, member := range c.membership.Members {
-		if member.Kind != raftpb.Voter {
+		if member.Kind == raftpb.Learner {
 			continue
 		}
 		voters++
@@ -337,7 +337,11 @@ func (n *network) checkCommit(node *testNode, before uint64) {
 		terms := termList{before: entryID{stored.Compacted, stored.CompactedTerm}, starts: stored.Terms}
 		if stored.Last >= c.commit && terms.term(c.commit) == term || stored.Compacted >= c.commit {
 			copies++
+			data = data || member.Kind == raftpb.Voter
 		}
+	}
+	if !data {
+		n.violate("replica %d commits %d, which only witnesses have", node.id, c.commit)
 	}
 	if copies <= voters/2 {
 		n.violate("replica %d commits %d with %d durable copies of %d", node.id, c.commit, copies, voters)

@@ -29,6 +29,9 @@ type Options struct {
 	DisablePreVote     bool
 	DisableCheckQuorum bool
 
+	// Witness says that the replica is to be a witness: it takes headers before it knows a membership, and never campaigns, leads,
+	// applies or serves (R19).
+	Witness bool
 	// NextIncarnation is what the replica is to be if it turns out that it lost what it had promised (R15): random, drawn anew at
 	// every start. 0: it cannot be healed.
 	NextIncarnation uint64

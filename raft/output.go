@@ -70,6 +70,7 @@ const (
 	EventFollowerDestroyed                        // leader no more, or Replica is no member any more
 	EventFollowerStuck                            // leader: Replica answers, but has stood still at entry ID for several election timeouts
 	EventHealed                                   // ID: the incarnation that the shard knows the replica by; its owner starts it anew as that
+	EventWitnessStandsIn                          // leader: entry ID is committed on a witness in the place of a data voter that is not heard
 	EventDataLost                                 // those that say that they lost their state leave no quorum: nothing can be decided
 	EventIgnored                                  // a message for an empty cell of the handler table was counted and ignored
 )

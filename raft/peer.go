@@ -16,7 +16,9 @@ type peer struct {
 	changed     uint64          // round of heartbeats that was sent last when session changed
 	kind        raftpb.MemberKind
 	votesIn     electorate
+	headersOnly bool // a witness, or to become one
 	ballot      ballot
+	ahead       bool // denied the vote, for its log has more
 	taken       window // forwarded proposals that were decided (R2)
 	heal        healRequest
 	after       uint64 // entry that has to be committed before a leader addresses this incarnation; see unhealed

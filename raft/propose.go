@@ -26,6 +26,9 @@ type proposal struct {
 // follower that knows a leader forwards it, once. Any reason but ReasonNone means that it was surely not done.
 func (c *Core) Propose(now Instant, b raftpb.Batch) raftpb.Reason {
 	c.now = now
+	if c.witness && c.role != RoleStopped {
+		return raftpb.ReasonNotVoter // nobody here would ever learn the outcome
+	}
 	switch c.role {
 	case RoleLeader:
 		if reason := c.refusesProposal(b); reason != raftpb.ReasonNone {

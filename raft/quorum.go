@@ -15,6 +15,7 @@ const (
 // an incarnation that is not the present one is counted, and adds nothing (R15).
 type electorates struct {
 	incoming, outgoing int
+	witnesses          bool       // some of them are witnesses
 	self               electorate // those that this replica votes in; 0 for a witness, which never leads
 }
 
@@ -78,7 +79,12 @@ func (c *Core) countVoters() {
 		incoming: countVoters(c.membership.Members), outgoing: countVoters(c.membership.Outgoing),
 		self: c.votesIn(incoming, c.membership.Members) | c.votesIn(outgoing, c.membership.Outgoing),
 	}
+	self := memberOf(c.membership, c.options.ReplicaID)
+	c.witness = c.options.Witness || headersOnly(self) && (c.witness || c.handed == 0 || self.Kind == raftpb.Witness)
+	c.passOver()
 	for _, p := range c.peers {
+		p.headersOnly = headersOnly(memberOf(c.membership, p.id))
+		c.voters.witnesses = c.voters.witnesses || p.kind == raftpb.Witness
 		p.votesIn = 0
 		if p.electedBy(c.membership.Members) {
 			p.votesIn |= incoming
@@ -125,14 +131,19 @@ func findMember(members []raftpb.Member, id uint64) *raftpb.Member {
 	return nil
 }
 
-// quorumMatch returns the highest index that a quorum holds durably, this replica among it only up to its own durable index.
+// quorumMatch returns the highest index that a quorum holds durably, this replica among it only up to its own durable index. Where
+// there are witnesses it is what R19 demands of the data voters besides.
 func (c *Core) quorumMatch() uint64 {
-	return c.quorumOf(func(p *peer) uint64 {
+	index := c.quorumOf(func(p *peer) uint64 {
 		if p == nil {
 			return c.log.durable
 		}
 		return p.countedMatch()
 	})
+	if c.voters.witnesses {
+		index = min(index, c.dataMatch(true))
+	}
+	return index
 }
 
 // countedMatch is the follower's part in commit: none if it lost what it had acknowledged.

@@ -41,6 +41,8 @@ func (c *Core) ReadIndex(now Instant, id uint64) raftpb.Reason {
 	switch {
 	case c.role == RoleStopped:
 		return raftpb.ReasonStopped
+	case c.witness:
+		return raftpb.ReasonNotVoter
 	case c.unfit():
 		return raftpb.ReasonFailed
 	case c.leader == 0 || c.role != RoleLeader && c.role != RoleFollower:

@@ -68,6 +68,9 @@ func (c *Core) sendFromMemory(p *peer, out *Output) bool {
 // sendBatches emits one Replicate and moves the follower's next.
 func (c *Core) sendBatches(p *peer, first uint64, batches []raftpb.Batch, size int, out *Output) {
 	c.request++
+	if p.headersOnly {
+		size = headersOf(batches)
+	}
 	last := batches[len(batches)-1].Last()
 	m := c.message(raftpb.MessageReplicate, p)
 	m.LogIndex, m.LogTerm = first-1, c.log.terms.term(first-1)

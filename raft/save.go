@@ -115,6 +115,7 @@ func (c *Core) Saved(now Instant, number uint64) {
 		return
 	}
 	c.log.durable = durable
+	c.passOver()
 	c.unpin()
 	if c.role == RoleLeader {
 		c.advanceCommit(now)

@@ -181,7 +181,7 @@ func (s *script) commands() []string { return strings.Split(s.text("commands"), 
 // membership reads voters=1/2/3 learners=4, with the incarnations that the replicas have.
 func (s *script) membership() raftpb.Membership {
 	var m raftpb.Membership
-	for kind, key := range map[raftpb.MemberKind]string{raftpb.Voter: "voters", raftpb.Learner: "learners"} {
+	for kind, key := range map[raftpb.MemberKind]string{raftpb.Voter: "voters", raftpb.Learner: "learners", raftpb.Witness: "witnesses"} {
 		for _, field := range strings.Split(s.text(key), "/") {
 			var id uint64
 			if _, err := fmt.Sscan(field, &id); err != nil {
@@ -261,6 +261,12 @@ func (s *script) initial() raftpb.Membership {
 	for id := uint64(1); id <= s.number("replicas"); id++ {
 		initial.Members = append(initial.Members, raftpb.Member{ReplicaID: id, Kind: raftpb.Voter})
 	}
+	for _, field := range strings.Split(s.text("witnesses"), "/") {
+		var id uint64
+		if _, err := fmt.Sscan(field, &id); err == nil {
+			initial.Members[id-1].Kind = raftpb.Witness
+		}
+	}
 	for _, field := range strings.Split(s.text("priorities"), "/") {
 		var id, priority uint64
 		if _, err := fmt.Sscanf(field, "%d:%d", &id, &priority); err == nil {
@@ -292,7 +298,7 @@ func (s *script) change(o *Options) {
 }
 
 var scriptCommands = map[string]func(*script){
-	"new": func(s *script) { // priorities=1:200/3:1, and what change says
+	"new": func(s *script) { // witnesses=3 priorities=1:200/3:1, and what change says
 		s.n = newNetworkOf(s.initial(), s.change, s.violation)
 		s.n.trace = s.trace
 		s.n.history = &history{marks: map[string]int{}}

@@ -57,6 +57,7 @@ type Status struct {
 	Storage            StorageState
 	Quarantined        bool
 	Installing         bool               // a snapshot is being installed
+	WitnessStandIns    uint64             // a leader's: times that the commit index moved because a witness stood in (R19)
 	Backlog            int                // bytes that are committed and not applied here
 	Membership         *raftpb.Membership // effective; immutable
 	Followers          []FollowerStatus   // a leader's; nil otherwise

@@ -71,6 +71,9 @@ func (c *Core) heartbeatDue(now Instant) {
 		c.reads.roundDue = true
 		c.reads.sendAll = true
 		c.settleCrowded() // who was removed answers no more
+		if c.voters.witnesses { // a data voter may have been silent for long enough by now
+			c.advanceCommit(now)
+		}
 	case RoleBootstrapping:
 		c.askInitialMembers()
 	default:

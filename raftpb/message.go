@@ -101,7 +101,7 @@ const (
 	ReasonBehind               // vote: the candidate's log is shorter; HintIndex, HintTerm: the receiver's last entry
 	ReasonStaleChange          // the membership change names another membership than the present one
 	ReasonInvalidChange        // the membership change leads to no possible membership
-	ReasonNotVoter             // the target cannot lead: a learner, a witness
+	ReasonNotVoter             // the target cannot lead: a learner, a witness; or it is a witness and cannot serve
 	ReasonLost                 // the data of a quorum is lost
 
 	// ReasonCount is one more than the highest reason.
