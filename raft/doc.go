@@ -77,7 +77,8 @@
 // # Where to start
 //
 // core.go (the state), step.go (the gate), handlers.go (the table), then election.go, leader.go with replicate.go,
-// progress.go and heartbeat.go, follow.go, save.go and drain.go. testdata/scripts holds a readable history for each rule.
+// progress.go and heartbeat.go, follow.go, save.go and drain.go. testdata/scripts holds a readable history for each rule,
+// testdata/guards the lines of the core that each would notice the absence of; testdata/README.md tells how to write them.
 //
 // # Not here yet
 //

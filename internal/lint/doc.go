@@ -6,7 +6,7 @@
 //     loop over a map
 //   - taste: no sleeping tests, no unfinished remarks, no environment variables, no I prefixes, no stray panics or prints
 //   - sizes: files and functions, with a ratchet for what is longer today
-//   - documents: direct dependencies against docs/dependencies.md, tests named in docs/guarantees.md and code shown in README.md
+//   - documents: direct dependencies against docs/dependencies.md, tests named in docs/guarantees.md and docs/protocol.md and code shown in README.md
 //     against the tree, links
 //
 // A rule is a function from the parsed tree to findings; each has a test that shows it a small file that breaks it, so that no

@@ -104,17 +104,18 @@ func TestDependenciesAreExplained(t *testing.T) {
 	report(t, checkDependencies(page, required), noExemptions)
 }
 
-func TestGuaranteesNameRealTests(t *testing.T) {
-	const name = "docs/guarantees.md"
-	page, err := readPage(name)
-	if err != nil {
-		t.Fatal(err)
-	}
+func TestPagesNameRealTests(t *testing.T) {
 	isScript := func(directory, test string) bool {
 		_, err := readPage(directory + "/testdata/scripts/" + test)
 		return err == nil
 	}
-	report(t, checkNamedTests(name, page, tree(t), isScript), noExemptions)
+	for _, name := range []string{"docs/guarantees.md", "docs/protocol.md"} {
+		page, err := readPage(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		report(t, checkNamedTests(name, page, tree(t), isScript), noExemptions)
+	}
 }
 
 // TestRulesFindBreaches shows each rule a small file that breaks it and one that does not.
