@@ -71,6 +71,7 @@ func (c *Core) Stop(now Instant) {
 	c.endForwardedReads(raftpb.ReasonStopped)
 	c.endPending(raftpb.ReasonStopped)
 	c.endTransferWait(raftpb.ReasonStopped, true)
+	c.refuseChangeWaits(raftpb.ReasonStopped)
 	c.leaveRole()
 	c.role = RoleStopped
 	c.ack.due, c.beat.due = false, false

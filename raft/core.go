@@ -57,6 +57,8 @@ type Core struct {
 
 	membership *raftpb.Membership
 	voters     electorates
+	changing   bool // leader: continueChange has something to do
+	changes    changeState
 	configs    []raftpb.ConfigRecord // the newest committed one and all above
 	bootstrap  raftpb.Bootstrap
 	addedAt    uint64 // ID of the first membership known here that has this replica
@@ -108,6 +110,12 @@ type span struct {
 
 // Membership returns the effective membership. It is immutable; a change makes a new one.
 func (c *Core) Membership() *raftpb.Membership { return c.membership }
+
+// CommittedMembership returns the newest membership that is known to be committed.
+func (c *Core) CommittedMembership() *raftpb.Membership {
+	m := c.committedConfig().Membership
+	return &m
+}
 
 // Leader returns the known leader, 0 if none, and the current term.
 func (c *Core) Leader() (replica, term uint64) { return c.leader, c.term }

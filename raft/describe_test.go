@@ -31,6 +31,7 @@ func describeSave(s *raftpb.Save) string {
 var eventNames = [...]string{
 	"", "leader-changed", "replication-rejected", "membership-changed", "transfer-done", "second-leader", "abstaining",
 	"bootstrapped", "removed", "follower-created", "follower-online", "follower-offline", "follower-destroyed", "follower-stuck", "healed", "witness-stands-in", "data-lost", "ignored",
+	"members-changed",
 }
 
 func describeEvent(e *Event) string {
@@ -53,7 +54,7 @@ func describeEvent(e *Event) string {
 	return s.String()
 }
 
-var refusalNames = [...]string{"", "proposal", "read", "transfer"}
+var refusalNames = [...]string{"", "proposal", "read", "transfer", "change"}
 
 func refusalName(k RefusalKind) string { return refusalNames[k] }
 
@@ -66,6 +67,9 @@ func describeStatus(s Status) string {
 		if f.Paused {
 			b.WriteString(" paused")
 		}
+	}
+	if m := s.Membership; !finished(m) || members(m, raftpb.Learner) != "none" || members(m, raftpb.Witness) != "none" {
+		fmt.Fprintf(&b, "\n   %s", describeMembership(m))
 	}
 	return b.String()
 }

@@ -36,7 +36,9 @@
 //     its durable index (thesis 3.6.2). Entries at or below commit are never cut.
 //   - compacted <= durable <= last; applied <= handed over <= commit <= last. Runs are contiguous and end at last; a run that
 //     is not durable, or in no Save yet, is pinned in memory.
-//   - The effective membership is the newest in the log, committed or not (thesis 4.1), and goes back when its entry is cut.
+//   - The effective membership is the newest in the log, committed or not (thesis 4.1), and goes back when its entry is cut. Two
+//     that follow each other have no disjoint quorums; while it is joint a quorum is a majority of both configurations (quorum.go).
+//   - A change of the membership is an operation whose intent is in the log: whoever leads finishes it (change.go).
 //   - A proposal ends exactly once: handed over for apply or refused. A forward of a session is decided once, for ever.
 //   - A read is confirmed by a heartbeat round that was sent after it arrived, in the same term, by voters.
 //
@@ -67,6 +69,8 @@
 //	SnapshotStatus            leader    the snapshot is installed, or failed     (term, vote)
 //	Bootstrap(Response)       initial   empty too? outside of terms              nothing
 //	Removed                   former    a committed membership without you       nothing
+//	ChangeMembers(Response)   leader    make members something else; the         (term, vote)
+//	                                    operation's ID, or a reason
 //	Heal                      members   I lost what I promised: know me by another incarnation. Outside of terms; heal.go
 //	HealResponse              lost one  ask again with this number; or an entry that you acknowledged and have not
 //
@@ -82,5 +86,5 @@
 //
 // # Not here yet
 //
-// Snapshots (the state and its transitions are), automatic promotion, joint consensus, leases.
+// Snapshots (the state and its transitions are), leases.
 package raft

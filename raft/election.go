@@ -221,6 +221,7 @@ func (c *Core) setLeader(replica, session, incarnation uint64) {
 	c.ack.due, c.beat.due = false, false
 	c.endPending(raftpb.ReasonNotLeader)
 	c.endForwardedReads(raftpb.ReasonNotLeader)
+	c.loseChangeWaits()
 	c.transferSettled()
 	c.event(Event{Kind: EventLeaderChanged, Leader: replica})
 }

@@ -75,7 +75,9 @@ func replicaFact(c *Core) fact {
 		"last", s.LastIndex, "durable", s.Durable, "applied", s.Applied, "storage", storageNames[s.Storage],
 		"quarantined", s.Quarantined, "dropped", s.Dropped, "voters", members(s.Membership, raftpb.Voter),
 		"learners", members(s.Membership, raftpb.Learner), "witnesses", members(s.Membership, raftpb.Witness),
-		"incarnations", incarnations(s.Membership), "change", s.Membership.ID, "uncommitted", c.UncommittedBatches(),
+		"incarnations", incarnations(s.Membership), "change", s.Membership.ID, "outgoing", outgoingVoters(s.Membership),
+		"goals", goals(s.Membership), "operation", s.Membership.Operation, "addresses", addresses(s.Membership),
+		"priorities", priorities(s.Membership), "members", c.CommittedMembership().ID, "uncommitted", c.UncommittedBatches(),
 		"backlog", s.Backlog)
 }
 

@@ -41,7 +41,11 @@ func (n *network) fuzzCall(r *fuzzReader, node *testNode) {
 	case 6:
 		node.core.TransferLeader(n.now, r.number(), r.number())
 	case 7:
-		node.core.ProposeMembership(n.now, r.membership())
+		if r.byte() > 200 {
+			node.core.CancelChange(n.now, r.number())
+			return
+		}
+		node.core.ChangeMembers(n.now, r.number(), r.memberChange())
 	case 8:
 		node.core.Propose(n.now, n.batch(node, r.number(), "x", "y"))
 	case 9:
@@ -147,4 +151,17 @@ func (n *network) lastCall(r *fuzzReader, node *testNode) {
 			node.core.LogReadDone(n.now, node.reads[0], nil, raftpb.ErrBodyChecksum)
 		}
 	}
+}
+
+func (r *fuzzReader) memberChange() raftpb.MembershipChange {
+	var change raftpb.MembershipChange
+	if r.byte() > 200 {
+		change.IfID = r.number()
+	}
+	for range r.byte() % 4 {
+		change.Members = append(change.Members, raftpb.MemberChange{
+			ReplicaID: uint64(r.byte() % 7), Kind: raftpb.MemberKind(r.byte() % 4), Priority: raftpb.Priority(r.byte()),
+		})
+	}
+	return change
 }

@@ -23,6 +23,7 @@ var sessionBound = [raftpb.MessageTypeCount]bool{
 	raftpb.MessagePropose: true, raftpb.MessageProposeResponse: true, raftpb.MessageTransferLeader: true,
 	raftpb.MessageTransferLeaderResponse: true, raftpb.MessageSnapshotStatus: true,
 	raftpb.MessageBootstrapResponse: true, raftpb.MessageTimeoutNow: true, raftpb.MessageHealResponse: true,
+	raftpb.MessageChangeMembers: true, raftpb.MessageChangeMembersResponse: true,
 }
 
 // memberOnly messages count only from a member in its current incarnation (R15).
@@ -30,6 +31,7 @@ var memberOnly = [raftpb.MessageTypeCount]bool{
 	raftpb.MessagePreVoteResponse: true, raftpb.MessageVoteResponse: true, raftpb.MessageReplicateResponse: true,
 	raftpb.MessageHeartbeatResponse: true, raftpb.MessageReadIndex: true, raftpb.MessagePropose: true,
 	raftpb.MessageTransferLeader: true, raftpb.MessageSnapshotStatus: true,
+	raftpb.MessageChangeMembers: true,
 }
 
 func init() {
@@ -50,6 +52,8 @@ func init() {
 		raftpb.MessageRemoved:                (*Core).handleRemoved,
 		raftpb.MessageHeal:                   (*Core).handleHeal,
 		raftpb.MessageHealResponse:           (*Core).handleHealResponse,
+		raftpb.MessageChangeMembers:          (*Core).handleChangeMembers,
+		raftpb.MessageChangeMembersResponse:  (*Core).handleChangeMembersResponse,
 	}
 	candidate := follower
 	candidate[raftpb.MessageTimeoutNow] = nil
@@ -57,6 +61,7 @@ func init() {
 	candidate[raftpb.MessageReadIndexResponse] = nil
 	candidate[raftpb.MessageProposeResponse] = nil
 	candidate[raftpb.MessageTransferLeaderResponse] = nil
+	candidate[raftpb.MessageChangeMembersResponse] = nil
 
 	handlers[RoleFollower] = follower
 	handlers[RolePreCandidate] = candidate
@@ -79,6 +84,7 @@ func init() {
 		raftpb.MessageBootstrap:              (*Core).handleBootstrap,
 		raftpb.MessageRemoved:                (*Core).handleRemoved,
 		raftpb.MessageHeal:                   (*Core).healMember,
+		raftpb.MessageChangeMembers:          (*Core).handleChangeMembers,
 	}
 	handlers[RoleBootstrapping] = [raftpb.MessageTypeCount]handler{
 		raftpb.MessageReplicate:         (*Core).adoptedByLeader,

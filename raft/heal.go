@@ -45,6 +45,7 @@ type healRequest struct {
 func (c *Core) abstain() {
 	c.leaveRole()
 	c.setLeader(0, 0, 0)
+	c.refuseChangeWaits(raftpb.ReasonNotLeader)
 	c.role = RoleAbstaining
 	c.electionAt, c.heartbeatAt, c.checkAt, c.retryAt = Never, Never, Never, Never
 	c.outbox = c.outbox[:0]

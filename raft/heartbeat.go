@@ -102,7 +102,6 @@ func (c *Core) handleHeartbeatResponse(now Instant, m *raftpb.Message, p *peer) 
 	}
 	c.probeMismatch(m, p)
 	c.nudge(now, p)
-	c.recordIncarnation(now, p)
 	c.transferProgressed(p)
 	if c.yield.outranked && c.lastResort() {
 		c.offerLeadership(now)

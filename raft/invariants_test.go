@@ -117,7 +117,11 @@ func (n *network) check(node *testNode) {
 	if node.core == nil {
 		return
 	}
-	if fault := faultOf(node.core); fault != "" {
+	fault := faultOf(node.core)
+	if fault == "" {
+		fault = faultOfChange(node.core)
+	}
+	if fault != "" {
 		n.violate("replica %d: %s", node.id, fault)
 	}
 }

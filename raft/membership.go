@@ -8,51 +8,6 @@ import (
 	"github.com/flotilla-raft/flotilla/raftpb"
 )
 
-// ProposeMembership appends a membership batch, which is in effect from then on (R17). Only one voter may be added or
-// removed at a time (thesis 4.1), the previous change and an entry of the leader's own term must be committed; without
-// the latter two changes can be decided by disjoint majorities. m.ID is ignored, and an incarnation of 0 stands for the one
-// that the present membership has.
-func (c *Core) ProposeMembership(now Instant, m raftpb.Membership) raftpb.Reason {
-	c.now = now
-	m.Members = slices.Clone(m.Members)
-	for i := range m.Members {
-		if present := memberOf(c.membership, m.Members[i].ReplicaID); present != nil && m.Members[i].Incarnation == 0 {
-			m.Members[i].Incarnation = present.Incarnation
-		}
-	}
-	switch {
-	case c.role == RoleStopped:
-		return raftpb.ReasonStopped
-	case c.role != RoleLeader:
-		return raftpb.ReasonNotLeader
-	case c.unfit():
-		return raftpb.ReasonFailed
-	case c.transfer.leader.active:
-		return raftpb.ReasonTransferring
-	case c.configs[len(c.configs)-1].Index > c.commit:
-		return raftpb.ReasonPendingChange
-	case c.commit < c.termStart:
-		return raftpb.ReasonNotReady
-	case m.Validate() != nil || !singleChange(c.membership, &m):
-		return raftpb.ReasonDenied
-	}
-	c.appendOwn(now, raftpb.NewMembership(c.options.ShardID, m))
-	return raftpb.ReasonNone
-}
-
-// recordIncarnation writes into the membership what a member that was added without an incarnation turned out to be, so
-// that no other one can ever vote or acknowledge under its ID (R15). Until then the first one heard in this session counts.
-func (c *Core) recordIncarnation(now Instant, p *peer) {
-	member := memberOf(c.membership, p.id)
-	if member == nil || member.Incarnation != 0 || p.incarnation == 0 || c.transfer.leader.active || c.unfit() ||
-		c.configs[len(c.configs)-1].Index > c.commit || c.commit < c.termStart {
-		return
-	}
-	m := raftpb.Membership{Members: slices.Clone(c.membership.Members)}
-	memberOf(&m, p.id).Incarnation = p.incarnation
-	c.appendOwn(now, raftpb.NewMembership(c.options.ShardID, m))
-}
-
 // singleChange says that every majority of voters of one membership overlaps every majority of the other. A voter whose
 // incarnation changes is another voter (R15), unless it was not known before.
 func singleChange(from, to *raftpb.Membership) bool {
@@ -126,6 +81,7 @@ func (c *Core) undoConfigs(index uint64) {
 	if n < len(c.configs) {
 		c.configs = c.configs[:n]
 		c.useNewestConfig()
+		c.refuseChangeWaits(raftpb.ReasonNotLeader)
 	}
 }
 
@@ -150,6 +106,7 @@ func (c *Core) useNewestConfig() {
 		}
 	}
 	c.countVoters()
+	c.changing = unfinished(&m)
 	for _, p := range before {
 		if c.role == RoleLeader && !slices.Contains(c.peers, p) {
 			c.endFollower(p)
@@ -163,14 +120,17 @@ func (c *Core) useNewestConfig() {
 func (c *Core) carryPeer(before []*peer, member *raftpb.Member) *peer {
 	for _, p := range before {
 		if p.id == member.ReplicaID && (member.Incarnation == 0 || p.incarnation == 0 || p.incarnation == member.Incarnation) {
-			p.kind = member.Kind
+			p.kind, p.promoting = member.Kind, promoted(member.Goal)
 			if member.Incarnation != 0 {
 				p.incarnation = member.Incarnation
 			}
 			return p
 		}
 	}
-	p := &peer{id: member.ReplicaID, kind: member.Kind, incarnation: member.Incarnation}
+	p := &peer{
+		id: member.ReplicaID, kind: member.Kind, incarnation: member.Incarnation, promoting: promoted(member.Goal),
+		changed: c.reads.round,
+	}
 	if c.role == RoleLeader {
 		c.beginFollower(p)
 		c.sendDue = true
@@ -182,16 +142,22 @@ func (c *Core) carryPeer(before []*peer, member *raftpb.Member) *peer {
 // that are gone are told (R18).
 func (c *Core) committedConfigs(now Instant, before uint64) {
 	newest := c.committedConfig()
-	if newest.Index > before && c.role == RoleLeader {
+	if newest.Index <= before {
+		return
+	}
+	for i := range c.configs {
+		if config := &c.configs[i]; config.Index > before && config.Index <= newest.Index {
+			c.endChangeWaits(&config.Membership, false)
+		}
+	}
+	if c.role == RoleLeader {
 		c.tellRemoved(newest)
 		if !c.selfVotes() && c.configs[len(c.configs)-1].Index == newest.Index {
 			c.tellHeir(now)
 			c.becomeFollower(now, c.term)
 		}
 	}
-	if newest.Index > before {
-		c.pruneConfigs()
-	}
+	c.pruneConfigs()
 }
 
 // committedConfig returns the newest committed membership.
@@ -249,10 +215,12 @@ func (c *Core) sayRemoved(m *raftpb.Message, p *peer) bool {
 // handleRemoved obeys a committed membership without this replica, if it is newer than the one that added it.
 func (c *Core) handleRemoved(_ Instant, m *raftpb.Message, _ *peer) {
 	membership, err := raftpb.DecodeMembership(m.Payload)
-	if err != nil || c.heal.removed || membership.ID <= c.addedAt || memberOf(&membership, c.options.ReplicaID) != nil {
+	unproven := m.ToIncarnation == 0 && c.addedAt == 0 && c.log.last == 0 // it may speak of a former one under this ID
+	if err != nil || unproven || c.heal.removed || membership.ID <= c.addedAt || memberOf(&membership, c.options.ReplicaID) != nil {
 		c.dropped++
 		return
 	}
+	c.endChangeWaits(&membership, true)
 	c.abstain()
 	c.heal.asks, c.heal.removed, c.heartbeatAt = false, true, Never
 	c.events[len(c.events)-1] = Event{Kind: EventRemoved, Term: c.term, Replica: m.From, ID: membership.ID}

@@ -29,6 +29,7 @@ type testNode struct {
 	slow     bool              // its state machine gets on with nothing
 	ended    map[uint64]string // outcome of each proposal of this session
 	ready    []ReadState
+	changes  map[uint64]string // outcome of each change of the membership, "" while it is open
 }
 
 // network runs replicas in one goroutine: nothing happens unless a test says so.
@@ -47,8 +48,9 @@ type network struct {
 	bodies   map[uint64]string    // applied entries by index, for state machine safety
 	places   map[[3]uint64]uint64 // first index of each proposal
 
-	readSequence uint64
-	history      *history // nil: not kept
+	readSequence   uint64
+	changeSequence uint64
+	history        *history // nil: not kept
 }
 
 func newNetwork(count int, violate func(string, ...any)) *network {
@@ -107,7 +109,7 @@ func (n *network) start(node *testNode) {
 	}
 	node.core, node.saves, node.reads = core, nil, nil
 	node.upTo, node.applied = node.disk.stored.Compacted, nil
-	node.proposed, node.ended, node.ready = 0, map[uint64]string{}, nil
+	node.proposed, node.ended, node.ready, node.changes = 0, map[uint64]string{}, nil, map[uint64]string{}
 }
 
 func (n *network) crash(node *testNode) {
@@ -178,8 +180,16 @@ func (n *network) drained(node *testNode) {
 	for _, b := range n.out.Apply {
 		n.apply(node, b)
 	}
+	for _, r := range n.out.Refusals {
+		if r.Kind == RefusedChange {
+			n.endChange(node, r.ID, fmt.Sprintf("refused maybe=%t", r.MaybeApplied))
+		}
+	}
 	healed := uint64(0)
 	for _, e := range n.out.Events {
+		if e.Kind == EventMembersChanged {
+			n.endChange(node, e.ID, "done")
+		}
 		if e.Kind == EventHealed {
 			healed = e.ID
 		}
@@ -197,6 +207,14 @@ func (n *network) drained(node *testNode) {
 	if healed != 0 {
 		n.renew(node, healed)
 	}
+}
+
+func (n *network) endChange(node *testNode, id uint64, how string) {
+	before, asked := node.changes[id]
+	if asked && before != "" {
+		n.violate("change %d of %d ended twice: %s, then %s", id, node.id, before, how)
+	}
+	node.changes[id] = how
 }
 
 func (n *network) end(node *testNode, sequence uint64, how string) {
@@ -289,7 +307,7 @@ func (n *network) save(node *testNode) bool {
 	if err := node.disk.write(&s); err != nil {
 		n.violate("write %d at %d: %v", s.Number, node.id, err)
 	}
-	before := node.core.commit
+	before := n.before(node)
 	node.core.Saved(n.now, s.Number)
 	n.check(node)
 	n.checkCommit(node, before)
@@ -312,45 +330,64 @@ func (n *network) deliver(i int) {
 	m := n.queue[i]
 	n.queue = slices.Delete(n.queue, i, i+1)
 	if node := n.node(m.To); node != nil && node.core != nil && !n.cut[[2]uint64{m.From, m.To}] {
-		before := node.core.commit
+		before := n.before(node)
 		node.core.Step(n.now, &m)
 		n.check(node)
 		n.checkCommit(node, before)
 	}
 }
 
-// checkCommit holds that a commit index that moved stands on a majority of durable copies, and that leaders have all of it.
-func (n *network) checkCommit(node *testNode, before uint64) {
+// beforeStep is what commit is counted by: the membership may change in the very step, after it.
+type beforeStep struct {
+	commit     uint64
+	membership *raftpb.Membership
+}
+
+func (n *network) before(node *testNode) beforeStep {
+	return beforeStep{node.core.commit, node.core.membership}
+}
+
+// checkCommit holds that a commit index that moved stands on durable copies at a quorum, and that leaders have all of it.
+func (n *network) checkCommit(node *testNode, before beforeStep) {
 	c := node.core
-	if c.commit == before || c.role != RoleLeader || c.log.compacted() != 0 {
+	if c.commit == before.commit || c.role != RoleLeader || c.log.compacted() != 0 {
 		return
 	}
-	term := c.log.terms.term(c.commit)
-	copies, voters, data := 0, 0, false
-	for _, member := range c.membership.Members {
-		if member.Kind == raftpb.Learner {
-			continue
+	for _, members := range [][]raftpb.Member{before.membership.Members, before.membership.Outgoing} {
+		copies, voters, data := n.copies(members, c.commit, c.log.terms.term(c.commit))
+		if len(members) > 0 && copies <= voters/2 {
+			n.violate("replica %d commits %d with %d durable copies of %d", node.id, c.commit, copies, voters)
 		}
-		voters++
-		other := n.node(member.ReplicaID)
-		stored := other.disk.load()
-		terms := termList{before: entryID{stored.Compacted, stored.CompactedTerm}, starts: stored.Terms}
-		if stored.Last >= c.commit && terms.term(c.commit) == term || stored.Compacted >= c.commit {
-			copies++
-			data = data || member.Kind == raftpb.Voter
+		if len(members) > 0 && !data {
+			n.violate("replica %d commits %d, which only witnesses have", node.id, c.commit)
 		}
-	}
-	if !data {
-		n.violate("replica %d commits %d, which only witnesses have", node.id, c.commit)
-	}
-	if copies <= voters/2 {
-		n.violate("replica %d commits %d with %d durable copies of %d", node.id, c.commit, copies, voters)
 	}
 	for index := range n.bodies {
 		if index > c.log.last {
 			n.violate("leader %d of term %d lacks the committed entry %d", node.id, c.term, index)
 		}
 	}
+}
+
+// copies counts the voters that have an entry durably; data says that there is one among them that is no witness.
+func (n *network) copies(members []raftpb.Member, index, term uint64) (copies, voters int, data bool) {
+	for _, member := range members {
+		if member.Kind == raftpb.Learner {
+			continue
+		}
+		voters++
+		other := n.node(member.ReplicaID)
+		if other == nil {
+			continue
+		}
+		stored := other.disk.load()
+		terms := termList{before: entryID{stored.Compacted, stored.CompactedTerm}, starts: stored.Terms}
+		if stored.Last >= index && terms.term(index) == term || stored.Compacted >= index {
+			copies++
+			data = data || member.Kind == raftpb.Voter
+		}
+	}
+	return copies, voters, data
 }
 
 // settle lets everything happen at once until nothing is left to do.

@@ -40,6 +40,7 @@ const (
 	RefusedProposal RefusalKind = iota + 1 // ID is the origin's sequence
 	RefusedRead                            // ID is the reads' ID
 	RefusedTransfer                        // ID is the transfer's ID
+	RefusedChange                          // ID is the membership change's ID
 )
 
 // Refusal answers a request of this host that was surely not done (MaybeApplied false) or whose outcome cannot be
@@ -73,6 +74,7 @@ const (
 	EventWitnessStandsIn                          // leader: entry ID is committed on a witness in the place of a data voter that is not heard
 	EventDataLost                                 // those that say that they lost their state leave no quorum: nothing can be decided
 	EventIgnored                                  // a message for an empty cell of the handler table was counted and ignored
+	EventMembersChanged                           // ID: the membership change is done
 )
 
 // Event is something that the engine reports to its owner.

@@ -17,8 +17,9 @@ type peer struct {
 	kind        raftpb.MemberKind
 	votesIn     electorate
 	headersOnly bool // a witness, or to become one
+	promoting   bool // a learner that is to vote
 	ballot      ballot
-	ahead       bool // denied the vote, for its log has more
+	ahead       bool   // denied the vote, for its log has more
 	taken       window // forwarded proposals that were decided (R2)
 	heal        healRequest
 	after       uint64 // entry that has to be committed before a leader addresses this incarnation; see unhealed
@@ -44,6 +45,7 @@ type peer struct {
 	batches     []raftpb.Batch
 	declinedAt  Instant       // when it last said that it cannot campaign, 0 if it did not
 	refuses     raftpb.Reason // what its host's storage does not take, by its last heartbeat response
+	rounds      catchingUp
 
 	inflightBytes int
 
@@ -71,7 +73,7 @@ func (c *Core) sender(m *raftpb.Message) (p *peer, ok bool) {
 	if p == nil {
 		return nil, true
 	}
-	if p.incarnation == 0 {
+	if p.incarnation == 0 && c.introduces(m, p) {
 		p.incarnation = m.FromIncarnation
 	}
 	if p.incarnation != m.FromIncarnation {
@@ -93,11 +95,27 @@ func (c *Core) sender(m *raftpb.Message) (p *peer, ok bool) {
 	return p, true
 }
 
+// introduces says whether m shows which incarnation a member is that the membership does not know yet. An initial voter is
+// what it says first. One that was added is what answers this leader, and answers what was sent to it since: a former
+// replica under that ID may still be heard, and answers to what was sent to it may still be on their way.
+func (c *Core) introduces(m *raftpb.Message, p *peer) bool {
+	switch {
+	case p.votes():
+		return true
+	case c.role != RoleLeader:
+		return false
+	case m.Type == raftpb.MessageHeartbeatResponse:
+		return m.Request > p.changed
+	}
+	return m.Type == raftpb.MessageReplicateResponse && m.Request > p.since
+}
+
 // ofSession are the messages that a session which is over must not move anything with. All others mean the same whenever
 // they come.
 var ofSession = [raftpb.MessageTypeCount]bool{
 	raftpb.MessageReplicateResponse: true, raftpb.MessageHeartbeatResponse: true, raftpb.MessageReadIndex: true,
 	raftpb.MessagePropose: true, raftpb.MessageTransferLeader: true, raftpb.MessageSnapshotStatus: true,
+	raftpb.MessageChangeMembers: true,
 }
 
 // formerSession is a session that is over, or seems to be: when the first message of an older one comes late, the living one

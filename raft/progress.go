@@ -18,6 +18,7 @@ func (p *peer) forgetProgress() {
 	p.reading, p.batches = 0, nil
 	p.declinedAt, p.refuses = 0, raftpb.ReasonNone
 	p.heartbeat, p.followerState = heartbeatState{}, followerState{}
+	p.rounds = catchingUp{}
 }
 
 // restartProgress is for a follower that came back as a new session: nothing said to its former self moves it. What its

@@ -121,6 +121,9 @@ func (c *Core) Saved(now Instant, number uint64) {
 		c.advanceCommit(now)
 		c.retryDamaged()
 	}
+	if c.changing {
+		c.continueChange(now)
+	}
 }
 
 // unpin releases what neither a write nor the state machine waits for.

@@ -119,30 +119,42 @@ func (n *network) randomCall(t *rapid.T, node *testNode) {
 	}
 }
 
-// randomChange adds, removes, promotes or demotes one member. Most are refused; what is not must keep everything safe.
+// randomChange asks for one to three members to become something else, or for the operation under way to be canceled. Many are
+// refused; what is not must keep everything safe. The faults of a schedule may take one voter for good, so two are left.
 func (n *network) randomChange(t *rapid.T, node *testNode) {
-	id := uint64(rapid.IntRange(1, len(n.nodes)).Draw(t, "member"))
-	kind := raftpb.MemberKind(rapid.IntRange(0, 2).Draw(t, "kind"))
-	var m raftpb.Membership
+	n.changeSequence++
+	if rapid.IntRange(0, 9).Draw(t, "cancel") == 0 {
+		n.expectEnd(node, node.core.CancelChange(n.now, n.changeSequence))
+		return
+	}
+	ids := rapid.SliceOfNDistinct(rapid.Uint64Range(1, uint64(len(n.nodes))), 1, 3, rapid.ID[uint64]).Draw(t, "members")
+	var change raftpb.MembershipChange
+	if rapid.IntRange(0, 3).Draw(t, "guarded") == 0 {
+		change.IfID = node.core.Membership().ID
+	}
 	voters := 0
 	for _, member := range node.core.Membership().Members {
-		if member.ReplicaID != id {
-			m.Members = append(m.Members, member)
-			if member.Kind == raftpb.Voter {
-				voters++
-			}
+		if member.Kind == raftpb.Voter && !slices.Contains(ids, member.ReplicaID) {
+			voters++
 		}
 	}
-	if voters < 2 {
-		return // the faults of a schedule may take one voter for good
+	for _, id := range ids {
+		kind := raftpb.MemberKind(rapid.IntRange(0, 2).Draw(t, "kind"))
+		if kind == raftpb.Voter {
+			voters++
+		}
+		change.Members = append(change.Members, raftpb.MemberChange{ReplicaID: id, Kind: kind})
 	}
-	if kind != 0 {
-		m.Members = append(m.Members, raftpb.Member{
-			ReplicaID: id, Kind: kind, Incarnation: n.node(id).disk.stored.Bootstrap.Incarnation,
-		})
+	if voters >= 2 {
+		n.expectEnd(node, node.core.ChangeMembers(n.now, n.changeSequence, change))
 	}
-	slices.SortFunc(m.Members, func(a, b raftpb.Member) int { return int(a.ReplicaID) - int(b.ReplicaID) })
-	node.core.ProposeMembership(n.now, m)
+}
+
+// expectEnd notes that a change was taken: it has to end once.
+func (n *network) expectEnd(node *testNode, reason raftpb.Reason) {
+	if reason == raftpb.ReasonNone {
+		node.changes[n.changeSequence] = ""
+	}
 }
 
 func (n *network) randomCrash(t *rapid.T, node *testNode) {
@@ -211,6 +223,12 @@ func (n *network) checkEnded(t *rapid.T, node *testNode) {
 	if node.core.UncommittedBatches() != 0 || node.core.UncommittedEntries() != 0 {
 		n.dump(t)
 		t.Fatalf("replica %d still counts %d batches as uncommitted", node.id, node.core.UncommittedBatches())
+	}
+	for id, how := range node.changes {
+		if how == "" {
+			n.dump(t)
+			t.Fatalf("change %d of replica %d never ended", id, node.id)
+		}
 	}
 	for sequence := uint64(1); sequence <= node.proposed; sequence++ {
 		if _, ok := node.ended[sequence]; !ok {

@@ -178,26 +178,6 @@ func (s *script) reason(r raftpb.Reason) {
 
 func (s *script) commands() []string { return strings.Split(s.text("commands"), "/") }
 
-// membership reads voters=1/2/3 learners=4, with the incarnations that the replicas have.
-func (s *script) membership() raftpb.Membership {
-	var m raftpb.Membership
-	for kind, key := range map[raftpb.MemberKind]string{raftpb.Voter: "voters", raftpb.Learner: "learners", raftpb.Witness: "witnesses"} {
-		for _, field := range strings.Split(s.text(key), "/") {
-			var id uint64
-			if _, err := fmt.Sscan(field, &id); err != nil {
-				continue
-			}
-			member := raftpb.Member{ReplicaID: id, Kind: kind}
-			if node := s.n.node(id); node != nil && !s.d.HasArg("unknown") {
-				member.Incarnation = node.disk.stored.Bootstrap.Incarnation
-			}
-			m.Members = append(m.Members, member)
-		}
-	}
-	slices.SortFunc(m.Members, func(a, b raftpb.Member) int { return int(a.ReplicaID) - int(b.ReplicaID) })
-	return m
-}
-
 // payload reads members=1/2 id=3: voters of a committed membership.
 func (s *script) payload() raftpb.Membership {
 	m := raftpb.Membership{ID: s.number("id")}
@@ -350,7 +330,6 @@ var scriptCommands = map[string]func(*script){
 		b = builder.Seal(testShard, raftpb.KindCommands, b.Origin(), s.number("term"))
 		s.reason(node.core.Propose(s.n.now, b))
 	},
-	"change":   func(s *script) { s.reason(s.node().core.ProposeMembership(s.n.now, s.membership())) },
 	"read":     func(s *script) { s.reason(s.node().core.ReadIndex(s.n.now, s.number("id"))) },
 	"transfer": func(s *script) { s.reason(s.node().core.TransferLeader(s.n.now, s.number("id"), s.number("target"))) },
 	"timeouts": func(s *script) { // election=ms heartbeat=ms

@@ -35,6 +35,9 @@ func (c *Core) Step(now Instant, m *raftpb.Message) {
 		return
 	}
 	h(c, now, m, p)
+	if c.changing {
+		c.continueChange(now)
+	}
 }
 
 // addressed says that a message is for this replica, and that its fields are possible.
@@ -99,7 +102,7 @@ func (c *Core) leaderAlive(now Instant) bool {
 // answerLowerTerm tells a replica that is behind of the current term, and returns whether the handler runs nevertheless.
 func (c *Core) answerLowerTerm(m *raftpb.Message) bool {
 	switch m.Type {
-	case raftpb.MessagePropose:
+	case raftpb.MessagePropose, raftpb.MessageChangeMembers:
 		return true
 	case raftpb.MessagePreVote:
 		c.answer(m, raftpb.MessagePreVoteResponse, raftpb.ReasonDenied)

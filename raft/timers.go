@@ -30,7 +30,7 @@ func (c *Core) electionTimeout() Instant { return Instant(c.options.ElectionTime
 
 // Deadline returns when Tick is to be called at the latest, Never if nothing is timed.
 func (c *Core) Deadline() Instant {
-	deadline := min(c.electionAt, c.heartbeatAt, c.checkAt, c.retryAt, c.forwardDeadline())
+	deadline := min(c.electionAt, c.heartbeatAt, c.checkAt, c.retryAt, c.forwardDeadline(), c.changes.deadline())
 	if c.reads.deadline < deadline && c.reads.any() {
 		deadline = c.reads.deadline
 	}
@@ -58,6 +58,7 @@ func (c *Core) Tick(now Instant) {
 	c.expireReads(now)
 	c.expireForwards(now)
 	c.expireTransfer(now)
+	c.expireChangeWaits(now)
 	if now >= c.electionAt {
 		c.electionDue(now)
 	}
@@ -70,7 +71,7 @@ func (c *Core) heartbeatDue(now Instant) {
 	case RoleLeader:
 		c.reads.roundDue = true
 		c.reads.sendAll = true
-		c.settleCrowded() // who was removed answers no more
+		c.settleCrowded()       // who was removed answers no more
 		if c.voters.witnesses { // a data voter may have been silent for long enough by now
 			c.advanceCommit(now)
 		}

@@ -167,6 +167,7 @@ func drawMembers(t *rapid.T) (members []Member) {
 			Address:     rapid.StringN(0, 50, MaxAddressLength).Draw(t, "address"),
 			Goal:        MemberGoal(rapid.IntRange(0, int(goalCount)-1).Draw(t, "goal")),
 			Priority:    Priority(rapid.IntRange(0, 255).Draw(t, "priority")),
+			Added:       rapid.Bool().Draw(t, "added"),
 		})
 	}
 	return members
@@ -183,6 +184,7 @@ func membersToSchema(members []Member) (s []*schema.Member) {
 		s = append(s, &schema.Member{
 			ReplicaId: member.ReplicaID, Kind: schema.MemberKind(member.Kind), Incarnation: member.Incarnation,
 			Address: member.Address, Goal: schema.MemberGoal(member.Goal), Priority: uint32(member.Priority),
+			Added: member.Added,
 		})
 	}
 	return s

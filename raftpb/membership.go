@@ -32,6 +32,7 @@ var (
 		4: {"address", protowire.BytesType},
 		5: {"goal", protowire.VarintType},
 		6: {"priority", protowire.VarintType},
+		7: {"added", protowire.VarintType},
 	}
 )
 
@@ -99,6 +100,7 @@ func appendMembers(dst []byte, number protowire.Number, members []Member) []byte
 		}
 		dst = appendUint(dst, 5, uint64(member.Goal))
 		dst = appendUint(dst, 6, uint64(member.Priority))
+		dst = appendBool(dst, 7, member.Added)
 	}
 	return dst
 }
@@ -116,7 +118,8 @@ func membershipLength(membership Membership) int {
 
 func memberLength(member *Member) int {
 	length := sizeUint(1, member.ReplicaID) + sizeUint(2, uint64(member.Kind)) +
-		sizeFixed(3, member.Incarnation) + sizeUint(5, uint64(member.Goal)) + sizeUint(6, uint64(member.Priority))
+		sizeFixed(3, member.Incarnation) + sizeUint(5, uint64(member.Goal)) + sizeUint(6, uint64(member.Priority)) +
+		sizeUint(7, protowire.EncodeBool(member.Added))
 	if member.Address != "" {
 		length += sizeBytes(4, len(member.Address))
 	}
@@ -202,6 +205,8 @@ func decodeMember(data []byte) (Member, error) {
 				return Member{}, fmt.Errorf("priority: %d, want 0 to 255", reader.value)
 			}
 			member.Priority = Priority(reader.value)
+		case 7:
+			member.Added = reader.value != 0
 		}
 	}
 	return member, reader.err

@@ -103,6 +103,7 @@ const (
 	ReasonInvalidChange        // the membership change leads to no possible membership
 	ReasonNotVoter             // the target cannot lead: a learner, a witness; or it is a witness and cannot serve
 	ReasonLost                 // the data of a quorum is lost
+	ReasonCanceled             // the membership change was canceled
 
 	// ReasonCount is one more than the highest reason.
 	ReasonCount

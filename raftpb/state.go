@@ -28,6 +28,8 @@ type Member struct {
 	Address     string // where its host listens
 	Goal        MemberGoal
 	Priority    Priority
+	// Added says that the change under way brought the member, so that to cancel the change is to remove it.
+	Added bool
 }
 
 // MemberGoal is what a member is to become by the change under way. It is part of the membership entry, so that whoever
@@ -77,8 +79,8 @@ type Membership struct {
 	// that is left, and every decision needs a majority of the voters of both. Sorted by ReplicaID.
 	Outgoing []Member
 	// Operation is the ID of the first membership of the change that this one belongs to. The change is done with the first
-	// membership of that operation which is not joint and in which no member has a goal. 0 for the initial membership, and
-	// for those that only record what was learned.
+	// membership of that operation which is not joint and in which no member has a goal. A membership that only records what
+	// was learned keeps it. 0 for the initial membership.
 	Operation uint64
 }
 

@@ -169,6 +169,7 @@ const (
 	Reason_REASON_INVALID_CHANGE Reason = 18
 	Reason_REASON_NOT_VOTER      Reason = 19
 	Reason_REASON_LOST           Reason = 20
+	Reason_REASON_CANCELED       Reason = 21
 )
 
 // Enum value maps for Reason.
@@ -195,6 +196,7 @@ var (
 		18: "REASON_INVALID_CHANGE",
 		19: "REASON_NOT_VOTER",
 		20: "REASON_LOST",
+		21: "REASON_CANCELED",
 	}
 	Reason_value = map[string]int32{
 		"REASON_NONE":           0,
@@ -218,6 +220,7 @@ var (
 		"REASON_INVALID_CHANGE": 18,
 		"REASON_NOT_VOTER":      19,
 		"REASON_LOST":           20,
+		"REASON_CANCELED":       21,
 	}
 )
 
@@ -617,7 +620,9 @@ type Member struct {
 	Address     string                 `protobuf:"bytes,4,opt,name=address,proto3" json:"address,omitempty"`
 	Goal        MemberGoal             `protobuf:"varint,5,opt,name=goal,proto3,enum=flotilla.MemberGoal" json:"goal,omitempty"`
 	// 1 to 255; 0 counts as 100.
-	Priority      uint32 `protobuf:"varint,6,opt,name=priority,proto3" json:"priority,omitempty"`
+	Priority uint32 `protobuf:"varint,6,opt,name=priority,proto3" json:"priority,omitempty"`
+	// The change under way brought the member.
+	Added         bool `protobuf:"varint,7,opt,name=added,proto3" json:"added,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -692,6 +697,13 @@ func (x *Member) GetPriority() uint32 {
 		return x.Priority
 	}
 	return 0
+}
+
+func (x *Member) GetAdded() bool {
+	if x != nil {
+		return x.Added
+	}
+	return false
 }
 
 // A shard's configuration: the only entry of a membership batch.
@@ -1103,7 +1115,7 @@ const file_raftpb_schema_flotilla_proto_rawDesc = "" +
 	"\apayload\x18\x14 \x01(\fR\apayload\x12\x18\n" +
 	"\abacklog\x18\x15 \x01(\x04R\abacklog\"=\n" +
 	"\fMessageBatch\x12-\n" +
-	"\bmessages\x18\x01 \x03(\v2\x11.flotilla.MessageR\bmessages\"\xd3\x01\n" +
+	"\bmessages\x18\x01 \x03(\v2\x11.flotilla.MessageR\bmessages\"\xe9\x01\n" +
 	"\x06Member\x12\x1d\n" +
 	"\n" +
 	"replica_id\x18\x01 \x01(\x04R\treplicaId\x12(\n" +
@@ -1111,7 +1123,8 @@ const file_raftpb_schema_flotilla_proto_rawDesc = "" +
 	"\vincarnation\x18\x03 \x01(\x06R\vincarnation\x12\x18\n" +
 	"\aaddress\x18\x04 \x01(\tR\aaddress\x12(\n" +
 	"\x04goal\x18\x05 \x01(\x0e2\x14.flotilla.MemberGoalR\x04goal\x12\x1a\n" +
-	"\bpriority\x18\x06 \x01(\rR\bpriority\"\x94\x01\n" +
+	"\bpriority\x18\x06 \x01(\rR\bpriority\x12\x14\n" +
+	"\x05added\x18\a \x01(\bR\x05added\"\x94\x01\n" +
 	"\n" +
 	"Membership\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12*\n" +
@@ -1167,7 +1180,7 @@ const file_raftpb_schema_flotilla_proto_rawDesc = "" +
 	"\x1bMESSAGE_TYPE_CHANGE_MEMBERS\x10\x15\x12(\n" +
 	"$MESSAGE_TYPE_CHANGE_MEMBERS_RESPONSE\x10\x16\x12\x15\n" +
 	"\x11MESSAGE_TYPE_HEAL\x10\x17\x12\x1e\n" +
-	"\x1aMESSAGE_TYPE_HEAL_RESPONSE\x10\x18*\xca\x03\n" +
+	"\x1aMESSAGE_TYPE_HEAL_RESPONSE\x10\x18*\xdf\x03\n" +
 	"\x06Reason\x12\x0f\n" +
 	"\vREASON_NONE\x10\x00\x12\x11\n" +
 	"\rREASON_DENIED\x10\x01\x12\x13\n" +
@@ -1190,7 +1203,8 @@ const file_raftpb_schema_flotilla_proto_rawDesc = "" +
 	"\x13REASON_STALE_CHANGE\x10\x11\x12\x19\n" +
 	"\x15REASON_INVALID_CHANGE\x10\x12\x12\x14\n" +
 	"\x10REASON_NOT_VOTER\x10\x13\x12\x0f\n" +
-	"\vREASON_LOST\x10\x14*r\n" +
+	"\vREASON_LOST\x10\x14\x12\x13\n" +
+	"\x0fREASON_CANCELED\x10\x15*r\n" +
 	"\n" +
 	"MemberKind\x12\x1b\n" +
 	"\x17MEMBER_KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
