@@ -28,6 +28,9 @@ func (w *StepWorker) deadlineOf(r *Replica) raft.Instant {
 	if len(r.transfers) > 0 {
 		deadline = min(deadline, r.transfers[0].at+raft.Instant(options.RequestTimeout))
 	}
+	if len(r.changes) > 0 {
+		deadline = min(deadline, r.changeDeadline())
+	}
 	if r.departure != nil {
 		deadline = min(deadline, r.departure.deadline)
 	}
@@ -53,6 +56,7 @@ func (w *StepWorker) expire(r *Replica) {
 	for len(r.transfers) > 0 && r.transfers[0].at+timeout <= w.now {
 		w.refuseTransfer(r, r.transfers[0].id, raftpb.ReasonNotReady, true) // the target may have been told to take over
 	}
+	w.retryChanges(r)
 	w.ageQueue(r)
 	w.settleOverload(r)
 }

@@ -40,6 +40,8 @@ var (
 	ErrInvalidChange = errors.New("flotilla: impossible membership")
 	// ErrPendingChange refuses a membership change while another one is under way.
 	ErrPendingChange = errors.New("flotilla: another membership change is under way")
+	// ErrChangeCanceled says that a membership change was canceled before it was done.
+	ErrChangeCanceled = errors.New("flotilla: membership change was canceled")
 	// ErrRemoved says that the replica is no member of its shard any more.
 	ErrRemoved = errors.New("flotilla: replica was removed")
 	// ErrDataLost says that the data of a quorum is lost: the shard decides nothing until it is rebuilt.

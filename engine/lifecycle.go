@@ -283,6 +283,9 @@ func (w *StepWorker) failRequests(r *Replica, certain, unknown error) {
 	}
 	r.pending.failAll(unknown)
 	w.failReads(r, certain)
+	for len(r.changes) > 0 {
+		w.endChange(r, r.changes[0].id, fmt.Errorf("%w: shard %d", unknown, r.shardID))
+	}
 	for len(r.transfers) > 0 {
 		// Whether the target was told to take over is known by the core alone, and it has failed or said all it had to say.
 		w.endTransfer(r, r.transfers[0].id, fmt.Errorf("%w: shard %d: %w", ErrTransferFailed, r.shardID, unknown))
@@ -347,6 +350,9 @@ func (w *StepWorker) coreEvent(r *Replica, event *raft.Event) {
 		out.Kind = EventLeaderChanged
 	case raft.EventTransferDone:
 		w.endTransfer(r, event.ID, nil)
+		return
+	case raft.EventMembersChanged:
+		w.endChange(r, event.ID, nil)
 		return
 	case raft.EventReplicationRejected:
 		out.Kind = EventReplicationRejected

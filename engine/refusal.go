@@ -37,6 +37,8 @@ func (w *StepWorker) errorOf(r *Replica, reason raftpb.Reason) error {
 		return ErrInvalidChange
 	case raftpb.ReasonPendingChange:
 		return ErrPendingChange
+	case raftpb.ReasonCanceled:
+		return ErrChangeCanceled
 	case raftpb.ReasonLost:
 		return ErrDataLost
 	case raftpb.ReasonTooLarge:
@@ -82,6 +84,8 @@ func (w *StepWorker) refusal(r *Replica, refusal *raft.Refusal) {
 				return
 			}
 		}
+	case raft.RefusedChange:
+		w.refuseChange(r, refusal.ID, refusal.Reason, refusal.MaybeApplied)
 	case raft.RefusedTransfer:
 		w.refuseTransfer(r, refusal.ID, refusal.Reason, refusal.MaybeApplied)
 	}

@@ -14,7 +14,7 @@ func TestEveryReasonHasItsError(t *testing.T) {
 		raftpb.ReasonTermMismatch: ErrTermMismatch, raftpb.ReasonTransferring: ErrTransferring,
 		raftpb.ReasonNotMember: ErrNotMember, raftpb.ReasonNotVoter: ErrNotVoter, raftpb.ReasonTooLarge: ErrTooLarge,
 		raftpb.ReasonStopped: ErrStopped, raftpb.ReasonFailed: ErrStorageFailed, raftpb.ReasonPendingChange: ErrPendingChange,
-		raftpb.ReasonStaleChange: ErrStaleChange, raftpb.ReasonInvalidChange: ErrInvalidChange, raftpb.ReasonLost: ErrDataLost,
+		raftpb.ReasonStaleChange: ErrStaleChange, raftpb.ReasonCanceled: ErrChangeCanceled, raftpb.ReasonInvalidChange: ErrInvalidChange, raftpb.ReasonLost: ErrDataLost,
 	}
 	// These answer messages between replicas and end no request by themselves.
 	inner := map[raftpb.Reason]bool{

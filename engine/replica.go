@@ -46,6 +46,7 @@ type Replica struct {
 	servedReads                 []*readBatch // handed to the apply pool; kept for their deadline
 	nextRead                    uint64
 	transfers                   []transfer
+	changes                     []memberChange
 	departure                   *departure // set from StopReplica until the stop while leadership is handed over
 	handedOver                  uint64     // last index handed to the apply pool
 	storage                     raft.StorageState

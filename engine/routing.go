@@ -71,26 +71,33 @@ func (w *StepWorker) refreshRoutes(r *Replica) {
 		return
 	}
 	r.routesOf = membership
-	learned := slices.DeleteFunc(slices.Clone(r.routes), func(known route) bool { return !known.learned })
+	before := slices.Clone(r.routes)
 	w.dropRoutes(r)
 	if membership == nil {
 		return
 	}
-	for i := range membership.Members {
-		member := &membership.Members[i]
-		if member.ReplicaID == r.replicaID || member.Address == "" {
-			continue
-		}
-		box := w.outboxOf(member.Address)
-		r.routes = append(r.routes, route{replicaID: member.ReplicaID})
-		r.lead(len(r.routes)-1, box)
-	}
-	for _, known := range learned { // a membership that does not name its sender does not make it unreachable
-		if !slices.ContainsFunc(r.routes, func(other route) bool { return other.replicaID == known.replicaID }) {
-			r.routes = append(r.routes, known)
-			r.lead(len(r.routes)-1, known.outbox)
+	for _, members := range [...][]raftpb.Member{membership.Members, membership.Outgoing} {
+		for i := range members {
+			if member := &members[i]; member.Address != "" && member.ReplicaID != r.replicaID {
+				r.addRoute(route{replicaID: member.ReplicaID}, w.outboxOf(member.Address))
+			}
 		}
 	}
+	// Who is no member any more is still to be told so, and a membership that does not say where a member is does not make it unreachable.
+	for _, former := range before {
+		if len(r.routes) < maxRoutes+len(membership.Members) {
+			r.addRoute(route{replicaID: former.replicaID, learned: true}, former.outbox)
+		}
+	}
+}
+
+// addRoute adds where a replica is, unless that is known. What the incoming configuration says comes first.
+func (r *Replica) addRoute(added route, box *outbox) {
+	if slices.ContainsFunc(r.routes, func(known route) bool { return known.replicaID == added.replicaID }) {
+		return
+	}
+	r.routes = append(r.routes, added)
+	r.lead(len(r.routes)-1, box)
 }
 
 func (w *StepWorker) dropRoutes(r *Replica) {

@@ -36,6 +36,7 @@ type StepWorker struct {
 	posted     []*outbox
 	refused    []raftpb.Message
 	transferID uint64
+	changeID   uint64
 	storage    raft.StorageState
 	departures []*Replica // have handed over, or had their time for it, and are stopped in this iteration
 	renewals   []*Replica // healed in this iteration

@@ -41,6 +41,8 @@ var (
 	ErrInvalidChange = engine.ErrInvalidChange
 	// ErrPendingChange refuses a MembershipChange while another one is under way. Try again when it is done, or cancel it.
 	ErrPendingChange = engine.ErrPendingChange
+	// ErrChangeCanceled ends a MembershipChange that was canceled before it was done: it promoted, demoted and removed nobody.
+	ErrChangeCanceled = engine.ErrChangeCanceled
 	// ErrRemoved says that the replica here is no member of its shard any more. Stop it; its data is kept until
 	// RemoveReplicaData.
 	ErrRemoved = engine.ErrRemoved

@@ -47,6 +47,8 @@ func (c *Core) requestChange(now Instant, id uint64, change raftpb.MembershipCha
 	switch {
 	case c.role == RoleStopped:
 		return raftpb.ReasonStopped
+	case !sendable(change):
+		return raftpb.ReasonInvalidChange
 	case c.leader == 0:
 		return raftpb.ReasonNotLeader
 	case len(c.changes.waits) >= maxChangeWaits:
@@ -68,6 +70,12 @@ func (c *Core) requestChange(now Instant, id uint64, change raftpb.MembershipCha
 	}
 	c.changes.waits = append(c.changes.waits, wait)
 	return raftpb.ReasonNone
+}
+
+// sendable says that a change can travel: its receiver would drop what it cannot decode, and the caller would never know why.
+func sendable(change raftpb.MembershipChange) bool {
+	_, err := raftpb.DecodeMembershipChange(raftpb.AppendMembershipChange(nil, change))
+	return err == nil
 }
 
 // beginChange appends the first entry of an operation and returns its ID.

@@ -114,6 +114,17 @@ func (c *Core) loseChangeWaits() {
 	}
 }
 
+// loseUnansweredChanges is for a link that was lost: what was forwarded over it may have arrived.
+func (c *Core) loseUnansweredChanges() {
+	for i := 0; i < len(c.changes.waits); {
+		if c.changes.waits[i].operation != 0 {
+			i++
+			continue
+		}
+		c.endChangeWait(i, raftpb.ReasonNotLeader, true)
+	}
+}
+
 // refuseChangeWaits ends all of them.
 func (c *Core) refuseChangeWaits(reason raftpb.Reason) {
 	for len(c.changes.waits) > 0 {

@@ -260,6 +260,7 @@ func (c *Core) Unreachable(_ Instant, replica uint64) {
 	if replica == c.leader && c.role == RoleFollower {
 		c.endPending(raftpb.ReasonNotLeader)
 		c.endForwardedReads(raftpb.ReasonNotLeader)
+		c.loseUnansweredChanges()
 	}
 	if p := c.peer(replica); p != nil && c.role == RoleLeader {
 		p.heartbeat.round = 0
@@ -274,6 +275,7 @@ func (c *Core) Refused(_ Instant, replica uint64) {
 	if replica == c.leader && c.role == RoleFollower {
 		c.endPending(raftpb.ReasonNotLeader)
 		c.endForwardedReads(raftpb.ReasonNotLeader)
+		c.loseUnansweredChanges()
 	}
 	if p := c.peer(replica); p != nil && c.role == RoleLeader {
 		c.lostInFlight(p)
