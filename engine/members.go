@@ -209,7 +209,7 @@ func impossible(m *raftpb.Membership, change *raftpb.MembershipChange) string {
 		seen[id], kinds[id] = true, member.Kind
 	}
 	voters, members := 0, 0
-	for _, kind := range kinds {
+	for _, kind := range kinds { // in any order: they are counted
 		if kind == raftpb.Voter {
 			voters++
 		}
