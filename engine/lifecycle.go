@@ -362,8 +362,8 @@ func (w *StepWorker) coreEvent(r *Replica, event *raft.Event) {
 		out.Kind = EventSecondLeader
 		w.engine.options.Logger.Error("a second leader in one term", "shard", r.shardID, "term", event.Term, "replica", event.Replica)
 	case raft.EventAbstaining:
-		out.Kind = EventReplicaAbstaining
-		w.engine.options.Logger.Error("replica abstains: it holds less than it promised", "shard", r.shardID, "replica", r.replicaID)
+		out.Kind, out.ReplicaID = EventReplicaAbstaining, event.Replica // a leader reports it of its followers
+		w.engine.options.Logger.Error("replica abstains: it holds less than it promised", "shard", r.shardID, "replica", event.Replica)
 		r.promiseDirty = r.promiseDirty || event.Replica == r.replicaID // what a leader has shown to be lost
 	case raft.EventHealed:
 		w.renew(r, event.ID)

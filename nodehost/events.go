@@ -17,7 +17,8 @@ type Events struct {
 	ReplicaQuarantined func(replica ReplicaName, err error)
 	// ReplicaFenced says that an assertion failed in a replica: it is silent until it is restarted.
 	ReplicaFenced func(replica ReplicaName, err error)
-	// ReplicaAbstaining says that a replica came back with less than it had promised, and takes no part until it is healed.
+	// ReplicaAbstaining says that a replica, here or followed by a leader here, came back with less than it had promised, and takes
+	// no part until it is healed.
 	ReplicaAbstaining func(replica ReplicaName)
 	// ReplicaHealed says that the shard has admitted such a replica under another incarnation: what was left of its state is
 	// removed, and it is brought up again like a new member, with a state machine from the same factory. ReplicaHealFailed says

@@ -60,10 +60,7 @@ func TestLivePriorities(t *testing.T) {
 	priorities := map[uint64]raftpb.Priority{1: 200, 3: raftpb.PriorityLast}
 	start := func(host int) {
 		l.c.start(host)
-		config := nodehost.ReplicaConfig{ShardID: liveShard, ReplicaID: uint64(host + 1), Members: l.c.members(), Priorities: priorities}
-		if err := l.c.hosts[host].StartReplica(patient(t), config, l.c.factory(host)); err != nil {
-			t.Fatal(err)
-		}
+		l.startReplica(host, nodehost.ReplicaConfig{Members: l.c.members(), Priorities: priorities})
 	}
 	for host := range 3 {
 		start(host)

@@ -346,3 +346,12 @@ func latencies(all []time.Duration) string {
 	at := func(q float64) time.Duration { return all[int(q*float64(len(all)-1))].Round(10 * time.Microsecond) }
 	return fmt.Sprintf("p50 %v, p99 %v, max %v of %d", at(0.5), at(0.99), at(1), len(all))
 }
+
+// startReplica starts replica host+1 of the shard on a host.
+func (l *live) startReplica(host int, config nodehost.ReplicaConfig) {
+	l.c.t.Helper()
+	config.ShardID, config.ReplicaID = liveShard, uint64(host+1)
+	if err := l.c.hosts[host].StartReplica(patient(l.c.t), config, l.c.factory(host)); err != nil {
+		l.c.t.Fatal(err)
+	}
+}
