@@ -132,7 +132,7 @@ func (c *testCluster) draw() uint64 {
 func (h *testHost) open(change func(*engine.Options)) {
 	c := h.cluster
 	h.epoch++
-	h.transport = c.network.Host(transport.HostIdentity{Deployment: "test", HostID: uint64(len(h.address)), Epoch: h.epoch, Address: h.address})
+	h.transport = c.network.Host(transport.HostIdentity{Deployment: "test", HostID: uint64(h.address[4]), Epoch: h.epoch, Address: h.address})
 	options := engine.Options{
 		Address:     h.address,
 		LogDB:       h.log,

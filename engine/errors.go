@@ -34,6 +34,8 @@ var (
 	ErrNotMember = errors.New("flotilla: not a member")
 	// ErrNotVoter refuses to make a replica the leader that cannot lead: a learner, a witness.
 	ErrNotVoter = errors.New("flotilla: not a voter")
+	// ErrWitness refuses a request made of a witness, which holds no data: it neither proposes nor reads.
+	ErrWitness = errors.New("flotilla: replica is a witness")
 	// ErrStaleChange refuses a membership change made for another membership than the present one.
 	ErrStaleChange = errors.New("flotilla: membership has changed meanwhile")
 	// ErrInvalidChange refuses a membership change that leads to no possible membership.

@@ -20,6 +20,7 @@ const (
 	EventReplicaAbstaining   // the replica does not vote: its state is less than what it promised (R14, R16)
 	EventReplicaHealed       // what it lost is made good: it begins anew, as a learner, in another incarnation (R15)
 	EventReplicaHealFailed   // Err: it cannot begin anew, and is out of service until it is started again
+	EventWitnessStandsIn     // the leader here commits with a witness in the place of a data voter that is not heard (R19)
 	EventDataLost            // those that lost their state leave no quorum: the shard decides nothing (R16)
 	EventReplicaBootstrapped // all first members answered: the shard may elect its first leader
 	EventReplicaRemoved

@@ -25,6 +25,9 @@ func (e *Engine) StartReplica(options ReplicaOptions, factory rsm.Factory, done 
 		done(nil, err)
 		return
 	}
+	if options.witness() {
+		options.Raft.Witness, factory = true, makeNothing
+	}
 	s := &start{engine: e, options: options, factory: factory, done: done}
 	var fresh bool
 	if s.stored, fresh, s.err = e.load(&options); s.err == nil {
@@ -128,7 +131,8 @@ func (s *start) install() {
 	}
 	r.handedOver, r.toldApplied = s.stored.Compacted, s.stored.Compacted
 	r.pending.base = 1
-	r.factory, r.settings = s.factory, s.options.Raft
+	r.factory, r.settings, r.witness = s.factory, s.options.Raft, s.options.Raft.Witness
+	r.refuseAll()
 	r.settings.ShardID, r.settings.ReplicaID, r.settings.Address = s.options.ShardID, s.options.ReplicaID, e.options.Address
 	options := r.coreOptions()
 	promised := e.options.Promises.Promised(s.key())
@@ -368,6 +372,9 @@ func (w *StepWorker) coreEvent(r *Replica, event *raft.Event) {
 	case raft.EventHealed:
 		w.renew(r, event.ID)
 		return
+	case raft.EventWitnessStandsIn:
+		out.Kind = EventWitnessStandsIn
+		w.engine.options.Logger.Warn("a witness stands in for a data voter that is not heard", "shard", r.shardID, "index", event.ID)
 	case raft.EventDataLost:
 		out.Kind = EventDataLost
 		w.engine.options.Logger.Error("the data of a quorum is lost: the shard decides nothing", "shard", r.shardID)

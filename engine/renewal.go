@@ -127,6 +127,7 @@ func (w *StepWorker) finishRenewal(r *Replica, bootstrap raftpb.Bootstrap) {
 		r.refuse(nil)
 		r.queue.reopen()
 	}
+	r.refuseAll()
 	r.progressAt, r.hasRequests = w.now, true
 	w.touch(r)
 	w.engine.events.publish(Event{Kind: EventReplicaHealed, ShardID: r.shardID, ReplicaID: r.replicaID})

@@ -26,6 +26,7 @@ type Replica struct {
 	session   uint64
 	machine   *rsm.Manager
 	factory   rsm.Factory
+	witness   bool         // serves nothing
 	settings  raft.Options // without session, seed and next incarnation, which are drawn anew for every core
 
 	queue      proposalQueue
@@ -151,6 +152,9 @@ func (r *Replica) ProposeTicket(command []byte, expectedTerm uint64) (Ticket, er
 
 // Read calls completion exactly once with the answer to a linearizable read, unless it returns an error. Safe for concurrent use.
 func (r *Replica) Read(query any, completion ReadCompletion) error {
+	if r.witness {
+		return ErrWitness
+	}
 	if failure := r.machine.Failure(); failure != nil {
 		return failure
 	}
@@ -172,6 +176,9 @@ func (t ReadTicket) Err() error { return t.batch.blockErr }
 
 // ReadTicket queues a linearizable read; after Done and a nil Err the caller calls Lookup itself, on its own goroutine.
 func (r *Replica) ReadTicket() (ReadTicket, error) {
+	if r.witness {
+		return ReadTicket{}, ErrWitness
+	}
 	if failure := r.machine.Failure(); failure != nil {
 		return ReadTicket{}, failure
 	}

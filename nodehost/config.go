@@ -155,6 +155,9 @@ type ReplicaConfig struct {
 	Priorities map[uint64]raftpb.Priority
 	// Join starts a replica that is not a first member: it is passive until an existing shard's leader calls on it.
 	Join bool
+	// Witness, together with Join, says that it joins as a witness: it votes, holds no data, and serves nothing. The same as what the
+	// membership change says that adds it. First members that are witnesses are named in Witnesses instead.
+	Witness bool
 	// DisableHealing turns healing off (rule R15): by default a replica that lost what it had promised, with its disk or a
 	// part of it, asks to be healed, and a leader makes it a learner that is promoted once it is caught up. Without it, such a
 	// replica takes no part until it is removed and added again.

@@ -168,6 +168,9 @@ func (c *ReplicaConfig) validate(host *Config) error {
 	if c.Join && len(c.Members) > 0 {
 		f.add("Members has %d entries, accepted are none together with Join", len(c.Members))
 	}
+	if c.Witness && len(c.Members) > 0 {
+		f.add("Witness is true, accepted with Members is an entry in Witnesses")
+	}
 	if c.Join && c.SkipBootstrapCheck {
 		f.add("SkipBootstrapCheck is true, accepted is false together with Join")
 	}

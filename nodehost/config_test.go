@@ -86,6 +86,7 @@ func TestReplicaConfigNamesEveryFault(t *testing.T) {
 	}{
 		"nothing":       {nodehost.ReplicaConfig{}, []string{"ShardID is 0", "ReplicaID is 0"}},
 		"joins":         {nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 1, Join: true, Members: map[uint64]string{1: own}, SkipBootstrapCheck: true}, []string{"Members has 1 entries", "SkipBootstrapCheck"}},
+		"witness":       {nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 1, Witness: true, Members: map[uint64]string{1: own}}, []string{"Witness is true"}},
 		"not a member":  {nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 1, Members: map[uint64]string{2: own}}, []string{"no entry 1"}},
 		"other address": {nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 1, Members: map[uint64]string{1: "host:1"}}, []string{`Members[1] is "host:1"`, own}},
 		"bad members":   {nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 1, Members: map[uint64]string{0: "", 1: own, 2: "x"}}, []string{"entry 0", "Members[0] is empty", `Members[2] is "x"`}},

@@ -48,6 +48,7 @@
 //	ErrInvalidConfig      a Config or ReplicaConfig is wrong; lists every fault                        no
 //	ErrNotMember          a replica named in a request is no member                                    no
 //	ErrNotVoter           a transfer to a learner or a witness                                         no
+//	ErrWitness            a proposal or read on the host of a witness                                  no
 //	ErrInvalidChange      a membership change that leads to no possible membership                     no
 //	ErrStaleChange        a membership change for another membership than the present one              no
 //	ErrPendingChange      another membership change is under way                                       no

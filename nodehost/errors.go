@@ -35,6 +35,8 @@ var (
 	ErrNotMember = engine.ErrNotMember
 	// ErrNotVoter refuses to make a replica the leader that cannot lead: a learner, a witness.
 	ErrNotVoter = engine.ErrNotVoter
+	// ErrWitness refuses a request made of a witness, which holds no data: it neither proposes nor reads.
+	ErrWitness = engine.ErrWitness
 	// ErrStaleChange refuses a MembershipChange whose IfID is not the ID of the present membership.
 	ErrStaleChange = engine.ErrStaleChange
 	// ErrInvalidChange refuses a MembershipChange that leads to no possible membership; the text says why.

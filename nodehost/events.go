@@ -28,6 +28,9 @@ type Events struct {
 	// DataLost says that the replicas which lost their state leave no quorum: the shard decides nothing more, and its requests end with
 	// ErrDataLost, until lost data is put back or the shard is rebuilt.
 	DataLost func(replica ReplicaName)
+	// WitnessStandsIn says that the leader here commits with a witness in the place of a data voter that has not been heard for an
+	// election timeout: what is committed meanwhile is on one disk less than usual. It is said once in such a stretch.
+	WitnessStandsIn func(replica ReplicaName)
 	// ReplicaBootstrapped says that all first members have answered, so that the shard may elect its first leader.
 	ReplicaBootstrapped func(replica ReplicaName)
 	// ReplicaRemoved says that the replica is no member of its shard any more.
@@ -80,6 +83,8 @@ func (e *Events) deliver(event *engine.Event) {
 		call(e.ReplicaAbstaining, replica)
 	case engine.EventReplicaHealed:
 		call(e.ReplicaHealed, replica)
+	case engine.EventWitnessStandsIn:
+		call(e.WitnessStandsIn, replica)
 	case engine.EventDataLost:
 		call(e.DataLost, replica)
 	case engine.EventReplicaHealFailed:

@@ -78,6 +78,7 @@ func (c *Config) replicaOptions(replica *ReplicaConfig) engine.ReplicaOptions {
 		Join:               replica.Join,
 		SkipBootstrapCheck: replica.SkipBootstrapCheck,
 		Raft: raft.Options{
+			Witness:             replica.Witness,
 			DisableHealing:      replica.DisableHealing,
 			ElectionTimeout:     replica.ElectionTimeout,
 			HeartbeatInterval:   replica.HeartbeatInterval,

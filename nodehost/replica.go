@@ -3,6 +3,7 @@ package nodehost
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/flotilla-raft/flotilla/engine"
 	"github.com/flotilla-raft/flotilla/rsm"
@@ -10,13 +11,13 @@ import (
 
 // StartReplica starts a replica: one that ran here before, or a first member of a new shard, or, with Join, a later one.
 // It returns once the replica takes requests, which does not mean that there is a leader. The state machine comes from factory and
-// is rebuilt from the log. If ctx ends first its cause is returned, MaybeApplied is true, and the start goes on. Errors:
+// is rebuilt from the log; a witness has none, and factory may be nil for it. If ctx ends first its cause is returned, MaybeApplied is true, and the start goes on. Errors:
 // ErrInvalidConfig, ErrAlreadyStarted, ErrStopped, ErrStorageFailed, those of log store and factory.
 func (h *NodeHost) StartReplica(ctx context.Context, config ReplicaConfig, factory rsm.Factory) error {
 	if err := config.validate(&h.config); err != nil {
 		return err
 	}
-	if factory == nil {
+	if factory == nil && !config.Witness && !slices.Contains(config.Witnesses, config.ReplicaID) {
 		return fmt.Errorf("%w: factory is nil", ErrInvalidConfig)
 	}
 	return h.await(ctx, func(done func(error)) {
