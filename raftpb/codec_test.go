@@ -145,6 +145,7 @@ func TestSchemaNumbers(t *testing.T) {
 	}
 	check("MESSAGE_TYPE_", int(MessageTypeCount), schema.MessageType_name, func(v int32) string { return MessageType(v).String() })
 	check("REASON_", int(ReasonCount), schema.Reason_name, func(v int32) string { return Reason(v).String() })
+	check("SNAPSHOT_KIND_", int(SnapshotWitness)+1, schema.SnapshotKind_name, func(v int32) string { return SnapshotKind(v).String() })
 	check("MEMBER_GOAL_", int(goalCount), schema.MemberGoal_name, func(v int32) string { return MemberGoal(v).String() })
 	check("MEMBER_KIND_", int(Witness)+1, schema.MemberKind_name, func(v int32) string { return MemberKind(v).String() })
 }
@@ -237,6 +238,15 @@ func TestRecordCodecsAgree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		membership := drawMembership(t)
 		checkRecord(t, membership, membershipToSchema(membership), AppendMembership, DecodeMembership)
+		meta := SnapshotMeta{
+			ShardID: drawNumber(t, "shard"), ReplicaID: drawNumber(t, "replica"), Index: drawNumber(t, "index"), Term: drawNumber(t, "term"),
+			Config: ConfigRecord{Index: drawNumber(t, "config"), Membership: membership},
+			Kind:   SnapshotKind(rapid.IntRange(0, 3).Draw(t, "kind")), StateVersion: drawNumber(t, "version"),
+		}
+		checkRecord(t, meta, &schema.SnapshotMeta{
+			ShardId: meta.ShardID, ReplicaId: meta.ReplicaID, Index: meta.Index, Term: meta.Term, Kind: schema.SnapshotKind(meta.Kind),
+			Config: &schema.ConfigRecord{Index: meta.Config.Index, Membership: membershipToSchema(membership)}, StateVersion: meta.StateVersion,
+		}, AppendSnapshotMeta, DecodeSnapshotMeta)
 		change := drawChange(t)
 		checkRecord(t, change, changeToSchema(change), AppendMembershipChange, DecodeMembershipChange)
 		config := ConfigRecord{Index: drawNumber(t, "index"), Membership: membership}

@@ -240,6 +240,16 @@ func normalize(messages []Message) []Message {
 	return messages
 }
 
+func FuzzDecodeSnapshotMeta(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(AppendSnapshotMeta(nil, SnapshotMeta{
+		ShardID: 7, ReplicaID: 2, Index: 99, Term: 5, Kind: SnapshotDisk, StateVersion: 3, Config: ConfigRecord{Index: 12, Membership: testMembership()},
+	}))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		fuzzRecord(t, data, DecodeSnapshotMeta, AppendSnapshotMeta)
+	})
+}
+
 func FuzzDecodeMembershipChange(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(AppendMembershipChange(nil, MembershipChange{IfID: 7, Members: []MemberChange{

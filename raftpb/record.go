@@ -21,6 +21,15 @@ var (
 		1: {"index", protowire.VarintType},
 		2: {"membership", protowire.BytesType},
 	}
+	snapshotMetaFields = []fieldSpec{
+		1: {"shard_id", protowire.VarintType},
+		2: {"replica_id", protowire.VarintType},
+		3: {"index", protowire.VarintType},
+		4: {"term", protowire.VarintType},
+		5: {"config", protowire.BytesType},
+		6: {"kind", protowire.VarintType},
+		7: {"state_version", protowire.VarintType},
+	}
 	bootstrapFields = []fieldSpec{
 		1: {"incarnation", protowire.Fixed64Type},
 		2: {"join", protowire.VarintType},
@@ -66,6 +75,15 @@ func AppendConfigRecord(dst []byte, record ConfigRecord) []byte {
 // DecodeConfigRecord decodes data, which must be exactly one ConfigRecord. It aliases nothing of data. Errors are
 // ErrBadRecord.
 func DecodeConfigRecord(data []byte) (ConfigRecord, error) {
+	record, err := decodeConfigRecord(data)
+	if err != nil {
+		return ConfigRecord{}, fmt.Errorf("%w: config record: %w", ErrBadRecord, err)
+	}
+	return record, nil
+}
+
+// decodeConfigRecord returns errors that name the field, for its callers to put the record's name in front.
+func decodeConfigRecord(data []byte) (ConfigRecord, error) {
 	var record ConfigRecord
 	var err error
 	reader := fieldReader{data: data, specs: configRecordFields}
@@ -75,15 +93,58 @@ func DecodeConfigRecord(data []byte) (ConfigRecord, error) {
 			record.Index = reader.value
 		case 2:
 			if record.Membership, err = decodeMembership(reader.bytes); err != nil {
-				reader.err = fmt.Errorf("membership.%w", err)
-				return ConfigRecord{}, fmt.Errorf("%w: config record: %w", ErrBadRecord, reader.err)
+				return ConfigRecord{}, fmt.Errorf("membership.%w", err)
 			}
 		}
 	}
-	if reader.err != nil {
-		return ConfigRecord{}, fmt.Errorf("%w: config record: %w", ErrBadRecord, reader.err)
+	return record, reader.err
+}
+
+// AppendSnapshotMeta appends the encoding of a SnapshotMeta.
+func AppendSnapshotMeta(dst []byte, meta SnapshotMeta) []byte {
+	dst = appendUint(dst, 1, meta.ShardID)
+	dst = appendUint(dst, 2, meta.ReplicaID)
+	dst = appendUint(dst, 3, meta.Index)
+	dst = appendUint(dst, 4, meta.Term)
+	config := AppendConfigRecord(nil, meta.Config)
+	dst = appendLength(dst, 5, len(config))
+	dst = append(dst, config...)
+	dst = appendUint(dst, 6, uint64(meta.Kind))
+	return appendUint(dst, 7, meta.StateVersion)
+}
+
+// DecodeSnapshotMeta decodes data, which must be exactly one SnapshotMeta. It aliases nothing of data. Errors are ErrBadRecord.
+func DecodeSnapshotMeta(data []byte) (SnapshotMeta, error) {
+	var meta SnapshotMeta
+	var err error
+	reader := fieldReader{data: data, specs: snapshotMetaFields}
+	for reader.next() {
+		switch reader.number {
+		case 1:
+			meta.ShardID = reader.value
+		case 2:
+			meta.ReplicaID = reader.value
+		case 3:
+			meta.Index = reader.value
+		case 4:
+			meta.Term = reader.value
+		case 5:
+			if meta.Config, err = decodeConfigRecord(reader.bytes); err != nil {
+				return SnapshotMeta{}, fmt.Errorf("%w: snapshot: config.%w", ErrBadRecord, err)
+			}
+		case 6:
+			if reader.value > uint64(SnapshotWitness) {
+				return SnapshotMeta{}, fmt.Errorf("%w: snapshot: kind: %d, want 0 to %d", ErrBadRecord, reader.value, SnapshotWitness)
+			}
+			meta.Kind = SnapshotKind(reader.value)
+		case 7:
+			meta.StateVersion = reader.value
+		}
 	}
-	return record, nil
+	if reader.err != nil {
+		return SnapshotMeta{}, fmt.Errorf("%w: snapshot: %w", ErrBadRecord, reader.err)
+	}
+	return meta, nil
 }
 
 // AppendBootstrap appends the encoding of a Bootstrap.

@@ -163,6 +163,30 @@ type Stored struct {
 	Configs []ConfigRecord
 }
 
+// SnapshotKind says what kind of state machine a snapshot is of: only the same kind can recover from it.
+type SnapshotKind uint8
+
+const (
+	// SnapshotMemory is of a state machine in memory, concurrent or not.
+	SnapshotMemory SnapshotKind = 1
+	// SnapshotDisk is of a state machine that keeps its own data on disk.
+	SnapshotDisk SnapshotKind = 2
+	// SnapshotWitness is of a witness: memberships and sessions, no state.
+	SnapshotWitness SnapshotKind = 3
+)
+
+// SnapshotMeta says what a snapshot holds.
+type SnapshotMeta struct {
+	ShardID, ReplicaID uint64 // ReplicaID is the replica that took it
+	// Index and Term are those of the last entry whose effect is in the snapshot.
+	Index, Term uint64
+	// Config is the newest membership at or below Index.
+	Config ConfigRecord
+	Kind   SnapshotKind
+	// StateVersion is the state machine's own number for the format of its state.
+	StateVersion uint64
+}
+
 // BatchRef says where a batch stands in the host's log cache. It holds no pointer, so that long run lists
 // cost the garbage collector nothing and an evicted chunk is really free.
 type BatchRef struct {

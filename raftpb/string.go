@@ -57,6 +57,13 @@ var goalNames = [...]string{
 // String returns the goal's name in one word.
 func (g MemberGoal) String() string { return nameOf(goalNames[:], "goal", uint64(g)) }
 
+var snapshotKindNames = [...]string{SnapshotMemory: "memory", SnapshotDisk: "disk", SnapshotWitness: "witness"}
+
+// String returns the kind's name in one word.
+func (k SnapshotKind) String() string {
+	return nameOf(snapshotKindNames[:], "snapshot-kind", uint64(k))
+}
+
 // nameOf also names values that have no name, since what is printed may not have been checked.
 func nameOf(names []string, what string, value uint64) string {
 	if value < uint64(len(names)) && names[value] != "" {

@@ -360,6 +360,59 @@ func (MemberGoal) EnumDescriptor() ([]byte, []int) {
 	return file_raftpb_schema_flotilla_proto_rawDescGZIP(), []int{3}
 }
 
+// What kind of state machine a snapshot is of.
+type SnapshotKind int32
+
+const (
+	SnapshotKind_SNAPSHOT_KIND_UNSPECIFIED SnapshotKind = 0
+	SnapshotKind_SNAPSHOT_KIND_MEMORY      SnapshotKind = 1
+	SnapshotKind_SNAPSHOT_KIND_DISK        SnapshotKind = 2
+	SnapshotKind_SNAPSHOT_KIND_WITNESS     SnapshotKind = 3
+)
+
+// Enum value maps for SnapshotKind.
+var (
+	SnapshotKind_name = map[int32]string{
+		0: "SNAPSHOT_KIND_UNSPECIFIED",
+		1: "SNAPSHOT_KIND_MEMORY",
+		2: "SNAPSHOT_KIND_DISK",
+		3: "SNAPSHOT_KIND_WITNESS",
+	}
+	SnapshotKind_value = map[string]int32{
+		"SNAPSHOT_KIND_UNSPECIFIED": 0,
+		"SNAPSHOT_KIND_MEMORY":      1,
+		"SNAPSHOT_KIND_DISK":        2,
+		"SNAPSHOT_KIND_WITNESS":     3,
+	}
+)
+
+func (x SnapshotKind) Enum() *SnapshotKind {
+	p := new(SnapshotKind)
+	*p = x
+	return p
+}
+
+func (x SnapshotKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SnapshotKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_raftpb_schema_flotilla_proto_enumTypes[4].Descriptor()
+}
+
+func (SnapshotKind) Type() protoreflect.EnumType {
+	return &file_raftpb_schema_flotilla_proto_enumTypes[4]
+}
+
+func (x SnapshotKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SnapshotKind.Descriptor instead.
+func (SnapshotKind) EnumDescriptor() ([]byte, []int) {
+	return file_raftpb_schema_flotilla_proto_rawDescGZIP(), []int{4}
+}
+
 // One message between two replicas of a shard.
 type Message struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -954,6 +1007,103 @@ func (x *ConfigRecord) GetMembership() *Membership {
 	return nil
 }
 
+// What a snapshot holds.
+type SnapshotMeta struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	ShardId uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	// The replica that took it.
+	ReplicaId uint64 `protobuf:"varint,2,opt,name=replica_id,json=replicaId,proto3" json:"replica_id,omitempty"`
+	// The last entry whose effect is in it.
+	Index uint64 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
+	Term  uint64 `protobuf:"varint,4,opt,name=term,proto3" json:"term,omitempty"`
+	// The newest membership at or below that entry.
+	Config *ConfigRecord `protobuf:"bytes,5,opt,name=config,proto3" json:"config,omitempty"`
+	Kind   SnapshotKind  `protobuf:"varint,6,opt,name=kind,proto3,enum=flotilla.SnapshotKind" json:"kind,omitempty"`
+	// The state machine's own number for the format of its state.
+	StateVersion  uint64 `protobuf:"varint,7,opt,name=state_version,json=stateVersion,proto3" json:"state_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotMeta) Reset() {
+	*x = SnapshotMeta{}
+	mi := &file_raftpb_schema_flotilla_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotMeta) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotMeta) ProtoMessage() {}
+
+func (x *SnapshotMeta) ProtoReflect() protoreflect.Message {
+	mi := &file_raftpb_schema_flotilla_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotMeta.ProtoReflect.Descriptor instead.
+func (*SnapshotMeta) Descriptor() ([]byte, []int) {
+	return file_raftpb_schema_flotilla_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SnapshotMeta) GetShardId() uint64 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+func (x *SnapshotMeta) GetReplicaId() uint64 {
+	if x != nil {
+		return x.ReplicaId
+	}
+	return 0
+}
+
+func (x *SnapshotMeta) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *SnapshotMeta) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *SnapshotMeta) GetConfig() *ConfigRecord {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+func (x *SnapshotMeta) GetKind() SnapshotKind {
+	if x != nil {
+		return x.Kind
+	}
+	return SnapshotKind_SNAPSHOT_KIND_UNSPECIFIED
+}
+
+func (x *SnapshotMeta) GetStateVersion() uint64 {
+	if x != nil {
+		return x.StateVersion
+	}
+	return 0
+}
+
 // What a replica remembers of its term.
 type HardState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -966,7 +1116,7 @@ type HardState struct {
 
 func (x *HardState) Reset() {
 	*x = HardState{}
-	mi := &file_raftpb_schema_flotilla_proto_msgTypes[7]
+	mi := &file_raftpb_schema_flotilla_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -978,7 +1128,7 @@ func (x *HardState) String() string {
 func (*HardState) ProtoMessage() {}
 
 func (x *HardState) ProtoReflect() protoreflect.Message {
-	mi := &file_raftpb_schema_flotilla_proto_msgTypes[7]
+	mi := &file_raftpb_schema_flotilla_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -991,7 +1141,7 @@ func (x *HardState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HardState.ProtoReflect.Descriptor instead.
 func (*HardState) Descriptor() ([]byte, []int) {
-	return file_raftpb_schema_flotilla_proto_rawDescGZIP(), []int{7}
+	return file_raftpb_schema_flotilla_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *HardState) GetTerm() uint64 {
@@ -1028,7 +1178,7 @@ type Bootstrap struct {
 
 func (x *Bootstrap) Reset() {
 	*x = Bootstrap{}
-	mi := &file_raftpb_schema_flotilla_proto_msgTypes[8]
+	mi := &file_raftpb_schema_flotilla_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1040,7 +1190,7 @@ func (x *Bootstrap) String() string {
 func (*Bootstrap) ProtoMessage() {}
 
 func (x *Bootstrap) ProtoReflect() protoreflect.Message {
-	mi := &file_raftpb_schema_flotilla_proto_msgTypes[8]
+	mi := &file_raftpb_schema_flotilla_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1053,7 +1203,7 @@ func (x *Bootstrap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bootstrap.ProtoReflect.Descriptor instead.
 func (*Bootstrap) Descriptor() ([]byte, []int) {
-	return file_raftpb_schema_flotilla_proto_rawDescGZIP(), []int{8}
+	return file_raftpb_schema_flotilla_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Bootstrap) GetIncarnation() uint64 {
@@ -1144,7 +1294,16 @@ const file_raftpb_schema_flotilla_proto_rawDesc = "" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x124\n" +
 	"\n" +
 	"membership\x18\x02 \x01(\v2\x14.flotilla.MembershipR\n" +
-	"membership\"K\n" +
+	"membership\"\xf3\x01\n" +
+	"\fSnapshotMeta\x12\x19\n" +
+	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x1d\n" +
+	"\n" +
+	"replica_id\x18\x02 \x01(\x04R\treplicaId\x12\x14\n" +
+	"\x05index\x18\x03 \x01(\x04R\x05index\x12\x12\n" +
+	"\x04term\x18\x04 \x01(\x04R\x04term\x12.\n" +
+	"\x06config\x18\x05 \x01(\v2\x16.flotilla.ConfigRecordR\x06config\x12*\n" +
+	"\x04kind\x18\x06 \x01(\x0e2\x16.flotilla.SnapshotKindR\x04kind\x12#\n" +
+	"\rstate_version\x18\a \x01(\x04R\fstateVersion\"K\n" +
 	"\tHardState\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x12\n" +
 	"\x04vote\x18\x02 \x01(\x04R\x04vote\x12\x16\n" +
@@ -1217,7 +1376,12 @@ const file_raftpb_schema_flotilla_proto_rawDesc = "" +
 	"\x11MEMBER_GOAL_VOTER\x10\x01\x12\x17\n" +
 	"\x13MEMBER_GOAL_WITNESS\x10\x02\x12\x17\n" +
 	"\x13MEMBER_GOAL_LEARNER\x10\x03\x12\x17\n" +
-	"\x13MEMBER_GOAL_REMOVED\x10\x04B1Z/github.com/flotilla-raft/flotilla/raftpb/schemab\x06proto3"
+	"\x13MEMBER_GOAL_REMOVED\x10\x04*z\n" +
+	"\fSnapshotKind\x12\x1d\n" +
+	"\x19SNAPSHOT_KIND_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14SNAPSHOT_KIND_MEMORY\x10\x01\x12\x16\n" +
+	"\x12SNAPSHOT_KIND_DISK\x10\x02\x12\x19\n" +
+	"\x15SNAPSHOT_KIND_WITNESS\x10\x03B1Z/github.com/flotilla-raft/flotilla/raftpb/schemab\x06proto3"
 
 var (
 	file_raftpb_schema_flotilla_proto_rawDescOnce sync.Once
@@ -1231,40 +1395,44 @@ func file_raftpb_schema_flotilla_proto_rawDescGZIP() []byte {
 	return file_raftpb_schema_flotilla_proto_rawDescData
 }
 
-var file_raftpb_schema_flotilla_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_raftpb_schema_flotilla_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_raftpb_schema_flotilla_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_raftpb_schema_flotilla_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_raftpb_schema_flotilla_proto_goTypes = []any{
 	(MessageType)(0),         // 0: flotilla.MessageType
 	(Reason)(0),              // 1: flotilla.Reason
 	(MemberKind)(0),          // 2: flotilla.MemberKind
 	(MemberGoal)(0),          // 3: flotilla.MemberGoal
-	(*Message)(nil),          // 4: flotilla.Message
-	(*MessageBatch)(nil),     // 5: flotilla.MessageBatch
-	(*Member)(nil),           // 6: flotilla.Member
-	(*Membership)(nil),       // 7: flotilla.Membership
-	(*MemberChange)(nil),     // 8: flotilla.MemberChange
-	(*MembershipChange)(nil), // 9: flotilla.MembershipChange
-	(*ConfigRecord)(nil),     // 10: flotilla.ConfigRecord
-	(*HardState)(nil),        // 11: flotilla.HardState
-	(*Bootstrap)(nil),        // 12: flotilla.Bootstrap
+	(SnapshotKind)(0),        // 4: flotilla.SnapshotKind
+	(*Message)(nil),          // 5: flotilla.Message
+	(*MessageBatch)(nil),     // 6: flotilla.MessageBatch
+	(*Member)(nil),           // 7: flotilla.Member
+	(*Membership)(nil),       // 8: flotilla.Membership
+	(*MemberChange)(nil),     // 9: flotilla.MemberChange
+	(*MembershipChange)(nil), // 10: flotilla.MembershipChange
+	(*ConfigRecord)(nil),     // 11: flotilla.ConfigRecord
+	(*SnapshotMeta)(nil),     // 12: flotilla.SnapshotMeta
+	(*HardState)(nil),        // 13: flotilla.HardState
+	(*Bootstrap)(nil),        // 14: flotilla.Bootstrap
 }
 var file_raftpb_schema_flotilla_proto_depIdxs = []int32{
 	0,  // 0: flotilla.Message.type:type_name -> flotilla.MessageType
 	1,  // 1: flotilla.Message.reason:type_name -> flotilla.Reason
-	4,  // 2: flotilla.MessageBatch.messages:type_name -> flotilla.Message
+	5,  // 2: flotilla.MessageBatch.messages:type_name -> flotilla.Message
 	2,  // 3: flotilla.Member.kind:type_name -> flotilla.MemberKind
 	3,  // 4: flotilla.Member.goal:type_name -> flotilla.MemberGoal
-	6,  // 5: flotilla.Membership.members:type_name -> flotilla.Member
-	6,  // 6: flotilla.Membership.outgoing:type_name -> flotilla.Member
+	7,  // 5: flotilla.Membership.members:type_name -> flotilla.Member
+	7,  // 6: flotilla.Membership.outgoing:type_name -> flotilla.Member
 	2,  // 7: flotilla.MemberChange.kind:type_name -> flotilla.MemberKind
-	8,  // 8: flotilla.MembershipChange.members:type_name -> flotilla.MemberChange
-	7,  // 9: flotilla.ConfigRecord.membership:type_name -> flotilla.Membership
-	7,  // 10: flotilla.Bootstrap.initial:type_name -> flotilla.Membership
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	9,  // 8: flotilla.MembershipChange.members:type_name -> flotilla.MemberChange
+	8,  // 9: flotilla.ConfigRecord.membership:type_name -> flotilla.Membership
+	11, // 10: flotilla.SnapshotMeta.config:type_name -> flotilla.ConfigRecord
+	4,  // 11: flotilla.SnapshotMeta.kind:type_name -> flotilla.SnapshotKind
+	8,  // 12: flotilla.Bootstrap.initial:type_name -> flotilla.Membership
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_raftpb_schema_flotilla_proto_init() }
@@ -1277,8 +1445,8 @@ func file_raftpb_schema_flotilla_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_raftpb_schema_flotilla_proto_rawDesc), len(file_raftpb_schema_flotilla_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   9,
+			NumEnums:      5,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,232 @@
+package snapshot
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+const (
+	wholePrefix   = "snapshot-"
+	pendingPrefix = "pending-"
+)
+
+// Name names a snapshot in a directory.
+type Name struct {
+	ShardID, ReplicaID uint64
+	Index              uint64
+}
+
+func (n Name) file() string {
+	return fmt.Sprintf("%s%016x-%016x-%016x", wholePrefix, n.ShardID, n.ReplicaID, n.Index)
+}
+
+// parseName reads a file's name; ok is false for any other file.
+func parseName(file string) (n Name, ok bool) {
+	if count, err := fmt.Sscanf(file, wholePrefix+"%016x-%016x-%016x", &n.ShardID, &n.ReplicaID, &n.Index); err != nil || count != 3 {
+		return Name{}, false
+	}
+	return n, n.file() == file
+}
+
+// Directory keeps the snapshots of a host's replicas. Safe for concurrent use.
+type Directory struct {
+	fs   vfs.FS
+	path string
+	dir  vfs.File
+
+	mu     sync.Mutex
+	number uint64 // of the last pending file
+}
+
+// OpenDirectory opens a directory, made if it does not exist, and removes what was never finished.
+func OpenDirectory(files vfs.FS, path string) (d *Directory, err error) {
+	fail := func(err error) (*Directory, error) { return nil, fmt.Errorf("snapshot: directory %s: %w", path, err) }
+	if _, err := files.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := errors.Join(files.MkdirAll(path, 0o700), syncDirectory(files, files.PathDir(path))); err != nil {
+			return fail(err)
+		}
+	}
+	d = &Directory{fs: files, path: path}
+	if d.dir, err = files.OpenDir(path); err != nil {
+		return fail(err)
+	}
+	names, err := files.List(path)
+	if err != nil {
+		return fail(errors.Join(err, d.dir.Close()))
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, pendingPrefix) {
+			if err := files.Remove(files.PathJoin(path, name)); err != nil {
+				return fail(errors.Join(err, d.dir.Close()))
+			}
+		}
+	}
+	return d, nil
+}
+
+func syncDirectory(files vfs.FS, path string) error {
+	dir, err := files.OpenDir(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// Close releases the directory. Pending files are removed at the next OpenDirectory.
+func (d *Directory) Close() error { return d.dir.Close() }
+
+func (d *Directory) join(name string) string { return d.fs.PathJoin(d.path, name) }
+
+// Pending is a snapshot that is being taken or received: an io.Writer for a Writer, or for what a Reader has checked. It belongs to one
+// goroutine until it is published or abandoned.
+type Pending struct {
+	directory *Directory
+	name      string
+	file      vfs.File
+	buffer    []byte // a copy of what is written: a vfs.File may change what it is given, an io.Writer must not
+	synced    bool
+	err       error
+}
+
+// Create begins a snapshot.
+func (d *Directory) Create() (*Pending, error) {
+	d.mu.Lock()
+	d.number++
+	name := fmt.Sprintf("%s%d", pendingPrefix, d.number)
+	d.mu.Unlock()
+	file, err := d.fs.Create(d.join(name), vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot: create %s: %w", d.join(name), err)
+	}
+	return &Pending{directory: d, name: name, file: file}, nil
+}
+
+// Write implements io.Writer. After an error nothing of the snapshot can be believed: Publish returns it.
+func (p *Pending) Write(data []byte) (int, error) {
+	if p.err != nil {
+		return 0, p.err
+	}
+	p.buffer = append(p.buffer[:0], data...)
+	n, err := p.file.Write(p.buffer)
+	if err != nil {
+		p.err = fmt.Errorf("snapshot: write %s: %w", p.name, err)
+	}
+	return n, p.err
+}
+
+// Sync makes what was written durable, and ends the writing. It may take long; snapshots of several goroutines sync side by side and
+// are then published together.
+func (p *Pending) Sync() error {
+	if p.err == nil && !p.synced {
+		if p.err = p.file.Sync(); p.err == nil {
+			p.err = p.file.Close()
+			p.file, p.buffer = nil, nil
+		}
+		p.synced = p.err == nil
+	}
+	return p.err
+}
+
+// Abandon removes an unfinished snapshot. It does nothing to one that was published.
+func (p *Pending) Abandon() error {
+	if p.directory == nil {
+		return nil
+	}
+	var err error
+	if p.file != nil {
+		err = p.file.Close()
+	}
+	err = errors.Join(err, p.directory.fs.Remove(p.directory.join(p.name)))
+	p.directory = nil
+	if err != nil {
+		return fmt.Errorf("snapshot: abandon %s: %w", p.name, err)
+	}
+	return nil
+}
+
+// Finished is a pending snapshot and the name that it is to have.
+type Finished struct {
+	Pending *Pending
+	Name    Name
+}
+
+// Publish makes finished snapshots part of the directory, durably, with one sync of the directory for all of them. Those that cannot be
+// published are abandoned and named in the error; the others are there. A snapshot of the same name is replaced.
+func (d *Directory) Publish(finished ...Finished) error {
+	var failures error
+	published := false
+	for _, f := range finished {
+		err := f.Pending.Sync()
+		if err == nil {
+			err = d.fs.Rename(d.join(f.Pending.name), d.join(f.Name.file()))
+		}
+		if err != nil {
+			failures = errors.Join(failures, fmt.Errorf("snapshot: publish %s: %w", f.Name.file(), err), f.Pending.Abandon())
+			continue
+		}
+		f.Pending.directory = nil
+		published = true
+	}
+	if !published {
+		return failures
+	}
+	if err := d.dir.Sync(); err != nil {
+		failures = errors.Join(failures, fmt.Errorf("snapshot: sync %s: %w", d.path, err))
+	}
+	return failures
+}
+
+// List returns the snapshots of a replica, newest first.
+func (d *Directory) List(shardID, replicaID uint64) ([]Name, error) {
+	all, err := d.All()
+	return slices.DeleteFunc(all, func(n Name) bool { return n.ShardID != shardID || n.ReplicaID != replicaID }), err
+}
+
+// All returns every snapshot, by shard and replica, newest first.
+func (d *Directory) All() ([]Name, error) {
+	files, err := d.fs.List(d.path)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot: list %s: %w", d.path, err)
+	}
+	var names []Name
+	for _, file := range files {
+		if name, ok := parseName(file); ok {
+			names = append(names, name)
+		}
+	}
+	slices.SortFunc(names, func(a, b Name) int {
+		return cmp.Or(cmp.Compare(a.ShardID, b.ShardID), cmp.Compare(a.ReplicaID, b.ReplicaID), cmp.Compare(b.Index, a.Index))
+	})
+	return names, nil
+}
+
+// Open opens a snapshot for reading.
+func (d *Directory) Open(name Name) (vfs.File, error) {
+	file, err := d.fs.Open(d.join(name.file()), vfs.SequentialReadsOption)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot: open %s: %w", name.file(), err)
+	}
+	return file, nil
+}
+
+// Retain removes all but the newest snapshots of a replica; keep 0 removes all. The removal is durable no later than the next Publish: a
+// snapshot that comes back after a crash is whole.
+func (d *Directory) Retain(shardID, replicaID uint64, keep int) error {
+	names, err := d.List(shardID, replicaID)
+	if err != nil {
+		return err
+	}
+	for _, name := range names[min(keep, len(names)):] {
+		if err := d.fs.Remove(d.join(name.file())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("snapshot: remove %s: %w", name.file(), err)
+		}
+	}
+	return nil
+}

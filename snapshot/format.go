@@ -1,0 +1,145 @@
+package snapshot
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+)
+
+// Errors of snapshots, for errors.Is; texts name the place.
+var (
+	// ErrDamaged says that bytes are not what was written: a checksum, a length or the digest does not fit.
+	ErrDamaged = errors.New("snapshot: damaged")
+	// ErrTruncated says that the file ends before its footer.
+	ErrTruncated = errors.New("snapshot: cut off")
+	// ErrVersion says that the file is of a later version than this program reads.
+	ErrVersion = errors.New("snapshot: version is not supported")
+	// ErrForeign says that the file is no snapshot at all.
+	ErrForeign = errors.New("snapshot: not a snapshot file")
+	// ErrUsage says that a Writer or Reader was used against its rules.
+	ErrUsage = errors.New("snapshot: wrong use")
+)
+
+const (
+	magic       = "FLTLSNAP"
+	magicEnd    = "FLTLDONE"
+	version     = 1
+	fixedHeader = 8 + 2 + 2 + 4
+	blockHeader = 1 + 1 + 2 + 4 + 4 + 4
+	blockSummed = blockHeader - 4
+	footerSize  = 1 + 8 + 8 + 32 + 4 + 8
+	footerMark  = 0xff
+
+	flagCompressed = 1
+
+	// MaxBlockBytes bounds a block, plain and stored: what a reader has to hold in memory.
+	MaxBlockBytes = 4 << 20
+	// DefaultBlockBytes is the size at which a block is ended.
+	DefaultBlockBytes = 256 << 10
+	// MaxMetaBytes bounds the encoded metadata.
+	MaxMetaBytes = 2 << 20
+	// MaxNameBytes bounds the name of an external file.
+	MaxNameBytes = 1 << 10
+)
+
+// Kind says what a section holds.
+type Kind uint8
+
+// The kinds of sections, in the order in which a file has them. Every one may be missing.
+const (
+	KindSessions Kind = 1
+	KindState    Kind = 2
+	KindFileName Kind = 3
+	KindFile     Kind = 4
+)
+
+var kindNames = [...]string{KindSessions: "sessions", KindState: "state", KindFileName: "file name", KindFile: "file"}
+
+// String returns the kind's name.
+func (k Kind) String() string {
+	if int(k) < len(kindNames) && kindNames[k] != "" {
+		return kindNames[k]
+	}
+	return fmt.Sprintf("kind(%d)", uint8(k))
+}
+
+// follows says whether a section may come behind another: sessions, state, then a name before each file.
+func (k Kind) follows(last Kind) bool {
+	switch k {
+	case KindSessions:
+		return last == 0
+	case KindState:
+		return last == 0 || last == KindSessions
+	case KindFileName:
+		return last != KindFileName
+	case KindFile:
+		return last == KindFileName
+	}
+	return false
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// blockHead is the header of a block.
+type blockHead struct {
+	kind          Kind
+	flags         uint8
+	stored, plain uint32
+	sum           uint32
+}
+
+func (h *blockHead) append(dst, stored []byte) []byte {
+	start := len(dst)
+	dst = append(dst, byte(h.kind), h.flags, 0, 0)
+	dst = binary.LittleEndian.AppendUint32(dst, h.stored)
+	dst = binary.LittleEndian.AppendUint32(dst, h.plain)
+	h.sum = crc32.Update(crc32.Checksum(dst[start:], castagnoli), castagnoli, stored)
+	return binary.LittleEndian.AppendUint32(dst, h.sum)
+}
+
+// parseBlock reads a block's header; the checksum needs the stored bytes.
+func parseBlock(data []byte) (h blockHead, err error) {
+	h = blockHead{
+		kind: Kind(data[0]), flags: data[1],
+		stored: binary.LittleEndian.Uint32(data[4:]), plain: binary.LittleEndian.Uint32(data[8:]), sum: binary.LittleEndian.Uint32(data[12:]),
+	}
+	switch {
+	case h.kind < KindSessions || h.kind > KindFile:
+		err = fmt.Errorf("%w: block kind %d", ErrDamaged, h.kind)
+	case h.flags&^flagCompressed != 0 || data[2] != 0 || data[3] != 0:
+		err = fmt.Errorf("%w: block flags %#x", ErrDamaged, data[1:4])
+	case h.stored == 0 || h.plain == 0 || h.stored > MaxBlockBytes || h.plain > MaxBlockBytes:
+		err = fmt.Errorf("%w: block of %d bytes, %d plain, want 1 to %d", ErrDamaged, h.stored, h.plain, MaxBlockBytes)
+	case h.flags == 0 && h.stored != h.plain:
+		err = fmt.Errorf("%w: plain block of %d bytes, %d stored", ErrDamaged, h.plain, h.stored)
+	}
+	return h, err
+}
+
+// footer is the end of a file.
+type footer struct {
+	blocks, plain uint64
+	digest        [32]byte
+}
+
+func (f *footer) append(dst []byte) []byte {
+	start := len(dst)
+	dst = append(dst, footerMark)
+	dst = binary.LittleEndian.AppendUint64(dst, f.blocks)
+	dst = binary.LittleEndian.AppendUint64(dst, f.plain)
+	dst = append(dst, f.digest[:]...)
+	dst = binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
+	return append(dst, magicEnd...)
+}
+
+func parseFooter(data []byte) (f footer, err error) {
+	summed := footerSize - 4 - 8
+	if sum := crc32.Checksum(data[:summed], castagnoli); sum != binary.LittleEndian.Uint32(data[summed:]) ||
+		string(data[footerSize-8:]) != magicEnd {
+		return f, fmt.Errorf("%w: footer", ErrDamaged)
+	}
+	f.blocks, f.plain = binary.LittleEndian.Uint64(data[1:]), binary.LittleEndian.Uint64(data[9:])
+	copy(f.digest[:], data[17:])
+	return f, nil
+}
