@@ -100,8 +100,11 @@ func (s *start) writeBootstrap() {
 }
 
 func (e *Engine) newBootstrap(options *ReplicaOptions) raftpb.Bootstrap {
-	bootstrap := raftpb.Bootstrap{Incarnation: e.nonZeroRandom(), Join: options.Join}
-	if options.Join {
+	// A learner has no part in what the first members tell each other before they vote (R16), and may well come when they are
+	// through with it: it waits to be called on, as one that joins.
+	learns := options.Kinds[options.ReplicaID] == raftpb.Learner
+	bootstrap := raftpb.Bootstrap{Incarnation: e.nonZeroRandom(), Join: options.Join || learns}
+	if bootstrap.Join {
 		return bootstrap
 	}
 	for _, id := range slices.Sorted(maps.Keys(options.Members)) {

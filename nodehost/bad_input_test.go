@@ -50,11 +50,16 @@ func (m *mistake) check(t *testing.T) {
 	}
 }
 
-// startWithLearner starts a shard on three hosts whose replica 3 is a learner.
+// startWithLearner starts a shard on three hosts whose replica 3 is a learner, which is started when the others have a leader.
 func (c *cluster) startWithLearner(id uint64, priorities map[uint64]raftpb.Priority) {
 	c.t.Helper()
 	for i := range c.hosts {
 		c.start(i)
+		if i == 2 {
+			if _, err := c.shard(0, id).WaitLeader(patient(c.t)); err != nil {
+				c.t.Fatal(err)
+			}
+		}
 		config := nodehost.ReplicaConfig{ShardID: id, ReplicaID: uint64(i + 1), Members: c.members(), Learners: []uint64{3}, Priorities: priorities}
 		if err := c.hosts[i].StartReplica(patient(c.t), config, c.factory(i)); err != nil {
 			c.t.Fatal(err)

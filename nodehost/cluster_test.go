@@ -230,7 +230,11 @@ func (c *cluster) leader(id uint64) (host int) {
 			if c.hosts[i] == nil {
 				continue
 			}
-			leader, _, ok := c.shard(i, id).Leader()
+			shard, err := c.hosts[i].Shard(id)
+			if err != nil {
+				continue // it has none
+			}
+			leader, _, ok := shard.Leader()
 			if !ok || host >= 0 && host != int(leader-1) {
 				return false
 			}
