@@ -96,7 +96,8 @@ func (c *Core) askOne(id uint64) {
 // the healing, or the shard knows an incarnation whose state is gone. A replica with a log does not believe the latter: such
 // messages may be late ones to its former self.
 func (c *Core) strayed(m *raftpb.Message) bool {
-	if m.ToIncarnation == 0 || m.ToIncarnation == c.bootstrap.Incarnation {
+	own := m.ToIncarnation == c.bootstrap.Incarnation
+	if m.ToIncarnation == 0 || own && !(c.role == RoleAbstaining && c.heal.asks) { // who asks may know of no member but by this
 		return false
 	}
 	switch m.Type {
@@ -120,7 +121,7 @@ func (c *Core) strayed(m *raftpb.Message) bool {
 	if c.heal.leader != m.From || c.heal.session != m.FromSession {
 		c.heal.leader, c.heal.session, c.heal.number = m.From, m.FromSession, 0
 	}
-	return true
+	return !own
 }
 
 // healed is the end of a core whose replica is known by its next incarnation.

@@ -34,6 +34,7 @@ const (
 	countLogWipe
 	countOldDisk
 	countRemove
+	countSlowApply
 
 	countOperations
 	countAnswered
@@ -86,7 +87,7 @@ const (
 var counterNames = [counterCount]string{
 	"crash", "power-loss", "graceful-restart", "replica-stop", "transfer", "cut", "one-way-cut", "partition", "flap", "slow-way",
 	"lossy-way", "damaging-way", "break", "clock-jump", "clock-drift", "pause", "slow-disk", "stall", "failed-sync", "full-disk", "wipe", "log-wipe",
-	"old-disk", "remove",
+	"old-disk", "remove", "slow-apply",
 	"operations", "answered", "unknown", "refused", "reads", "stale-reads", "forwarded", "timeouts", "busy", "term-mismatch",
 	"elections", "truncations", "lost-writes", "lost-frames", "cut-frames", "duplicated-frames", "reordered-frames", "damaged-batches",
 	"refused-messages", "broken-connections", "log-reads", "abstained", "healed", "promoted-again", "second-leaders", "unknown-but-applied",

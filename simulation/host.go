@@ -3,6 +3,7 @@ package simulation
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/flotilla-raft/flotilla/engine"
@@ -21,13 +22,14 @@ type host struct {
 	disk    *disk
 	promise *promises
 
-	identity uint64 // host ID, part of the data directory
-	epoch    uint64 // likewise
-	life     uint32 // counts the starts in this world
-	up       bool
-	paused   int64 // nothing runs here before this instant
-	jumped   int64 // when the clock jumped last
-	lazy     bool  // workers of this host are often run late
+	identity  uint64 // host ID, part of the data directory
+	epoch     uint64 // likewise
+	life      uint32 // counts the starts in this world
+	up        bool
+	paused    int64 // nothing runs here before this instant
+	jumped    int64 // when the clock jumped last
+	slowApply int64 // its state machines take their time for every turn before this instant
+	lazy      bool  // workers of this host are often run late
 
 	endpoint *endpoint
 	engine   *engine.Engine
@@ -135,7 +137,7 @@ func (h *host) crash() {
 	}
 	w := h.world
 	h.up = false
-	h.paused, h.doom = 0, 0
+	h.paused, h.doom, h.slowApply = 0, 0, 0
 	w.orphan(h)
 	h.disk.crash()
 	for _, p := range h.places {
@@ -252,6 +254,9 @@ func (h *host) schedule(i int) {
 	delay := h.random.between(0, 4000)
 	if h.lazy && h.random.chance(0.05) {
 		delay = h.random.between(0, int64(5*time.Millisecond))
+	}
+	if h.world.now < h.slowApply && strings.HasPrefix(h.slots[i].worker.Name(), "apply") {
+		delay = h.random.between(int64(5*time.Millisecond), int64(200*time.Millisecond))
 	}
 	h.world.agenda.push(event{at: h.world.now + delay, kind: eventWorker, host: int32(h.index), index: int32(i), life: h.life})
 }

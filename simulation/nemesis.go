@@ -69,7 +69,7 @@ func (n *nemesis) inject(kind counter) bool {
 		h = n.leaderHost(h)
 	}
 	switch kind {
-	case countCrash, countPowerLoss, countGracefulRestart, countReplicaStop, countTransfer, countPause, countRemove:
+	case countCrash, countPowerLoss, countGracefulRestart, countReplicaStop, countTransfer, countPause, countRemove, countSlowApply:
 		return n.injectProcess(kind, h)
 	case countClockJump, countClockDrift:
 		return n.injectClock(kind, h)
@@ -139,6 +139,12 @@ func (n *nemesis) injectProcess(kind counter, h *host) bool {
 		}
 		n.note(h, "pause", 0, 0)
 		h.paused = max(h.paused, w.now+n.random.between(int64(5*time.Millisecond), int64(pick(&n.random, []time.Duration{300 * time.Millisecond, 5 * time.Second}))))
+	case countSlowApply:
+		if !h.up {
+			return false
+		}
+		n.note(h, "slow state machines", 0, 0)
+		h.slowApply = w.now + n.random.between(int64(500*time.Millisecond), int64(8*time.Second))
 	case countRemove:
 		p := h.places[n.random.below(len(h.places))]
 		if p == nil || p.state != placeRunning || h.disk.failed || !n.mayLose([]*place{p}) {

@@ -14,9 +14,10 @@ type profile struct {
 }
 
 var profiles = []profile{
-	{"calm", map[counter]float64{countTransfer: 2}},
+	{"calm", map[counter]float64{countSlowApply: 6, countTransfer: 2}},
 	{"crashy", map[counter]float64{
 		countCrash: 18, countPowerLoss: 1.5, countGracefulRestart: 4, countReplicaStop: 8, countTransfer: 6, countPause: 2, countBreak: 4,
+		countSlowApply: 3,
 	}},
 	{"partitions", map[counter]float64{
 		countCut: 14, countOneWayCut: 12, countPartition: 5, countFlap: 4, countSlowWay: 6, countLossyWay: 6, countDamagingWay: 3, countBreak: 8, countTransfer: 4,
@@ -34,7 +35,7 @@ var profiles = []profile{
 		countCut: 5, countOneWayCut: 4, countPartition: 2, countFlap: 1.5, countSlowWay: 2, countLossyWay: 2.5, countDamagingWay: 1.5, countBreak: 3,
 		countClockJump: 3, countClockDrift: 3, countPause: 3,
 		countSlowDisk: 3, countStall: 2, countFailedSync: 2, countFullDisk: 2, countWipe: 0.4, countLogWipe: 0.3, countOldDisk: 2,
-		countRemove: 0.3,
+		countRemove: 0.3, countSlowApply: 2,
 	}},
 }
 
@@ -100,6 +101,7 @@ func drawPlan(r *random, o *Options) plan {
 	if r.chance(0.3) {
 		p.raft.MaxPinnedBytes, p.raft.MaxApplyBytes = 8<<10, 2<<10
 	}
+	p.raft.MaxBacklogBytes = pick(r, []int{0, 0, 2 << 10, 64 << 10})
 	p.stepWorkers, p.applyWorkers = 1+r.below(2), 1+r.below(2)
 	p.cacheBytes = pick(r, []int64{16 << 10, 1 << 20, 64 << 20})
 	p.requestTimeout = pick(r, []time.Duration{2 * time.Second, 5 * time.Second})

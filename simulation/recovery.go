@@ -50,7 +50,7 @@ func (w *World) mend() {
 	w.network.calm()
 	for _, h := range w.hosts {
 		h.doom = 0
-		h.disk.slowUntil = 0
+		h.disk.slowUntil, h.slowApply = 0, 0
 		h.changeClock(0, 1)
 		if h.up && (h.disk.failed || h.stoppingAll || h.disk.mayFail()) {
 			h.crash()
