@@ -4,16 +4,118 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/flotilla-raft/flotilla/nodehost"
+	"github.com/flotilla-raft/flotilla/raftpb"
 )
+
+// lose stops a host, does something to its data directory and starts it again with the shard.
+func (l *live) lose(host int, damage func(dir string)) {
+	l.c.t.Helper()
+	l.c.stop(host)
+	l.detach(host)
+	damage(l.c.dirs[host])
+	l.c.start(host)
+	l.c.startShards(host, liveShard)
+}
 
 func (l *live) wipe(dir string) {
 	l.c.t.Helper()
 	if err := os.RemoveAll(dir); err != nil {
 		l.c.t.Fatal(err)
 	}
+}
+
+// incarnation is that by which the shard knows a host's replica, as another host sees it, 0 if it is no voter.
+func (l *live) incarnation(of, seenBy int) uint64 {
+	l.c.t.Helper()
+	members, err := l.c.shard(seenBy, liveShard).Members(patient(l.c.t))
+	if err != nil {
+		l.c.t.Fatal(err)
+	}
+	i := slices.IndexFunc(members.Members, func(m raftpb.Member) bool { return m.ReplicaID == uint64(of+1) })
+	if i < 0 || members.Members[i].Kind != raftpb.Voter {
+		return 0
+	}
+	return members.Members[i].Incarnation
+}
+
+// healed waits until the shard knows a host's replica as a voter by another incarnation than before, and lets clients use it again.
+func (l *live) healed(host int, before uint64) {
+	l.c.t.Helper()
+	l.c.eventually(fmt.Sprint("host ", host, " is healed"), func() bool {
+		now := l.incarnation(host, (host+1)%len(l.c.hosts))
+		return now != 0 && now != before
+	})
+	l.attach(host)
+}
+
+// A host whose data directory is lost comes back as another incarnation, is caught up and votes again, while the others go on; so does the
+// leader's.
+func TestLiveWipedDirectory(t *testing.T) {
+	l := startLive(t, 3)
+	l.some()
+	for range 2 {
+		host := l.leader()
+		before := l.incarnation(host, host)
+		l.during("wipe of the leader's host", func() {
+			l.lose(host, l.wipe)
+			l.healed(host, before)
+		})
+	}
+	l.finish()
+}
+
+// cutTail shortens the newest file of a log store's write-ahead log.
+func (l *live) cutTail(dir string) {
+	l.c.t.Helper()
+	var logs []string
+	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+		if err == nil && filepath.Ext(path) == ".log" {
+			logs = append(logs, path)
+		}
+		return err
+	})
+	if err != nil || len(logs) == 0 {
+		l.c.t.Fatalf("%v, %v", logs, err)
+	}
+	newest := slices.MaxFunc(logs, func(a, b string) int { return slices.Compare([]byte(filepath.Base(a)), []byte(filepath.Base(b))) })
+	info, err := os.Stat(newest)
+	if err != nil {
+		l.c.t.Fatal(err)
+	}
+	if err := os.Truncate(newest, info.Size()*3/4); err != nil {
+		l.c.t.Fatal(err)
+	}
+	l.c.t.Logf("%s cut from %d bytes to three quarters", filepath.Base(newest), info.Size())
+}
+
+// A log that comes back without its newest part is noticed by what was promised, and healed.
+func TestLiveCutTail(t *testing.T) {
+	l := newLiveCluster(t, 3)
+	var abstained [4]atomic.Int32
+	l.c.configure = func(_ int, config *nodehost.Config) {
+		config.Events.ReplicaAbstaining = func(r nodehost.ReplicaName) { abstained[r.ReplicaID].Add(1) }
+	}
+	l.c.startAll(liveShard)
+	l.load()
+	l.some()
+	host := l.leader()
+	before := l.incarnation(host, host)
+	l.during("cut of the log's tail", func() {
+		l.lose(host, l.cutTail)
+		l.healed(host, before)
+	})
+	for id := range abstained {
+		if (abstained[id].Load() > 0) != (id == host+1) {
+			t.Errorf("replica %d is said to abstain %d times", id, abstained[id].Load())
+		}
+	}
+	l.finish()
 }
 
 // When two of three hosts lost their data the shard stops: no request is answered by anything but an error that says why, and what

@@ -14,7 +14,15 @@ func TestLiveWitness(t *testing.T) {
 	l := newLiveCluster(t, 3)
 	start := func(host int) {
 		l.c.start(host)
-		l.startReplica(host, nodehost.ReplicaConfig{Members: l.c.members(), Witnesses: []uint64{3}})
+		config := nodehost.ReplicaConfig{Members: l.c.members(), Witnesses: []uint64{3}}
+		if host < 2 {
+			l.startReplica(host, config)
+			return
+		}
+		config.ShardID, config.ReplicaID = liveShard, 3
+		if err := l.c.hosts[host].StartReplica(patient(t), config, nil); err != nil { // it applies nothing
+			t.Fatal(err)
+		}
 	}
 	for host := range 3 {
 		start(host)
