@@ -36,6 +36,9 @@ func (w *StepWorker) advance(r *Replica) {
 		r.core.Applied(applied)
 	}
 	w.tellStorage(r) // a request alone has not entered
+	if r.core.ClockDue() {
+		r.core.Observe(w.now) // read after the Drain that made it due
+	}
 	w.takeRequests(r)
 	if r.core.Dirty() {
 		r.core.Drain(&w.out)
@@ -53,9 +56,10 @@ func (w *StepWorker) advance(r *Replica) {
 	// raised no signal of its own, is taken in the next turn.
 	waitedFor := r.waiting && r.core.UncommittedBatches() < r.batchesInFlightAllowed()
 	r.hasRequests = r.hasRequests || waitedFor
-	if waitedFor || r.core.Dirty() {
+	if waitedFor || r.core.Dirty() || r.core.ClockDue() {
 		w.touch(r)
 	}
+	r.publishFreshness()
 	r.pending.trim()
 	if r.overloaded {
 		w.settleOverload(r) // no request comes to bring it about, for all are refused
@@ -228,6 +232,11 @@ func (w *StepWorker) confirmed(r *Replica, state raft.ReadState) {
 	for i, batch := range r.waitingReads {
 		if batch.id == state.ID {
 			batch.index = state.Index
+			if state.Lease {
+				w.counters.leaseReads++
+			} else {
+				w.counters.roundReads++
+			}
 			r.readyReads = append(r.readyReads, batch)
 			r.waitingReads = append(r.waitingReads[:i], r.waitingReads[i+1:]...)
 			return

@@ -33,10 +33,11 @@ type Engine struct {
 	stopper  *syncutil.Stopper
 	applying sync.WaitGroup // apply workers
 
-	failure       atomic.Pointer[error] // the latch of R9
-	stalled       atomic.Bool
-	full          atomic.Bool
-	leaderChanges atomic.Uint64
+	failure          atomic.Pointer[error] // the latch of R9
+	stalled          atomic.Bool
+	full             atomic.Bool
+	leaderChanges    atomic.Uint64
+	suspensionCounts atomic.Bool // see countSuspension
 
 	transportPanics atomic.Uint64
 
@@ -228,7 +229,10 @@ type Counters struct {
 	// LogReads are reads of the log store by the log reader, for followers and state machines that are behind. LogReadsElsewhere are
 	// all others; there are none, since any other worker would wait for the disk.
 	LogReads, LogReadsElsewhere uint64
-	WriteBytes                  int64 // accepted and not yet durable
+	// LeaseReads are batches of reads that a leader's lease showed to be current, RoundReads those that took a round of heartbeats, or
+	// were forwarded to a leader.
+	LeaseReads, RoundReads uint64
+	WriteBytes             int64 // accepted and not yet durable
 }
 
 // Counters returns a copy. Safe for concurrent use.
@@ -257,6 +261,8 @@ func (e *Engine) Counters() Counters {
 		c.ReplicasFenced += w.published.fenced.Load()
 		c.FollowersStuck += w.published.stuck.Load()
 		c.Unroutable += w.published.unroutable.Load()
+		c.LeaseReads += w.published.leaseReads.Load()
+		c.RoundReads += w.published.roundReads.Load()
 		w.mu.Lock()
 		c.MessagesDropped += w.inboxDropped
 		w.mu.Unlock()

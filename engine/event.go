@@ -31,6 +31,7 @@ const (
 	EventFollowerOnline      // Peer replica: it answers, for the first time or again
 	EventFollowerOffline     // Peer replica: the connection to it was lost (Err, if known), or it was silent for an election timeout
 	EventFollowerDestroyed   // Peer replica: it is no member any more, or the leader here leads no more
+	EventClockDrift          // Peer replica: its clock gains more than MaxClockDrift on this host's, so it does not count for leases
 	EventFollowerStuck       // Peer replica: it answers, and its log has stood still for several election timeouts
 	EventFollowerFailed      // Peer replica, Err: replication to it met an error
 	EventSecondLeader        // Peer replica claimed our term (R20)

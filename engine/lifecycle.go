@@ -124,6 +124,9 @@ func (e *Engine) newBootstrap(options *ReplicaOptions) raftpb.Bootstrap {
 // install makes the core and gives the replica to its step worker.
 func (s *start) install() {
 	e := s.engine
+	if s.options.Raft.LeaseRead {
+		e.countSuspension()
+	}
 	r := &Replica{
 		engine:    e,
 		worker:    e.workerOf(s.options.ShardID),
@@ -381,6 +384,9 @@ func (w *StepWorker) coreEvent(r *Replica, event *raft.Event) {
 	case raft.EventDataLost:
 		out.Kind = EventDataLost
 		w.engine.options.Logger.Error("the data of a quorum is lost: the shard decides nothing", "shard", r.shardID)
+	case raft.EventClockDrift:
+		out.Kind = EventClockDrift
+		w.engine.options.Logger.Warn("a voter's clock gains too much to count for leases", "shard", r.shardID, "replica", event.Replica)
 	case raft.EventBootstrapped:
 		out.Kind = EventReplicaBootstrapped
 	case raft.EventRemoved:

@@ -38,6 +38,7 @@ type Replica struct {
 	publishedLeader atomic.Uint64
 	publishedTerm   atomic.Uint64
 	leading         atomic.Bool
+	freshness       publishedFreshness
 
 	// Owned by the step worker.
 	core                        *raft.Core

@@ -46,7 +46,7 @@ type StepWorker struct {
 	counters   stepCounters
 
 	published struct {
-		iterations, touches, events, fenced, unroutable, stuck atomic.Uint64
+		iterations, touches, events, fenced, unroutable, stuck, leaseReads, roundReads atomic.Uint64
 	}
 }
 
@@ -57,6 +57,8 @@ type stepCounters struct {
 	events     uint64 // inputs given to cores
 	fenced     uint64
 	unroutable uint64 // messages to replicas whose host is not known
+	leaseReads uint64 // batches of reads that a lease showed to be current
+	roundReads uint64 // those that took a round of heartbeats, here or at the leader
 	stuck      uint64
 }
 
@@ -339,5 +341,7 @@ func (w *StepWorker) publish() {
 	w.published.events.Store(w.counters.events)
 	w.published.fenced.Store(w.counters.fenced)
 	w.published.unroutable.Store(w.counters.unroutable)
+	w.published.leaseReads.Store(w.counters.leaseReads)
+	w.published.roundReads.Store(w.counters.roundReads)
 	w.published.stuck.Store(w.counters.stuck)
 }

@@ -49,6 +49,8 @@ type Core struct {
 	reads    readState
 	transfer transferState
 	yield    yield
+	lease    leaseState
+	fresh    freshnessState
 	pending  pendingState
 	heal     healState
 	standIns witnessState
@@ -90,6 +92,7 @@ type heartbeatAnswer struct {
 	due   bool
 	round uint64
 	time  int64
+	bound Instant // for how long the replica has promised to vote for nobody else
 }
 
 // applyState bounds what the state machine has in hand.
@@ -154,9 +157,13 @@ func (c *Core) Status() Status {
 		ShardID: c.options.ShardID, ReplicaID: c.options.ReplicaID, Role: c.role, Term: c.term, Vote: c.vote,
 		Leader: c.leader, Commit: c.commit, LastIndex: c.log.last, Durable: c.log.durable, Applied: c.applied,
 		Storage: c.storage, Quarantined: c.quarantined, WitnessStandIns: c.standIns.count, Installing: c.installing, Backlog: c.backlog(), Membership: c.membership, Ignored: c.ignored, Dropped: c.dropped,
+		ElectionTimeout: c.options.ElectionTimeout, HeartbeatInterval: c.options.HeartbeatInterval,
 	}
 	if c.role != RoleLeader {
 		return s
+	}
+	if c.hasLease(c.now) {
+		s.LeaseEnd = c.leaseEnd()
 	}
 	for _, p := range c.peers {
 		s.Followers = append(s.Followers, p.status())

@@ -11,6 +11,12 @@ import (
 func describe(m *raftpb.Message) string {
 	short := *m
 	short.ShardID, short.FromIncarnation, short.ToIncarnation, short.FromSession, short.ToSession, short.Time, short.Backlog = 0, 0, 0, 0, 0, 0, 0
+	switch short.Type {
+	case raftpb.MessageHeartbeat:
+		short.HintIndex, short.HintTerm = 0, 0 // how fresh the receiver's state is: clocks, which no script is about
+	case raftpb.MessageHeartbeatResponse:
+		short.HintTerm = 0
+	}
 	return short.String()
 }
 
@@ -31,7 +37,7 @@ func describeSave(s *raftpb.Save) string {
 var eventNames = [...]string{
 	"", "leader-changed", "replication-rejected", "membership-changed", "transfer-done", "second-leader", "abstaining",
 	"bootstrapped", "removed", "follower-created", "follower-online", "follower-offline", "follower-destroyed", "follower-stuck", "healed", "witness-stands-in", "data-lost", "ignored",
-	"members-changed",
+	"members-changed", "clock-drift",
 }
 
 func describeEvent(e *Event) string {

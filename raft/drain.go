@@ -5,7 +5,7 @@ import "github.com/flotilla-raft/flotilla/raftpb"
 // Dirty says whether Drain would produce something.
 func (c *Core) Dirty() bool {
 	return c.saveDue() || c.sendDue && c.role == RoleLeader || c.ackReady() || c.beatReady() || c.roundReady() || c.heartbeatsDue ||
-		len(c.outbox) > 0 && c.save.stateDurable() || len(c.events) > 0 || len(c.refusals) > 0 ||
+		len(c.outbox) > 0 && c.save.stateDurable() || len(c.events) > 0 || c.clockWanted() || len(c.refusals) > 0 ||
 		len(c.readsOut) > 0 || len(c.logReads) > 0 || len(c.pending.forwards) > 0 && c.save.stateDurable() || c.applyReady()
 }
 
@@ -41,6 +41,7 @@ func (c *Core) Drain(out *Output) {
 		c.handOver(out)
 	}
 	c.emitResults(out)
+	c.settleClock()
 }
 
 func (c *Core) emitResults(out *Output) {
@@ -76,6 +77,7 @@ func (c *Core) emitHeartbeatResponse(out *Output) {
 	c.beat.due = false
 	m := c.toLeader(raftpb.MessageHeartbeatResponse)
 	m.Request, m.Time = c.beat.round, c.beat.time
+	m.HintIndex, m.HintTerm = uint64(c.beat.bound), uint64(c.now)
 	if c.storage != StorageOK {
 		m.Reason = [...]raftpb.Reason{0, raftpb.ReasonBusy, raftpb.ReasonFull, raftpb.ReasonFailed, raftpb.ReasonFailed}[c.storage]
 	}

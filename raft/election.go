@@ -16,7 +16,7 @@ func (c *Core) electable() bool { return c.selfVotes() && !c.witness && !c.unfit
 
 // electionDue runs when no leader was heard for a whole randomized timeout.
 func (c *Core) electionDue(now Instant) {
-	if c.givesWay(now) {
+	if c.waitOutPromise(now) || c.givesWay(now) {
 		return
 	}
 	c.resetElectionTimer(now)
@@ -106,6 +106,10 @@ func (c *Core) mayVote(m *raftpb.Message) bool {
 // handleVote grants or denies. The grant waits in the outbox until it is durable, as every later grant of the same vote
 // does (R6).
 func (c *Core) handleVote(now Instant, m *raftpb.Message, p *peer) {
+	if !m.Transfer && c.bound(now) { // the term may have come by another message
+		c.denyVote(m, p, raftpb.MessageVoteResponse)
+		return
+	}
 	if c.storage.halted() || c.role == RoleLeader || !c.mayVote(m) {
 		c.denyVote(m, p, raftpb.MessageVoteResponse)
 		return
@@ -233,6 +237,7 @@ func (c *Core) leaveRole() {
 	}
 	c.refuseQueuedReads(raftpb.ReasonNotLeader)
 	c.leaderLeavesTransfer()
+	c.fresh.round = 0
 	c.heartbeatAt, c.checkAt = Never, Never
 	c.sendDue, c.heartbeatsDue, c.crowded = false, false, false
 	c.standIns.standsIn = false

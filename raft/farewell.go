@@ -23,6 +23,7 @@ func (c *Core) sayFarewell(now Instant) {
 		}
 		m := c.message(raftpb.MessageTimeoutNow, p)
 		m.Reason = raftpb.ReasonStopped
+		c.endLease()
 		c.post(m)
 	}
 }
@@ -32,6 +33,7 @@ func (c *Core) sayFarewell(now Instant) {
 // told to campaign at once has won by then, and those without one seldom campaign at the same time.
 func (c *Core) leaderLeaves(now Instant) {
 	c.setLeader(0, 0, 0)
+	c.release()
 	base := Instant(c.options.ElectionTimeout)
 	c.electionAt = min(c.electionAt, now+base/4+Instant(c.random.next()%uint64(base/2+1)))
 }

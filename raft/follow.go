@@ -42,8 +42,9 @@ func (c *Core) handleHeartbeat(now Instant, m *raftpb.Message, _ *peer) {
 	}
 	c.setCommit(now, min(m.Commit, c.ack.match))
 	if m.Request >= c.beat.round || !c.beat.due {
-		c.beat = heartbeatAnswer{due: true, round: m.Request, time: m.Time}
+		c.beat = heartbeatAnswer{due: true, round: m.Request, time: m.Time, bound: c.bindToLeader()}
 	}
+	c.toldFreshness(now, m)
 }
 
 // handleReplicate appends what is new, cuts what conflicts, and owes the leader an answer, which speaks only of what is

@@ -41,6 +41,7 @@ func (c *Core) emitRound(out *Output) {
 	for ; r.assigned < r.queue.len() && r.queue.at(r.assigned).index != 0; r.assigned++ {
 		r.queue.at(r.assigned).round = r.round
 	}
+	c.beginFreshRound()
 	for _, p := range c.peers {
 		p.heartbeat.due = p.heartbeat.due || r.sendAll || p.votes()
 	}
@@ -67,6 +68,9 @@ func (c *Core) emitHeartbeats(out *Output) {
 		m := c.message(raftpb.MessageHeartbeat, p)
 		m.Request, m.Time = c.reads.round, int64(c.now)
 		m.Commit = min(c.commit, p.match)
+		if p.clockShown != 0 {
+			m.HintTerm, m.HintIndex = p.clockShown, c.fresh.shown
+		}
 		p.commitSent = max(p.commitSent, m.Commit)
 		p.sent.Heartbeats++
 		out.Messages = append(out.Messages, m)
@@ -86,6 +90,7 @@ func (c *Core) handleHeartbeatResponse(now Instant, m *raftpb.Message, p *peer) 
 	if p.votes() {
 		c.roundTrip.observeEcho(now, m.Time)
 	}
+	c.extendLease(now, m, p)
 	p.heartbeat.answered(m.Request)
 	c.noteBacklog(p, m.Backlog)
 	if m.Reason == raftpb.ReasonNone && p.match >= c.log.last {

@@ -124,4 +124,5 @@ func (n *network) check(node *testNode) {
 	if fault != "" {
 		n.violate("replica %d: %s", node.id, fault)
 	}
+	n.checkReads(node)
 }

@@ -21,6 +21,7 @@ func (c *Core) becomeLeader(now Instant) {
 		c.beginFollower(p)
 	}
 	c.termStart = c.log.last + 1
+	c.lease.over = false
 	if c.transfer.elected { // somebody waits to hear that it has committed
 		for _, p := range c.peers {
 			p.waitIndex = c.termStart

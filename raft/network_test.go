@@ -51,6 +51,7 @@ type network struct {
 	readSequence   uint64
 	changeSequence uint64
 	history        *history // nil: not kept
+	reading        readHistory
 }
 
 func newNetwork(count int, violate func(string, ...any)) *network {
@@ -66,6 +67,7 @@ func newNetworkOf(initial raftpb.Membership, change func(*Options), violate func
 	n := &network{
 		now: Instant(time.Second), cut: map[[2]uint64]bool{}, holdSave: map[uint64]bool{}, leaders: map[uint64]uint64{},
 		bodies: map[uint64]string{}, places: map[[3]uint64]uint64{}, violate: violate, sessions: 100,
+		reading: readHistory{floors: map[[2]uint64]uint64{}, told: map[uint64]Freshness{}},
 	}
 	n.change = change
 	for _, member := range initial.Members {
@@ -140,6 +142,9 @@ func (n *network) drain(node *testNode) bool {
 	node.core.Drain(&n.out)
 	n.check(node)
 	n.drained(node)
+	if node.core.ClockDue() {
+		node.core.Observe(n.now)
+	}
 	return true
 }
 
@@ -168,6 +173,7 @@ func (n *network) drained(node *testNode) {
 		n.printf("  read %d at %d: index %d", r.ID, node.id, r.Index)
 		n.record("read", "n", node.id, "id", r.ID, "index", r.Index)
 		node.ready = append(node.ready, r)
+		n.checkRead(node, &r)
 	}
 	for _, r := range n.out.Refusals {
 		n.printf("  refused at %d: %s %d %s maybe=%t", node.id, refusalName(r.Kind), r.ID, r.Reason, r.MaybeApplied)

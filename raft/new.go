@@ -83,6 +83,7 @@ func checkStored(s *raftpb.Stored) error {
 // them the log store lost something, whatever the host's record says.
 func (c *Core) begin(now Instant, promised Promised, commit uint64) {
 	c.now = now
+	c.beginBound(now)
 	empty := c.log.last == 0 && c.term == 0
 	if !c.kept(promised) || commit > c.log.last {
 		c.abstain()

@@ -39,6 +39,17 @@ type Options struct {
 	// others. Such a replica abstains until it is removed and added again.
 	DisableHealing bool
 
+	// LeaseRead lets this replica answer linearizable reads without a round of heartbeats while it leads and a quorum of the voters
+	// has promised to elect nobody else (lease.go); as a follower it makes that promise. It rests on clocks: those of two
+	// hosts must not drift apart by more than MaxClockDrift, and must go on while a host is suspended. Members
+	// without it promise nothing. A replica with it that is started again votes for nobody for an election timeout.
+	LeaseRead bool
+	// MaxClockDrift is how far the clocks of two hosts may drift apart in a second. Default 100 ms: a lease is a tenth
+	// shorter, which costs nothing, since heartbeats renew it ten times meanwhile; and it covers what time daemons do, that let
+	// a clock run up to a twelfth faster or slower to correct it (crystals differ by less than 0.02 %). Above it is noticed
+	// (EventClockDrift), and the voter does not count for leases.
+	MaxClockDrift time.Duration
+
 	// MaxMessageBytes bounds the batches in one Replicate message; one larger batch travels alone. Default 1 MiB.
 	MaxMessageBytes int
 	// MaxInflightBytes and MaxInflightMessages bound what is sent to one follower and not yet answered.

@@ -14,13 +14,16 @@ var ErrOptions = errors.New("raft: invalid options")
 // Bounds of what a core may be asked to do.
 const (
 	maxTimeout = time.Hour
-	maxBytes   = 1 << 40
+	// maxClockDrift leaves half of a lease.
+	maxClockDrift = 500 * time.Millisecond
+	maxBytes      = 1 << 40
 )
 
 // setDefaults replaces zero values.
 func (o *Options) setDefaults() {
 	setDefault(&o.ElectionTimeout, time.Second)
 	setDefault(&o.HeartbeatInterval, max(o.ElectionTimeout/10, 1))
+	setDefault(&o.MaxClockDrift, 100*time.Millisecond)
 	setDefault(&o.MaxMessageBytes, 1<<20)
 	setDefault(&o.MaxInflightBytes, 16<<20)
 	setDefault(&o.MaxInflightMessages, 256)
@@ -72,6 +75,8 @@ func (o *Options) Validate() error {
 func (o *Options) validateTimes(add func(bool, string, ...any)) {
 	add(o.ElectionTimeout <= 0 || o.ElectionTimeout > maxTimeout,
 		"ElectionTimeout: %s, want more than 0 and at most %s", o.ElectionTimeout, maxTimeout)
+	add(o.MaxClockDrift <= 0 || o.MaxClockDrift > maxClockDrift,
+		"MaxClockDrift: %s, want more than 0 and at most %s in a second", o.MaxClockDrift, maxClockDrift)
 	add(o.HeartbeatInterval <= 0 || o.HeartbeatInterval > o.ElectionTimeout/2,
 		"HeartbeatInterval: %s, want more than 0 and at most half the election timeout of %s",
 		o.HeartbeatInterval, o.ElectionTimeout)

@@ -30,6 +30,7 @@ type LogRead struct {
 type ReadState struct {
 	ID    uint64
 	Index uint64
+	Lease bool // this leader's lease showed it, not a round of heartbeats; false for what was forwarded
 }
 
 // RefusalKind says what was refused.
@@ -75,6 +76,7 @@ const (
 	EventDataLost                                 // those that say that they lost their state leave no quorum: nothing can be decided
 	EventIgnored                                  // a message for an empty cell of the handler table was counted and ignored
 	EventMembersChanged                           // ID: the membership change is done
+	EventClockDrift                               // the clock of voter Replica gains more than MaxClockDrift on this host's: it does not count for leases
 )
 
 // Event is something that the engine reports to its owner.

@@ -49,6 +49,11 @@ type peer struct {
 
 	inflightBytes int
 
+	boundUntil Instant // a lease may count on its vote for nobody else up to then
+	clock      clockWatch
+	clockThen  uint64 // its clock as it was known when the round of freshnessState was sent
+	clockShown uint64 // the same of the last one that was confirmed
+
 	heartbeat heartbeatState
 	followerState
 }

@@ -17,6 +17,7 @@ func (p *peer) forgetProgress() {
 	p.round, p.commitSent, p.waitIndex, p.stalledAt, p.nudgeAt = 0, 0, 0, 0, 0
 	p.reading, p.batches = 0, nil
 	p.declinedAt, p.refuses = 0, raftpb.ReasonNone
+	p.boundUntil, p.clock, p.clockThen, p.clockShown = 0, clockWatch{}, 0, 0
 	p.heartbeat, p.followerState = heartbeatState{}, followerState{}
 	p.rounds = catchingUp{}
 }
@@ -27,7 +28,8 @@ func (c *Core) restartProgress(p *peer) {
 	p.lost = false
 	p.match, p.commitSent, p.waitIndex, p.stalledAt = 0, 0, 0, 0
 	p.paused, p.backlog = false, 0
-	p.heartbeat.round = 0 // its former self was asked
+	p.heartbeat.round = 0                                                             // its former self was asked
+	p.clock, p.clockThen, p.clockShown = clockWatch{exceeded: p.clock.exceeded}, 0, 0 // its clock may count from its start
 	c.probeFrom(p, p.next)
 }
 

@@ -25,6 +25,7 @@ type read struct {
 	index   uint64 // commit when it arrived, or when the term's first entry was committed
 	round   uint64 // 0 until one is sent for it
 	at      Instant
+	lease   bool // served under a lease
 }
 
 type forwardedRead struct {
@@ -67,10 +68,19 @@ func (c *Core) startReadTimer(now Instant) {
 	}
 }
 
-// queueRead notes the commit index now, if an entry of this term is committed, and waits for a round sent after this.
+// queueRead notes the commit index now, if an entry of this term is committed, and waits for a round sent after this, or, under a
+// lease, for the next reading of the clock.
 func (c *Core) queueRead(now Instant, r read) {
-	c.startReadTimer(now)
+	if c.queueLeaseRead(now, r) {
+		return
+	}
 	r.index = c.readableIndex()
+	c.awaitRound(now, r)
+}
+
+// awaitRound queues a read for a round that is still to be sent.
+func (c *Core) awaitRound(now Instant, r read) {
+	c.startReadTimer(now)
 	c.reads.queue.push(r)
 	c.confirmReads()
 }
@@ -138,6 +148,7 @@ func (c *Core) handleReadIndexResponse(_ Instant, m *raftpb.Message, _ *peer) {
 func (c *Core) confirmReads() {
 	r := &c.reads
 	r.confirmed = max(r.confirmed, c.quorumRound())
+	c.freshRoundConfirmed()
 	for r.queue.len() > 0 {
 		front := r.queue.front()
 		if front.index == 0 || !c.alone() && (front.round == 0 || front.round > r.confirmed) {
@@ -158,7 +169,7 @@ func (c *Core) answerRead(r read, reason raftpb.Reason) {
 			c.refuse(Refusal{Kind: RefusedRead, ID: r.id, Reason: reason})
 			return
 		}
-		c.readsOut = append(c.readsOut, ReadState{ID: r.id, Index: r.index})
+		c.readsOut = append(c.readsOut, ReadState{ID: r.id, Index: r.index, Lease: r.lease})
 		return
 	}
 	p := c.peer(r.replica)
@@ -182,6 +193,7 @@ func (c *Core) refuseQueuedReads(reason raftpb.Reason) {
 		r.queue.popFront()
 	}
 	r.assigned, r.roundDue, r.sendAll, r.confirmed = 0, false, false, r.round
+	c.refuseLeaseReads(reason)
 }
 
 func (c *Core) endForwardedReads(reason raftpb.Reason) {

@@ -18,7 +18,14 @@ import (
 // once and truly. At the end the faults stop, and everybody has to agree on everything and make progress.
 func TestRandomSchedules(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		n := newNetwork(rapid.SampledFrom([]int{1, 2, 3, 3, 4, 5}).Draw(t, "replicas"), t.Fatalf)
+		var initial raftpb.Membership
+		for id := range rapid.SampledFrom([]uint64{1, 2, 3, 3, 4, 5}).Draw(t, "replicas") {
+			initial.Members = append(initial.Members, raftpb.Member{
+				ReplicaID: id + 1, Kind: raftpb.Voter, Priority: rapid.SampledFrom([]raftpb.Priority{0, 0, 0, raftpb.PriorityLast, 200}).Draw(t, "priority"),
+			})
+		}
+		leases := rapid.Bool().Draw(t, "leases")
+		n := newNetworkOf(initial, func(o *Options) { o.LeaseRead = leases }, t.Fatalf)
 		if rapid.Bool().Draw(t, "elected") {
 			n.advance(3 * time.Second)
 		}
@@ -92,10 +99,15 @@ func (n *network) randomCall(t *rapid.T, node *testNode) {
 	if node.core == nil {
 		return
 	}
-	switch rapid.IntRange(0, 15).Draw(t, "call") {
-	case 0:
+	switch rapid.IntRange(0, 17).Draw(t, "call") {
+	case 16:
+		election := time.Duration(rapid.SampledFrom([]int{400, 1000, 1000, 2500}).Draw(t, "timeout")) * time.Millisecond
+		if err := node.core.SetTimeouts(n.now, election, 0); err != nil {
+			t.Fatal(err)
+		}
+	case 0, 17:
 		n.readSequence++
-		node.core.ReadIndex(n.now, n.readSequence)
+		n.read(node, n.readSequence)
 	case 1:
 		node.core.TransferLeader(n.now, 1, uint64(rapid.IntRange(0, len(n.nodes)).Draw(t, "target")))
 	case 2:
@@ -190,6 +202,9 @@ func (n *network) checkRecovery(t *rapid.T) {
 			n.restart(t, node)
 		}
 		node.core.SetStorage(n.now, StorageOK)
+		if err := node.core.SetTimeouts(n.now, time.Second, 0); err != nil {
+			t.Fatal(err)
+		}
 	}
 	n.settle()
 	n.advance(15 * time.Second)

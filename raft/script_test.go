@@ -256,8 +256,9 @@ func (s *script) initial() raftpb.Membership {
 	return initial
 }
 
-// change sets options of a replica: without=pre-vote/check-quorum for all, or each with a replica in front (2:pre-vote).
+// change sets options of a replica: lease for all; without=pre-vote/check-quorum for all, or each with a replica in front (2:pre-vote).
 func (s *script) change(o *Options) {
+	o.LeaseRead = s.d.HasArg("lease")
 	for _, field := range strings.Split(s.text("without"), "/") {
 		id, what, one := strings.Cut(field, ":")
 		if !one {
@@ -271,6 +272,8 @@ func (s *script) change(o *Options) {
 			o.DisablePreVote = true
 		case "check-quorum":
 			o.DisableCheckQuorum = true
+		case "lease":
+			o.LeaseRead = false
 		default:
 			s.t.Fatalf("%s: without %q", s.d.Pos, what)
 		}
@@ -330,7 +333,7 @@ var scriptCommands = map[string]func(*script){
 		b = builder.Seal(testShard, raftpb.KindCommands, b.Origin(), s.number("term"))
 		s.reason(node.core.Propose(s.n.now, b))
 	},
-	"read":     func(s *script) { s.reason(s.node().core.ReadIndex(s.n.now, s.number("id"))) },
+	"read":     func(s *script) { s.reason(s.n.read(s.node(), s.number("id"))) },
 	"transfer": func(s *script) { s.reason(s.node().core.TransferLeader(s.n.now, s.number("id"), s.number("target"))) },
 	"timeouts": func(s *script) { // election=ms heartbeat=ms
 		err := s.node().core.SetTimeouts(s.n.now, time.Duration(s.number("election"))*time.Millisecond, time.Duration(s.number("heartbeat"))*time.Millisecond)
@@ -339,6 +342,8 @@ var scriptCommands = map[string]func(*script){
 		}
 	},
 	"settle":      func(s *script) { s.n.settle() },
+	"pass":        func(s *script) { s.n.now += Instant(s.number("ms")) * Instant(time.Millisecond) }, // and nothing happens
+	"tick":        func(s *script) { s.node().core.Tick(s.n.now) },
 	"advance":     func(s *script) { s.n.advance(time.Duration(s.number("ms")) * time.Millisecond) },
 	"drain":       func(s *script) { s.n.drain(s.node()) },
 	"save":        func(s *script) { fmt.Fprintf(s.trace, "saved %t\n", s.n.save(s.node())) },

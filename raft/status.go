@@ -1,6 +1,10 @@
 package raft
 
-import "github.com/flotilla-raft/flotilla/raftpb"
+import (
+	"time"
+
+	"github.com/flotilla-raft/flotilla/raftpb"
+)
 
 // ProgressState says how a leader sends to one follower.
 type ProgressState uint8
@@ -56,9 +60,12 @@ type Status struct {
 	Applied            uint64 // last entry that the state machine reported as applied
 	Storage            StorageState
 	Quarantined        bool
-	Installing         bool               // a snapshot is being installed
-	WitnessStandIns    uint64             // a leader's: times that the commit index moved because a witness stood in (R19)
-	Backlog            int                // bytes that are committed and not applied here
+	Installing         bool          // a snapshot is being installed
+	WitnessStandIns    uint64        // a leader's: times that the commit index moved because a witness stood in (R19)
+	Backlog            int           // bytes that are committed and not applied here
+	LeaseEnd           Instant       // a leader's: it may answer reads without a round up to then; 0 if it has no lease
+	ElectionTimeout    time.Duration // the base that is in force
+	HeartbeatInterval  time.Duration
 	Membership         *raftpb.Membership // effective; immutable
 	Followers          []FollowerStatus   // a leader's; nil otherwise
 	// Ignored counts messages for empty cells of the handler table, by type; Dropped counts those that were not for

@@ -91,8 +91,11 @@ func (c *Core) termGate(now Instant, m *raftpb.Message) bool {
 }
 
 // leaderAlive says that votes are sticky: a leader was heard within the election timeout, so a candidate is either cut off
-// or removed (thesis 4.2.3, 6.2).
+// or removed (thesis 4.2.3, 6.2). Until a promise to a leader is over that does not depend on options (lease.go).
 func (c *Core) leaderAlive(now Instant) bool {
+	if c.bound(now) {
+		return true
+	}
 	if c.options.DisableCheckQuorum {
 		return false
 	}

@@ -152,8 +152,9 @@ func (c *Core) transferProgressed(p *peer) {
 	c.tellTimeoutNow(p)
 }
 
-// tellTimeoutNow lets p campaign at once, with votes that are not sticky.
+// tellTimeoutNow lets p campaign at once, with votes that are not sticky: the lease ends before (T-28).
 func (c *Core) tellTimeoutNow(p *peer) {
+	c.endLease()
 	c.post(c.message(raftpb.MessageTimeoutNow, p))
 }
 
