@@ -7,6 +7,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/flotilla-raft/flotilla/engine"
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/raftpb"
 	"github.com/flotilla-raft/flotilla/transport"
@@ -77,6 +78,9 @@ type Config struct {
 	// A negative number turns the watch off.
 	DiskReserveBytes int64
 
+	// Clock is read by every worker for whatever is timed. Default: the monotonic clock of the system; from the first replica with LeaseRead
+	// or the first StaleRead with a bound on one that goes on while the host is suspended, where there is one (Linux).
+	Clock engine.Clock
 	// LogDB opens the log store. Default: Pebble, in the given directory. SegmentedLog makes another.
 	LogDB func(LogDBContext) (logdb.LogDB, error)
 	// Transport makes the transport. Default: TCP.
@@ -167,4 +171,13 @@ type ReplicaConfig struct {
 	SkipBootstrapCheck bool
 	// ElectionTimeout and HeartbeatInterval default to those of the host.
 	ElectionTimeout, HeartbeatInterval time.Duration
+	// LeaseRead lets this replica answer Read without a round of messages while it leads and a quorum of the voters has promised to elect
+	// nobody else; as a follower it makes that promise. It is for all members of a shard or none: one without it promises nothing. It
+	// rests on the clocks of the hosts, see MaxClockDrift, and docs/guarantees.md. A replica with it that is started again votes
+	// for nobody for an election timeout; do not lower ElectionTimeout and start it again within the old one.
+	LeaseRead bool
+	// MaxClockDrift is how far the clocks of two hosts may drift apart in a second. Default 100 ms, at most 500 ms. If a host's clock
+	// runs wilder than that, a read under a lease may miss what was acknowledged; it is noticed (Events.ClockDrift), and reads
+	// take a round again.
+	MaxClockDrift time.Duration
 }

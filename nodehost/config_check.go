@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-multierror"
 
 	"github.com/flotilla-raft/flotilla/engine"
+	"github.com/flotilla-raft/flotilla/raft"
 )
 
 // Limits of what a configuration accepts.
@@ -146,6 +147,9 @@ func (c Config) withDefaults() Config {
 	if c.Transport == nil {
 		c.Transport = newTCP
 	}
+	if c.Clock == nil {
+		c.Clock = newClock()
+	}
 	return c
 }
 
@@ -175,6 +179,9 @@ func (c *ReplicaConfig) validate(host *Config) error {
 		f.add("SkipBootstrapCheck is true, accepted is false together with Join")
 	}
 	f.times(c.ElectionTimeout, c.HeartbeatInterval, host.ElectionTimeout)
+	if c.MaxClockDrift < 0 || c.MaxClockDrift > raft.MaxClockDrift {
+		f.add("MaxClockDrift is %s, accepted is 0 (default) to %s", c.MaxClockDrift, raft.MaxClockDrift)
+	}
 	c.validateMembers(&f, host.Address)
 	return f.err()
 }

@@ -52,6 +52,9 @@ type Events struct {
 	// FollowerStuck says that a follower answers heartbeats, but that its log has not moved for several election timeouts although
 	// it lacks entries: its disk may be full, or its log store stands still. It is said once in such a stretch.
 	FollowerStuck func(replica ReplicaName, follower uint64)
+	// ClockDrift says that the clock of a voter gains more on this leader's than MaxClockDrift allows: it does not count for leases
+	// until it has behaved for a while.
+	ClockDrift func(replica ReplicaName, voter uint64)
 	// FollowerFailed says that replication to a follower met an error.
 	FollowerFailed func(replica ReplicaName, follower uint64, err error)
 	// SecondLeader says that another replica claimed to lead in this one's term: storage is broken somewhere, or a
@@ -105,6 +108,8 @@ func (e *Events) deliver(event *engine.Event) {
 		call2(e.FollowerCreated, replica, event.Peer)
 	case engine.EventFollowerDestroyed:
 		call2(e.FollowerDestroyed, replica, event.Peer)
+	case engine.EventClockDrift:
+		call2(e.ClockDrift, replica, event.Peer)
 	case engine.EventFollowerStuck:
 		call2(e.FollowerStuck, replica, event.Peer)
 	case engine.EventFollowerOnline:

@@ -50,6 +50,7 @@ func (c *Config) engineOptions() engine.Options {
 	t := &c.Tuning
 	return engine.Options{
 		Address:         c.Address,
+		Clock:           c.Clock,
 		Logger:          c.Logger,
 		StepWorkers:     t.StepWorkers,
 		ApplyWorkers:    t.ApplyWorkers,
@@ -82,6 +83,8 @@ func (c *Config) replicaOptions(replica *ReplicaConfig) engine.ReplicaOptions {
 			DisableHealing:      replica.DisableHealing,
 			ElectionTimeout:     replica.ElectionTimeout,
 			HeartbeatInterval:   replica.HeartbeatInterval,
+			LeaseRead:           replica.LeaseRead,
+			MaxClockDrift:       replica.MaxClockDrift,
 			MaxMessageBytes:     c.Tuning.MaxMessageBytes,
 			MaxInflightBytes:    c.Tuning.MaxInflightBytes,
 			MaxInflightMessages: c.Tuning.MaxInflightMessages,

@@ -86,5 +86,5 @@
 //
 // # Not here yet
 //
-// Snapshots (the state and its transitions are), leases.
+// Snapshots (the state and its transitions are).
 package raft

@@ -14,10 +14,11 @@ var ErrOptions = errors.New("raft: invalid options")
 // Bounds of what a core may be asked to do.
 const (
 	maxTimeout = time.Hour
-	// maxClockDrift leaves half of a lease.
-	maxClockDrift = 500 * time.Millisecond
-	maxBytes      = 1 << 40
+	maxBytes   = 1 << 40
 )
+
+// MaxClockDrift is the most that Options.MaxClockDrift may be. It leaves half of a lease.
+const MaxClockDrift = 500 * time.Millisecond
 
 // setDefaults replaces zero values.
 func (o *Options) setDefaults() {
@@ -75,8 +76,8 @@ func (o *Options) Validate() error {
 func (o *Options) validateTimes(add func(bool, string, ...any)) {
 	add(o.ElectionTimeout <= 0 || o.ElectionTimeout > maxTimeout,
 		"ElectionTimeout: %s, want more than 0 and at most %s", o.ElectionTimeout, maxTimeout)
-	add(o.MaxClockDrift <= 0 || o.MaxClockDrift > maxClockDrift,
-		"MaxClockDrift: %s, want more than 0 and at most %s in a second", o.MaxClockDrift, maxClockDrift)
+	add(o.MaxClockDrift <= 0 || o.MaxClockDrift > MaxClockDrift,
+		"MaxClockDrift: %s, want more than 0 and at most %s in a second", o.MaxClockDrift, MaxClockDrift)
 	add(o.HeartbeatInterval <= 0 || o.HeartbeatInterval > o.ElectionTimeout/2,
 		"HeartbeatInterval: %s, want more than 0 and at most half the election timeout of %s",
 		o.HeartbeatInterval, o.ElectionTimeout)
