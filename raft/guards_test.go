@@ -61,7 +61,7 @@ func parseGuardLine(line, position string, all *[]guard) error {
 		return nil
 	case words[0] == "guard":
 		if len(words) < 4 {
-			return errors.New("guard NAME FILE SCRIPT...")
+			return errors.New("want: guard NAME FILE SCRIPT, and more scripts")
 		}
 		*all = append(*all, guard{name: words[1], file: words[2], scripts: words[3:], position: position})
 		return nil

@@ -3,6 +3,8 @@ package raft
 import (
 	"fmt"
 	"testing"
+
+	"github.com/flotilla-raft/flotilla/raftpb"
 )
 
 // checkInvariants holds what is written at the fields. The network of the tests does the same after every step.
@@ -62,11 +64,49 @@ func faultOfLog(c *Core) string {
 	return ""
 }
 
+// faultOfWrites: the log is durable, then in a write, then in none; what a write under way will make durable is still there.
+func faultOfWrites(c *Core) string {
+	if c.log.durable >= c.save.next || c.save.next > c.log.last+1 {
+		return fmt.Sprintf("durable %d, in no write from %d on, last entry %d", c.log.durable, c.save.next, c.log.last)
+	}
+	previous := c.save.saved
+	for i := range c.save.writes.len() {
+		w := c.save.writes.at(i)
+		if w.number <= previous || w.last >= c.save.next {
+			return fmt.Sprintf("write %d up to entry %d, in no write from %d on", w.number, w.last, c.save.next)
+		}
+		previous = w.number
+	}
+	return ""
+}
+
+// faultOfMembership: the newest membership is the effective one, only the oldest kept is committed, and the peers are its members.
 func faultOfMembership(c *Core) string {
 	for i := range c.configs {
-		if c.configs[i].Index > c.log.last || i > 0 && c.configs[i-1].Index >= c.configs[i].Index {
-			return fmt.Sprintf("memberships %v, last entry %d", c.configs, c.log.last)
+		index := c.configs[i].Index
+		if index > c.log.last || i > 0 && (c.configs[i-1].Index >= index || index <= c.commit) {
+			return fmt.Sprintf("memberships %v, commit %d, last entry %d", c.configs, c.commit, c.log.last)
 		}
+	}
+	if newest := c.configs[len(c.configs)-1].Membership; c.membership.ID != newest.ID {
+		return fmt.Sprintf("membership %d in effect, %d in the log", c.membership.ID, newest.ID)
+	}
+	members := map[uint64]bool{}
+	for _, list := range [][]raftpb.Member{c.membership.Members, c.membership.Outgoing} {
+		for i := range list {
+			members[list[i].ReplicaID] = true
+		}
+	}
+	delete(members, c.options.ReplicaID)
+	previous := uint64(0)
+	for _, p := range c.peers {
+		if !members[p.id] || p.id <= previous {
+			return fmt.Sprintf("peer %d after %d, members %v", p.id, previous, c.membership.Members)
+		}
+		previous = p.id
+	}
+	if len(c.peers) != len(members) {
+		return fmt.Sprintf("%d peers, members %v", len(c.peers), c.membership.Members)
 	}
 	return ""
 }
@@ -108,6 +148,29 @@ func faultOfBacklog(c *Core) string {
 	forgotten := c.log.runs.len() > 0 && c.log.runs.front().first > c.apply.uncounted+1
 	if c.apply.waiting > waiting || c.apply.waiting < waiting && !forgotten {
 		return fmt.Sprintf("%d bytes wait for apply, counted are %d", waiting, c.apply.waiting)
+	}
+	return ""
+}
+
+// faultOfPending: the proposals of this host are counted once each.
+func faultOfPending(c *Core) string {
+	entries := 0
+	for i := range c.pending.uncommitted.len() {
+		q := c.pending.uncommitted.at(i)
+		entries += int(q.entries)
+		if q.last <= c.commit || q.last > c.log.last {
+			return fmt.Sprintf("proposal %d ends at %d, commit %d, last entry %d", q.sequence, q.last, c.commit, c.log.last)
+		}
+	}
+	forwarded := 0
+	for i := range c.pending.proposals.len() {
+		if c.pending.proposals.at(i).forwarded {
+			forwarded++
+		}
+	}
+	if entries != c.pending.uncommittedEntries || forwarded != c.pending.forwardedBatches {
+		return fmt.Sprintf("%d entries uncommitted, said to be %d; %d batches forwarded, said to be %d",
+			entries, c.pending.uncommittedEntries, forwarded, c.pending.forwardedBatches)
 	}
 	return ""
 }

@@ -32,6 +32,9 @@ func TestRandomSchedules(t *testing.T) {
 		steps := rapid.IntRange(50, 400).Draw(t, "steps")
 		for range steps {
 			n.randomStep(t)
+			for _, node := range n.nodes {
+				n.check(node)
+			}
 		}
 		n.checkRecovery(t)
 	})

@@ -30,6 +30,9 @@ func TestScripts(t *testing.T) {
 			}
 			run(s)
 			s.last = d.Cmd
+			for _, node := range s.n.nodes {
+				s.n.check(node)
+			}
 			switch {
 			case *expectsOnly:
 				return d.Expected
