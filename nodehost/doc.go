@@ -10,7 +10,9 @@
 //	New ──────► StartReplica, StopReplica        Propose, ProposeAsync, ProposeBatch, ProposeAtTerm
 //	            RemoveReplicaData                Read, ReadAsync, StaleRead
 //	            Shard(id) ─────────────────────► Leader, WaitLeader, TransferLeader
-//	            Info, Close                      Members, Status
+//	            Info, Close                      Members, ChangeMembers, CancelChange
+//	                                             AddReplica, RemoveReplica, ReplaceReplica, Promote
+//	                                             Status, SetTimeouts
 //
 // The package ties the parts together and owns them: it opens the data directory, the log store (package logdb; Pebble unless
 // Config says otherwise) and the transport (TCP unless Config says otherwise), hands them to the engine, which does the
@@ -52,6 +54,7 @@
 //	ErrInvalidChange      a membership change that leads to no possible membership                     no
 //	ErrStaleChange        a membership change for another membership than the present one              no
 //	ErrPendingChange      another membership change is under way                                       no
+//	ErrChangeCanceled     the membership change was taken back by CancelChange                         if this replica did not see all of it
 //	ErrRemoved            this replica was told that it is no member any more                          no
 //	ErrDataLost           those that lost their data leave no quorum: the shard has stopped            no
 //	ErrTooStale           a StaleRead whose bound cannot be shown to hold                              no

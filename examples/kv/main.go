@@ -5,16 +5,18 @@
 //	go run ./examples/kv -demo
 //	curl -X PUT -d world 127.0.0.1:8001/keys/hello && curl 127.0.0.1:8002/keys/hello
 //
-// In earnest every server is a process of its own. The first members of the group are told who they are:
+// In earnest every server is a process of its own. The first members of the group are told who they are; a later one
+// is told to join:
 //
 //	kv -id 1 -dir one   -raft 10.0.0.1:7000 -http :8000 -members 1=10.0.0.1:7000,2=10.0.0.2:7000,3=10.0.0.3:7000
+//	kv -id 4 -dir four  -raft 10.0.0.4:7000 -http :8000 -join
 //
-// Restarted with the same directory a server goes on where it was, and -members is not looked at.
+// Restarted with the same directory a server goes on where it was, and -members or -join is not looked at.
 //
 // # Where to read
 //
 // store.go is the state machine, the only part that replication runs by itself. server.go turns HTTP requests into proposals and reads,
-// and shows what to do with each kind of error. members.go has what an operator asks for: members and leadership.
+// and shows what to do with each kind of error. members.go has what an operator asks for: members, joining, replacing, leadership.
 package main
 
 import (
@@ -55,6 +57,7 @@ type options struct {
 	dir        string
 	raft, http string
 	members    map[uint64]string // of the first members, by replica ID
+	join       bool
 }
 
 func run(ctx context.Context, arguments []string, out io.Writer) error {
@@ -65,6 +68,7 @@ func run(ctx context.Context, arguments []string, out io.Writer) error {
 	flags.StringVar(&o.dir, "dir", "", "`directory` for this server's data")
 	flags.StringVar(&o.raft, "raft", "", "`host:port` where the other servers reach this one")
 	flags.StringVar(&o.http, "http", "127.0.0.1:8000", "`host:port` for clients")
+	flags.BoolVar(&o.join, "join", false, "join a group that exists: it has to add this server")
 	flags.Func("members", "first members of a new group, `id=host:port,...`", func(list string) (err error) {
 		o.members, err = parseMembers(list)
 		return err
@@ -123,7 +127,7 @@ func serve(ctx context.Context, o options, out io.Writer) error {
 	}
 	// Close hands leadership to another server first, so that clients hardly notice.
 	defer host.Close()
-	replica := nodehost.ReplicaConfig{ShardID: shardID, ReplicaID: o.id, Members: o.members}
+	replica := nodehost.ReplicaConfig{ShardID: shardID, ReplicaID: o.id, Members: o.members, Join: o.join}
 	factory := func(uint64, uint64) (rsm.StateMachine, error) { return newStore(), nil }
 	if err := host.StartReplica(ctx, replica, factory); err != nil {
 		return err
