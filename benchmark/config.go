@@ -49,18 +49,23 @@ type Config struct {
 	// ElectionTimeout is the base of the randomized election timeout, 20 ms to 1 min, in WorkloadFailover; elsewhere engines have
 	// their own.
 	ElectionTimeout time.Duration
+	// LogMiB is how much log WorkloadOpen fills a store with, in MiB.
+	LogMiB int
 	// Require are targets for the medians; a miss is ErrRequirement.
 	Require []Requirement
 	// Inject commits a fault that the end check must find.
 	Inject Injection
 }
 
-// The workloads. Run makes the steady one, package failover the other, which has processes of its own.
+// The workloads. Run makes the steady one, packages failover and logstore the others.
 const (
 	// WorkloadSteady is a closed loop on hosts that all stay.
 	WorkloadSteady = "steady"
 	// WorkloadFailover closes and kills hosts under load.
 	WorkloadFailover = "failover"
+	// WorkloadAppend and WorkloadOpen measure log stores alone, side by side (package logstore).
+	WorkloadAppend = "append"
+	WorkloadOpen   = "open"
 )
 
 // DefaultConfig returns the configuration of the headline figure, for the engine of that name.
@@ -80,6 +85,7 @@ func DefaultConfig(engine string) Config {
 		Seed:      1,
 
 		ElectionTimeout: 200 * time.Millisecond,
+		LogMiB:          4096,
 	}
 }
 

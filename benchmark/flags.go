@@ -78,7 +78,7 @@ func (f *Flags) Err() error {
 func (c *Config) flags(engines []Engine) []*Flag {
 	return []*Flag{
 		engineFlag(c, engines),
-		choiceFlag("workload", "what is done to the engine", &c.Workload, []string{WorkloadSteady, WorkloadFailover}),
+		choiceFlag("workload", "what is done to the engine", &c.Workload, []string{WorkloadSteady, WorkloadFailover, WorkloadAppend, WorkloadOpen}),
 		intFlag("hosts", "hosts in this process", &c.Hosts, 1, 9),
 		intFlag("shards", "Raft groups, each with a replica on every host", &c.Shards, 1, 100_000),
 		intFlag("payload", "bytes of a command", &c.Payload, MinPayload, 1<<20),
@@ -91,6 +91,7 @@ func (c *Config) flags(engines []Engine) []*Flag {
 		choiceFlag("transport", "how hosts talk", &c.Transport, transports(engines)),
 		durationFlag("election-timeout", "base of the randomized election timeout in the failover workload", &c.ElectionTimeout,
 			20*time.Millisecond, time.Minute),
+		intFlag("log-mib", "MiB of log in the open workload", &c.LogMiB, 1, 1<<20),
 		switchFlag("blocking", "one goroutine per request in flight, calling Propose", &c.Blocking),
 		textFlag("data", "directory for the data (default: a fresh temporary one on a disk)", "any path", &c.Data),
 		switchFlag("keep", "leave the data", &c.Keep),

@@ -18,6 +18,34 @@ func failoverMetrics() (names []string, floors int) {
 	}, 4
 }
 
+// AppendMetrics are the figures of WorkloadAppend that requirements can name, one for each number of appenders and payload: the ratio of
+// the store's rate of syncs to the limit's.
+func AppendMetrics() (names []string) {
+	for _, appenders := range AppendAppenders() {
+		for _, payload := range AppendPayloads() {
+			names = append(names, AppendMetric(appenders, payload))
+		}
+	}
+	return names
+}
+
+// AppendAppenders and AppendPayloads are the numbers of appenders and the sizes of commands of WorkloadAppend.
+func AppendAppenders() []int { return []int{1, 8, 64} }
+
+// AppendPayloads are the sizes of commands of WorkloadAppend in bytes.
+func AppendPayloads() []int { return []int{16, 1 << 10, 64 << 10} }
+
+// AppendMetric names one of AppendMetrics.
+func AppendMetric(appenders, payload int) string {
+	return fmt.Sprintf("append.%dx%d.ratio", appenders, payload)
+}
+
+// OpenMetrics are the figures of WorkloadOpen: the seconds that opening takes after a clean close and after a kill, until every
+// replica is loaded, and the bytes of heap for each batch.
+func OpenMetrics() []string {
+	return []string{"open.closed_s", "open.killed_s", "open.bytes_per_batch"}
+}
+
 // metricOf returns the workload that a figure belongs to, empty if there is none of that name.
 func metricOf(name string) (workload string) {
 	if _, known := metricNamed(name); known {
@@ -25,6 +53,12 @@ func metricOf(name string) (workload string) {
 	}
 	if names, _ := failoverMetrics(); slices.Contains(names, name) {
 		return WorkloadFailover
+	}
+	if slices.Contains(AppendMetrics(), name) {
+		return WorkloadAppend
+	}
+	if slices.Contains(OpenMetrics(), name) {
+		return WorkloadOpen
 	}
 	return ""
 }
@@ -38,6 +72,13 @@ func (c *Config) checkWorkload(engines []Engine) (faults []error) {
 			refuse("--require %s: the figure belongs to --workload %s", r, workload)
 		} else if workload == WorkloadFailover && r.Engine != "" && (r.Engine != Floor || !slices.Contains(names[:floors], r.Metric)) {
 			refuse("--require %s: accepted on the right is a number, or for %s a NUMBER*%s", r, strings.Join(names[:floors], ", "), Floor)
+		}
+	}
+	if c.Workload == WorkloadAppend || c.Workload == WorkloadOpen {
+		for _, r := range c.Require {
+			if r.Engine != "" {
+				refuse("--require %s: accepted on the right is a number", r)
+			}
 		}
 	}
 	if c.Workload != WorkloadFailover {

@@ -11,6 +11,7 @@ import (
 	"github.com/flotilla-raft/flotilla/benchmark"
 	"github.com/flotilla-raft/flotilla/nodehost"
 	"github.com/flotilla-raft/flotilla/plugin/memnet"
+	"github.com/flotilla-raft/flotilla/plugin/seglog"
 	"github.com/flotilla-raft/flotilla/rsm"
 	"github.com/flotilla-raft/flotilla/transport"
 )
@@ -19,7 +20,7 @@ import (
 func Engine() benchmark.Engine {
 	return benchmark.Engine{
 		Name:       "flotilla",
-		LogDBs:     []string{"pebble"},
+		LogDBs:     []string{"pebble", "seglog"},
 		Transports: []string{"tcp", "memnet"},
 		Reads:      true,
 		Start:      Start,
@@ -113,6 +114,9 @@ func (c *cluster) startHost(number int, address string) error {
 		Address:    address,
 		Deployment: "benchmark",
 		FS:         c.options.FS,
+	}
+	if c.options.LogDB == "seglog" {
+		config.LogDB = nodehost.SegmentedLog(seglog.Options{})
 	}
 	if c.network != nil {
 		config.Transport = func(t nodehost.TransportContext) (transport.Transport, error) {

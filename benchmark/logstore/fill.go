@@ -9,9 +9,9 @@ import (
 
 // Fill describes what a store is filled with before it is opened.
 type Fill struct {
-	Shards  int   // number of shards, each with one replica
-	Bytes   int64 // of batches over all shards
-	Payload int   // of the command of each batch
+	Shards  int   `json:"shards"`  // number of shards, each with one replica
+	Bytes   int64 `json:"bytes"`   // of batches over all shards
+	Payload int   `json:"payload"` // of the command of each batch
 }
 
 // FillStore fills a store in a directory and then calls end, before the store is closed. It is the part of the child process:

@@ -3,6 +3,7 @@ package logstore
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,10 +17,23 @@ import (
 var (
 	fillDirectory = flag.String("fill", "", "fill the store in this directory and exit")
 	fillKilled    = flag.Bool("fill-killed", false, "wait to be killed")
+	fillOrder     = flag.String("order", "", "carry out this order and exit")
 )
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if *fillOrder != "" {
+		var order FillOrder
+		err := json.Unmarshal([]byte(*fillOrder), &order)
+		if err == nil {
+			err = order.Run(context.Background(), os.Stdout)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if *fillDirectory == "" {
 		os.Exit(m.Run())
 	}

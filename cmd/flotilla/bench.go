@@ -28,6 +28,12 @@ that it led take no writes, against the floor that the election timeouts give (-
 
   flotilla bench --workload failover --require 'kill.median_ms<=1.1*floor' --require 'kill.max_ms<=1.5*floor'
 
+With --workload append and --workload open log stores are measured alone, all of them side by side; requirements are held against the one
+that --logdb names. Appending is compared with the best that one goroutine gets out of the disk with the same bytes per sync; opening begins
+with a cold page cache, after a clean close and after SIGKILL (--shards is 10000 then, and --log-mib how much log there is):
+
+  flotilla bench --workload append --logdb seglog --require 'append.64x16.ratio>=0.95'
+
 Exit codes: 0 all is well; 1 a run, the end check or a requirement failed; 2 the machine changed too much between the engines
 for a comparison; 3 a flag is wrong.`
 
@@ -46,6 +52,9 @@ func benchCommand() *cobra.Command {
 			}
 			if config.Workload == benchmark.WorkloadFailover {
 				return benchFailover(cmd, config)
+			}
+			if config.Workload == benchmark.WorkloadAppend || config.Workload == benchmark.WorkloadOpen {
+				return benchLogStores(cmd, config)
 			}
 			if _, err := benchmark.Run(cmd.Context(), config, known, cmd.OutOrStdout()); err != nil {
 				return failure{err}

@@ -1,0 +1,158 @@
+package logstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/flotilla-raft/flotilla/benchmark"
+	"github.com/flotilla-raft/flotilla/logdb"
+	"github.com/flotilla-raft/flotilla/logdb/pebblelog"
+	"github.com/flotilla-raft/flotilla/plugin/seglog"
+)
+
+// What the command line fills in unless it is told otherwise.
+const (
+	DefaultAppendDuration = 2 * time.Second
+	DefaultOpenShards     = 10_000
+)
+
+// Stores returns the log stores that come with the project, under the names that --logdb has for them.
+func Stores() []Store {
+	return []Store{
+		{Name: "pebble", Open: func(directory string, fs vfs.FS) (logdb.LogDB, error) {
+			return pebblelog.Open(pebblelog.Options{Dir: directory, FS: fs})
+		}},
+		{Name: "seglog", Open: func(directory string, fs vfs.FS) (logdb.LogDB, error) {
+			return seglog.Open(seglog.Options{Dir: directory, FS: fs})
+		}},
+	}
+}
+
+// Report is what Bench found; --json writes it.
+type Report struct {
+	Append       []AppendResult      `json:"append,omitempty"`
+	Open         []OpenResult        `json:"open,omitempty"`
+	Requirements []benchmark.Verdict `json:"requirements,omitempty"`
+}
+
+// Bench runs the workload that config names on all stores; requirements are held against the store that config.LogDB names. program is
+// the command line of a FillOrder, but for the order.
+func Bench(ctx context.Context, config benchmark.Config, program []string, out io.Writer) (report *Report, err error) {
+	report = &Report{}
+	err = benchmark.WithDirectory(config, out, func(path string) (err error) {
+		if config.Workload == benchmark.WorkloadAppend {
+			report.Append, err = RunAppend(ctx, AppendConfig{
+				Stores: Stores(), Directory: path, Warmup: config.Duration / 4, Duration: config.Duration, Repeat: config.Repeat,
+				Appenders: benchmark.AppendAppenders(), Payloads: benchmark.AppendPayloads(),
+			}, out)
+			return err
+		}
+		report.Open, err = RunOpen(ctx, OpenConfig{
+			Stores: Stores(), Directory: path, Fill: Fill{Shards: config.Shards, Bytes: int64(config.LogMiB) << 20},
+			Child: func(store Store, directory string, fill Fill, killed bool) *exec.Cmd {
+				order, err := json.Marshal(FillOrder{store.Name, directory, fill, killed})
+				if err != nil {
+					panic(err) // strings and numbers
+				}
+				return exec.Command(program[0], append(program[1:len(program):len(program)], string(order))...)
+			},
+		}, out)
+		return err
+	})
+	if err != nil {
+		return report, err
+	}
+	err = report.judge(config.LogDB, config.Require, out)
+	if config.JSON != "" {
+		err = errors.Join(report.write(config.JSON), err)
+	}
+	return report, err
+}
+
+// FillOrder tells a child process what to fill.
+type FillOrder struct {
+	Store     string `json:"store"`
+	Directory string `json:"directory"`
+	Fill      Fill   `json:"fill"`
+	Killed    bool   `json:"killed"`
+}
+
+// Run fills the store and says so on out. If it is to be killed it then waits for that, or for the end of ctx.
+func (o *FillOrder) Run(ctx context.Context, out io.Writer) error {
+	for _, store := range Stores() {
+		if store.Name == o.Store {
+			return FillStore(ctx, store, o.Directory, o.Fill, func() {
+				fmt.Fprintln(out, FilledLine)
+				if o.Killed {
+					<-ctx.Done()
+				}
+			})
+		}
+	}
+	return fmt.Errorf("%w: store %q", ErrConfig, o.Store)
+}
+
+// figure returns the figure of a store by the name that requirements have for it.
+func (r *Report) figure(store, name string) (value float64, found bool) {
+	for i := range r.Append {
+		if a := &r.Append[i]; a.Store == store && benchmark.AppendMetric(a.Appenders, a.Payload) == name {
+			return a.Ratio, true
+		}
+	}
+	for i := range r.Open {
+		o := &r.Open[i]
+		if o.Store != store {
+			continue
+		}
+		switch {
+		case name == "open.closed_s" && !o.Killed, name == "open.killed_s" && o.Killed:
+			return o.OpenSeconds + o.LoadSeconds, true
+		case name == "open.bytes_per_batch" && !o.Killed:
+			return o.HeapPerBatch, true
+		}
+	}
+	return 0, false
+}
+
+// judge holds requirements against the figures of a store and prints each.
+func (r *Report) judge(store string, requirements []benchmark.Requirement, out io.Writer) error {
+	var missed []string
+	for _, requirement := range requirements {
+		figure, found := r.figure(store, requirement.Metric)
+		if !found {
+			return fmt.Errorf("%w: %s: no such figure of %s", ErrConfig, requirement, store)
+		}
+		verdict := requirement.Judge(figure, 1)
+		r.Requirements = append(r.Requirements, verdict)
+		word := "MET    "
+		if !verdict.Met {
+			word = "MISSED "
+			missed = append(missed, verdict.Requirement)
+		}
+		fmt.Fprintf(out, "%s %s (%.4g, bound %.4g)\n", word, verdict.Requirement, verdict.Figure, verdict.Bound)
+	}
+	if len(missed) > 0 {
+		return fmt.Errorf("%w: %s", benchmark.ErrRequirement, strings.Join(missed, ", "))
+	}
+	return nil
+}
+
+func (r *Report) write(name string) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err == nil {
+		err = os.WriteFile(name, append(text, '\n'), 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("logstore: report: %w", err)
+	}
+	return nil
+}
