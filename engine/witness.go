@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"fmt"
+
 	"github.com/flotilla-raft/flotilla/raftpb"
 	"github.com/flotilla-raft/flotilla/rsm"
 )
@@ -22,6 +24,6 @@ func makeNothing(_, _ uint64) (rsm.StateMachine, error) { return noMachine{}, ni
 // refuseAll makes a witness answer proposals at once.
 func (r *Replica) refuseAll() {
 	if r.witness {
-		r.refuse(ErrWitness)
+		r.refuse(fmt.Errorf("%w: shard %d: replica %d", ErrWitness, r.shardID, r.replicaID))
 	}
 }

@@ -128,3 +128,37 @@ func TestMistakesAreNamed(t *testing.T) {
 		t.Errorf("after all mistakes the commands are %q", got)
 	}
 }
+
+// A witness votes and serves nothing: whoever asks it is told so, and it is no target of a transfer.
+func TestAWitnessServesNothing(t *testing.T) {
+	c := newCluster(t, 3)
+	for i := range c.hosts {
+		c.start(i)
+		config := nodehost.ReplicaConfig{ShardID: 1, ReplicaID: uint64(i + 1), Members: c.members(), Witnesses: []uint64{3}}
+		factory := c.factory(i)
+		if i == 2 {
+			factory = nil
+		}
+		if err := c.hosts[i].StartReplica(patient(t), config, factory); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.propose(0, 1, "x")
+	witness := c.shard(2, 1)
+	for _, m := range []mistake{
+		{"propose", func() error { _, err := witness.Propose(patient(t), []byte("y")); return err }, []error{nodehost.ErrWitness}, []string{"shard 1"}},
+		{"propose asynchronously", func() error { return witness.ProposeAsync([]byte("y"), nil) }, []error{nodehost.ErrWitness}, nil},
+		{"read", func() error { _, err := witness.Read(patient(t), nil); return err }, []error{nodehost.ErrWitness}, nil},
+		{"stale read", func() error { _, err := witness.StaleRead(patient(t), nil, 0); return err }, []error{nodehost.ErrWitness}, nil},
+		{"transfer", func() error { return witness.TransferLeader(patient(t), 3) }, []error{nodehost.ErrTransferFailed, nodehost.ErrNotVoter}, []string{"replica 3"}},
+		{"no state machine for a voter", func() error {
+			config := nodehost.ReplicaConfig{ShardID: 2, ReplicaID: 1, Members: c.members()}
+			return c.hosts[0].StartReplica(patient(t), config, nil)
+		}, []error{nodehost.ErrInvalidConfig}, []string{"factory is nil"}},
+	} {
+		m.check(t)
+	}
+	if got := c.read(0, 1); !slices.Equal(got, []string{"x"}) {
+		t.Errorf("the commands are %q", got)
+	}
+}

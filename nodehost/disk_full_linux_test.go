@@ -183,7 +183,7 @@ func TestARealENOSPCStopsOneHostOnly(t *testing.T) {
 	c.eventually("the same state everywhere", func() bool {
 		var sizes []any
 		for i := range c.hosts {
-			size, err := c.shard(i, 1).StaleRead("size")
+			size, err := c.shard(i, 1).StaleRead(context.Background(), "size", 0)
 			if err != nil {
 				return false
 			}

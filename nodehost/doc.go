@@ -64,6 +64,7 @@
 //	ErrTimeout            Config.RequestTimeout passed                                                 unless it was still queued
 //	ErrLeaderChanged      leadership moved while the request was under way                             yes
 //	ErrStopped            the replica, or the host, stopped                                            if it was under way
+//	ErrStuck              a stop took longer than Tuning.MaxStopWait, and goes on by itself             yes
 //	ErrQuarantined        the state machine failed                                                     if it was under way
 //	ErrFenced             an assertion failed in the replica                                           if it was under way
 //	ErrStorageFailed      the host's log store failed: no writes until a restart                       if it was under way

@@ -149,7 +149,7 @@ func TestWithoutAQuorumRequestsEnd(t *testing.T) {
 	if err := shard.TransferLeader(context.Background(), 0); !errors.Is(err, nodehost.ErrTransferFailed) {
 		t.Errorf("transfer without a quorum: %v", err)
 	}
-	if value, err := shard.StaleRead(nil); err != nil || len(value.([]string)) == 0 {
+	if value, err := shard.StaleRead(context.Background(), nil, 0); err != nil || len(value.([]string)) == 0 {
 		t.Errorf("stale read without a quorum: %v, %v", value, err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
@@ -290,7 +290,7 @@ func TestAFailedSyncEndsTheWritesOfTheHost(t *testing.T) {
 	if err := c.hosts[0].Info().StorageFailure; err == nil {
 		t.Error("Info does not tell of the failure")
 	}
-	if _, err := c.shard(0, 1).StaleRead(nil); err != nil {
+	if _, err := c.shard(0, 1).StaleRead(context.Background(), nil, 0); err != nil {
 		t.Errorf("stale read after the failure: %v", err)
 	}
 	config := nodehost.ReplicaConfig{ShardID: 3, ReplicaID: 1, Members: c.members()}

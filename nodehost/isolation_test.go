@@ -76,7 +76,7 @@ func quarantineOne(t *testing.T, fail func() error) {
 	c.eventually("the event", func() bool { return quarantined.Load() != nil })
 	_, proposed := shard.Propose(patient(t), []byte("later"))
 	_, read := shard.Read(patient(t), nil)
-	_, stale := shard.StaleRead(nil)
+	_, stale := shard.StaleRead(context.Background(), nil, 0)
 	for what, err := range map[string]error{
 		"propose": proposed, "read": read, "stale read": stale, "async read": shard.ReadAsync(nil, nil),
 	} {
@@ -91,7 +91,7 @@ func quarantineOne(t *testing.T, fail func() error) {
 	}
 	c.startShards(0, 1)
 	c.eventually("quarantine again", func() bool {
-		_, err := c.shard(0, 1).StaleRead(nil)
+		_, err := c.shard(0, 1).StaleRead(context.Background(), nil, 0)
 		return errors.Is(err, nodehost.ErrQuarantined)
 	})
 }

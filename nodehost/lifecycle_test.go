@@ -297,7 +297,7 @@ func checkStopped(t *testing.T, shard *nodehost.Shard) {
 	ctx := patient(t)
 	_, proposed := shard.Propose(ctx, []byte("x"))
 	_, read := shard.Read(ctx, nil)
-	_, stale := shard.StaleRead(nil)
+	_, stale := shard.StaleRead(context.Background(), nil, 0)
 	_, status := shard.Status(ctx)
 	_, waited := shard.WaitLeader(context.WithoutCancel(ctx))
 	for what, err := range map[string]error{

@@ -120,6 +120,10 @@ func TestKeysAreOnEveryServer(t *testing.T) {
 			t.Errorf("server %d answers %q", id, got)
 		}
 	}
+	if got := g.ask(http.StatusOK, "GET", 3, "/keys/hello?age=1h", ""); got != "world" {
+		t.Errorf("a read of what is there answers %q", got)
+	}
+	g.ask(http.StatusBadRequest, "GET", 3, "/keys/hello?age=old", "")
 	g.ask(http.StatusOK, "PUT", 2, "/keys/hello", "again")
 	g.ask(http.StatusOK, "DELETE", 3, "/keys/hello", "")
 	g.ask(http.StatusNotFound, "GET", 1, "/keys/hello", "")

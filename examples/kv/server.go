@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -24,9 +25,20 @@ func newServer(shard *nodehost.Shard) http.Handler {
 	return mux
 }
 
-// get reads linearizably: it sees every write that was acknowledged before, on whichever server.
+// get reads linearizably: it sees every write that was acknowledged before, on whichever server. With ?age=1s it takes what this server
+// has, if that is known to be no older, and asks nobody.
 func (s *server) get(w http.ResponseWriter, r *http.Request) {
-	value, err := retry(r.Context(), func() (any, error) { return s.shard.Read(r.Context(), r.PathValue("key")) })
+	age, err := time.ParseDuration(cmp.Or(r.URL.Query().Get("age"), "0"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	value, err := retry(r.Context(), func() (any, error) {
+		if age > 0 {
+			return s.shard.StaleRead(r.Context(), r.PathValue("key"), age)
+		}
+		return s.shard.Read(r.Context(), r.PathValue("key"))
+	})
 	switch {
 	case err != nil:
 		fail(w, err)
@@ -98,7 +110,7 @@ func fail(w http.ResponseWriter, err error) {
 	switch {
 	case nodehost.MaybeApplied(err):
 		status = http.StatusGatewayTimeout // it may be done, or yet be done
-	case passing(err), errors.Is(err, nodehost.ErrDiskFull), errors.Is(err, nodehost.ErrStopped):
+	case passing(err), errors.Is(err, nodehost.ErrDiskFull), errors.Is(err, nodehost.ErrStopped), errors.Is(err, nodehost.ErrTooStale):
 		status = http.StatusServiceUnavailable // it was not done; another server, or a later time, may help
 	case errors.Is(err, nodehost.ErrTooLarge):
 		status = http.StatusRequestEntityTooLarge
