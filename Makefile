@@ -26,7 +26,7 @@ LINTERS := bin/tools/.built
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build test race lint fuzz proto proto-check bench compare failover sim mutants guards clean
+.PHONY: help build test race lint fuzz proto proto-check bench compare failover slow-follower sim mutants guards clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +94,10 @@ failover: bin/flotilla ## close and kill hosts under load, with the required out
 		--require 'kill.median_ms<=1.1*floor' --require 'kill.max_ms<=1.5*floor' \
 		--require 'close.median_ms<=1.1*floor' --require 'close.max_ms<=1.5*floor' \
 		--require 'kill.unrecovered==0' --require 'close.unrecovered==0'
+
+slow-follower: bin/flotilla ## stop a follower for 30 s under full load, with the rate that is required of the others
+	bin/flotilla bench --workload slow-follower --duration 30s --repeat $(REPEAT) $(if $(DATA),--data $(DATA)) \
+		--require 'stopped.rate_ratio>=0.9' --require 'catch_up.log_reads_elsewhere==0' --require 'catch_up.leader_changes==0'
 
 .PHONY: bin/flotilla
 bin/flotilla:

@@ -57,7 +57,7 @@ type Config struct {
 	Inject Injection
 }
 
-// The workloads. Run makes the steady one, packages failover and logstore the others.
+// The workloads. Run makes the steady one, packages failover, slowfollower and logstore the others.
 const (
 	// WorkloadSteady is a closed loop on hosts that all stay.
 	WorkloadSteady = "steady"
@@ -66,6 +66,8 @@ const (
 	// WorkloadAppend and WorkloadOpen measure log stores alone, side by side (package logstore).
 	WorkloadAppend = "append"
 	WorkloadOpen   = "open"
+	// WorkloadSlowFollower stops a follower under load and lets it catch up; package slowfollower makes it.
+	WorkloadSlowFollower = "slow-follower"
 )
 
 // DefaultConfig returns the configuration of the headline figure, for the engine of that name.

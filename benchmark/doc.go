@@ -41,7 +41,8 @@
 //
 // # Other workloads
 //
-// Package failover has hosts in processes of their own, and closes and kills them; Config.Workload names it on the command line.
+// Config.Workload names another one on the command line. Package failover has hosts in processes of their own, and closes and kills
+// them. Package slowfollower stops a follower under load and lets it catch up.
 //
 // # Adding an engine
 //

@@ -78,7 +78,9 @@ func (f *Flags) Err() error {
 func (c *Config) flags(engines []Engine) []*Flag {
 	return []*Flag{
 		engineFlag(c, engines),
-		choiceFlag("workload", "what is done to the engine", &c.Workload, []string{WorkloadSteady, WorkloadFailover, WorkloadAppend, WorkloadOpen}),
+		choiceFlag("workload", "what is done to the engine", &c.Workload, []string{
+			WorkloadSteady, WorkloadFailover, WorkloadSlowFollower, WorkloadAppend, WorkloadOpen,
+		}),
 		intFlag("hosts", "hosts in this process", &c.Hosts, 1, 9),
 		intFlag("shards", "Raft groups, each with a replica on every host", &c.Shards, 1, 100_000),
 		intFlag("payload", "bytes of a command", &c.Payload, MinPayload, 1<<20),

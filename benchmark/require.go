@@ -102,7 +102,7 @@ func metricNames() string {
 		names = append(names, m.name)
 	}
 	failover, _ := failoverMetrics()
-	names = append(names, failover...)
+	names = append(append(names, failover...), SlowFollowerMetrics()...)
 	return strings.Join(names, ", ")
 }
 

@@ -93,6 +93,10 @@ func TestRequirementsBelongToAWorkload(t *testing.T) {
 		{WorkloadFailover, "errors==0", false},
 		{WorkloadSteady, "kill.median_ms<=300", false},
 		{WorkloadSteady, "errors==0", true},
+		{WorkloadSlowFollower, "stopped.rate_ratio>=0.9", true},
+		{WorkloadSlowFollower, "stopped.rate_ratio>=2*limit", false},
+		{WorkloadSlowFollower, "kill.median_ms<=300", false},
+		{WorkloadSteady, "stopped.rate_ratio>=0.9", false},
 	} {
 		config := DefaultConfig("one")
 		config.Workload = test.workload

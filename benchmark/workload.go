@@ -46,6 +46,15 @@ func OpenMetrics() []string {
 	return []string{"open.closed_s", "open.killed_s", "open.bytes_per_batch"}
 }
 
+// SlowFollowerMetrics are the figures of WorkloadSlowFollower.
+func SlowFollowerMetrics() []string {
+	return []string{
+		"before.writes_per_second", "stopped.writes_per_second", "stopped.rate_ratio", "stopped.busy", "stopped.errors",
+		"stopped.heap_growth_mib", "catch_up.commands", "catch_up.seconds", "catch_up.writes_per_second", "catch_up.log_reads",
+		"catch_up.log_reads_elsewhere", "catch_up.leader_changes",
+	}
+}
+
 // metricOf returns the workload that a figure belongs to, empty if there is none of that name.
 func metricOf(name string) (workload string) {
 	if _, known := metricNamed(name); known {
@@ -59,6 +68,9 @@ func metricOf(name string) (workload string) {
 	}
 	if slices.Contains(OpenMetrics(), name) {
 		return WorkloadOpen
+	}
+	if slices.Contains(SlowFollowerMetrics(), name) {
+		return WorkloadSlowFollower
 	}
 	return ""
 }
@@ -74,24 +86,24 @@ func (c *Config) checkWorkload(engines []Engine) (faults []error) {
 			refuse("--require %s: accepted on the right is a number, or for %s a NUMBER*%s", r, strings.Join(names[:floors], ", "), Floor)
 		}
 	}
-	if c.Workload == WorkloadAppend || c.Workload == WorkloadOpen {
+	if c.Workload == WorkloadAppend || c.Workload == WorkloadOpen || c.Workload == WorkloadSlowFollower {
 		for _, r := range c.Require {
 			if r.Engine != "" {
 				refuse("--require %s: accepted on the right is a number", r)
 			}
 		}
 	}
-	if c.Workload != WorkloadFailover {
+	if c.Workload != WorkloadFailover && c.Workload != WorkloadSlowFollower {
 		return faults
 	}
 	if c.Hosts < 3 {
-		refuse("--hosts %d: --workload failover needs a majority without one host (accepted: 3 and above)", c.Hosts)
+		refuse("--hosts %d: --workload %s needs a majority without one host (accepted: 3 and above)", c.Hosts, c.Workload)
 	}
 	if len(engines) > 0 && !slices.Equal(c.Engines, []string{engines[0].Name}) {
-		refuse("--engine %s: --workload failover runs %s only", strings.Join(c.Engines, ","), engines[0].Name)
+		refuse("--engine %s: --workload %s runs %s only", strings.Join(c.Engines, ","), c.Workload, engines[0].Name)
 	}
 	if c.ReadRatio != 0 || c.Blocking || c.Inject != InjectNothing || c.Transport != "tcp" {
-		refuse("--workload failover takes no --read-ratio, --blocking, --inject and no --transport but tcp")
+		refuse("--workload %s takes no --read-ratio, --blocking, --inject and no --transport but tcp", c.Workload)
 	}
 	return faults
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/flotilla-raft/flotilla/benchmark"
 	"github.com/flotilla-raft/flotilla/benchmark/flotilla"
 	"github.com/flotilla-raft/flotilla/benchmark/limit"
+	"github.com/flotilla-raft/flotilla/benchmark/slowfollower"
 )
 
 // engines lists what --engine can name; the first is the default.
@@ -27,6 +28,11 @@ With --workload failover each host is a process of its own; one is closed, then 
 that it led take no writes, against the floor that the election timeouts give (--in-flight is 432 then):
 
   flotilla bench --workload failover --require 'kill.median_ms<=1.1*floor' --require 'kill.max_ms<=1.5*floor'
+
+With --workload slow-follower one host hears nothing for --duration under full load, and then catches up:
+
+  flotilla bench --workload slow-follower --duration 30s --require 'stopped.rate_ratio>=0.9' \
+    --require 'catch_up.log_reads_elsewhere==0' --require 'catch_up.leader_changes==0'
 
 With --workload append and --workload open log stores are measured alone, all of them side by side; requirements are held against the one
 that --logdb names. Appending is compared with the best that one goroutine gets out of the disk with the same bytes per sync; opening begins
@@ -55,6 +61,12 @@ func benchCommand() *cobra.Command {
 			}
 			if config.Workload == benchmark.WorkloadAppend || config.Workload == benchmark.WorkloadOpen {
 				return benchLogStores(cmd, config)
+			}
+			if config.Workload == benchmark.WorkloadSlowFollower {
+				if _, err := slowfollower.Bench(cmd.Context(), config, cmd.OutOrStdout()); err != nil {
+					return failure{err}
+				}
+				return nil
 			}
 			if _, err := benchmark.Run(cmd.Context(), config, known, cmd.OutOrStdout()); err != nil {
 				return failure{err}

@@ -1,0 +1,100 @@
+package slowfollower
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/flotilla-raft/flotilla/benchmark"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func smallConfig(t *testing.T, requirements ...string) benchmark.Config {
+	config := benchmark.DefaultConfig("flotilla")
+	config.Workload, config.Shards, config.InFlight = benchmark.WorkloadSlowFollower, 2, 8
+	config.Warmup, config.Duration = 50*time.Millisecond, 300*time.Millisecond
+	config.Data = filepath.Join(t.TempDir(), "data")
+	for _, text := range requirements {
+		requirement, err := benchmark.ParseRequirement(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.Require = append(config.Require, requirement)
+	}
+	return config
+}
+
+// The whole thing: the follower falls behind, the others go on, it catches up, the replicas agree, the report is written and the data
+// are gone.
+func TestBench(t *testing.T) {
+	config := smallConfig(t, "catch_up.log_reads_elsewhere==0", "catch_up.commands>0", "stopped.writes_per_second>0")
+	config.JSON = filepath.Join(t.TempDir(), "report.json")
+	var out strings.Builder
+	report, err := Bench(context.Background(), config, &out)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	if f := report.Repeats[0]; f.Before <= 0 || f.CatchUpSeconds <= 0 || f.StoppedRatio != f.Stopped/f.Before {
+		t.Errorf("%+v", f)
+	}
+	text, err := os.ReadFile(config.JSON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read Report
+	if err := json.Unmarshal(text, &read); err != nil || read.Median != report.Median || len(read.Requirements) != 3 {
+		t.Errorf("%v: %s", err, text)
+	}
+	if _, err := os.Stat(filepath.Join(config.Data, "slow-follower")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("data are left: %v", err)
+	}
+	if !strings.Contains(out.String(), "MET     catch_up.commands>0") {
+		t.Errorf("no verdict in: %s", out.String())
+	}
+}
+
+func TestMissedRequirement(t *testing.T) {
+	report := Report{Repeats: []Figures{{StoppedRatio: 0.5}, {StoppedRatio: 0.8}, {StoppedRatio: 0.6}}}
+	report.conclude()
+	if report.Median.StoppedRatio != 0.6 {
+		t.Errorf("median %v", report.Median.StoppedRatio)
+	}
+	config := smallConfig(t, "stopped.rate_ratio>=0.9", "stopped.busy==0")
+	var out strings.Builder
+	err := report.judge(config.Require, &out)
+	if !errors.Is(err, benchmark.ErrRequirement) || !strings.Contains(err.Error(), "stopped.rate_ratio>=0.9") ||
+		strings.Contains(err.Error(), "busy") {
+		t.Error(err)
+	}
+}
+
+// Every figure has a name that a requirement can have, and the other way round.
+func TestFiguresHaveNames(t *testing.T) {
+	names := slices.Sorted(maps.Keys((&Figures{}).fields()))
+	wanted := slices.Sorted(slices.Values(benchmark.SlowFollowerMetrics()))
+	if !slices.Equal(names, wanted) {
+		t.Errorf("figures %v, requirements %v", names, wanted)
+	}
+}
+
+// A run that is interrupted ends, and leaves nothing behind.
+func TestInterrupted(t *testing.T) {
+	config := smallConfig(t)
+	config.Duration = time.Hour
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	var out strings.Builder
+	if _, err := Bench(ctx, config, &out); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+}
