@@ -24,8 +24,8 @@ import (
 // and refusals: ReasonPendingChange while another operation is under way, ReasonNotReady while the present membership or the
 // first entry of the term is not committed, ReasonStaleChange if change.IfID is not the ID of the present membership,
 // ReasonNotMember if a replica is to be removed that is none, ReasonInvalidChange if it leads to no possible
-// membership: no voters, only witnesses, a replica named twice, a voter that becomes a witness or the other way round
-// without being a learner between. A Refusal is MaybeApplied when the leader is lost on the way: the next one goes on
+// membership: no voters, only witnesses, a replica named twice, a witness that is to hold data or the other way
+// round: it is removed, and added as what it is to be. A Refusal is MaybeApplied when the leader is lost on the way: the next one goes on
 // with the operation if it has its first entry. Addresses and priorities of present members change with the first entry.
 func (c *Core) ChangeMembers(now Instant, id uint64, change raftpb.MembershipChange) raftpb.Reason {
 	if len(change.Members) == 0 {
@@ -173,8 +173,8 @@ func targetOf(present []raftpb.Member, changes []raftpb.MemberChange) ([]raftpb.
 			target = slices.Insert(target, at, raftpb.Member{
 				ReplicaID: change.ReplicaID, Kind: change.Kind, Address: change.Address, Priority: change.Priority,
 			})
-		case target[at].Kind != change.Kind && target[at].Kind != raftpb.Learner && change.Kind != raftpb.Learner:
-			return nil, raftpb.ReasonInvalidChange // a voter has the data that a witness lacks
+		case (target[at].Kind == raftpb.Witness) != (change.Kind == raftpb.Witness):
+			return nil, raftpb.ReasonInvalidChange // a witness has no data, and is sent none that could be missing
 		default:
 			changeMember(&target[at], change)
 		}

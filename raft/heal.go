@@ -94,10 +94,11 @@ func (c *Core) askOne(id uint64) {
 
 // strayed finds what a leader says to another incarnation of this replica: either it is for one that is asked for, which ends
 // the healing, or the shard knows an incarnation whose state is gone. A replica with a log does not believe the latter: such
-// messages may be late ones to its former self.
+// messages may be late ones to its former self. Whatever a leader says to one that asks to be healed tells whom to ask: it may know
+// of no member by itself.
 func (c *Core) strayed(m *raftpb.Message) bool {
-	own := m.ToIncarnation == c.bootstrap.Incarnation
-	if m.ToIncarnation == 0 || own && !(c.role == RoleAbstaining && c.heal.asks) { // who asks may know of no member but by this
+	own := m.ToIncarnation == 0 || m.ToIncarnation == c.bootstrap.Incarnation
+	if own && (c.role != RoleAbstaining || !c.heal.asks) {
 		return false
 	}
 	switch m.Type {

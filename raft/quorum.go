@@ -80,7 +80,8 @@ func (c *Core) countVoters() {
 		self: c.votesIn(incoming, c.membership.Members) | c.votesIn(outgoing, c.membership.Outgoing),
 	}
 	self := memberOf(c.membership, c.options.ReplicaID)
-	c.witness = c.options.Witness || headersOnly(self) && (c.witness || c.handed == 0 || self.Kind == raftpb.Witness)
+	// For good: what was passed over will never be applied. A core that is made later applies from the begin, and finds out.
+	c.witness = c.witness || c.options.Witness || headersOnly(self) && (c.handed == 0 || self.Kind == raftpb.Witness)
 	c.passOver()
 	for _, p := range c.peers {
 		p.headersOnly = headersOnly(memberOf(c.membership, p.id))

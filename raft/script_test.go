@@ -412,6 +412,13 @@ var scriptCommands = map[string]func(*script){
 	"record": func(s *script) { // the host records what the replica promises
 		s.node().promised, _ = s.node().core.Promise()
 	},
+	"half-renewed": func(s *script) { // as after a crash in the middle of a renewal: the promises of the incarnation before are there
+		node := s.node()
+		node.disk = disk{stored: raftpb.Stored{Bootstrap: raftpb.Bootstrap{
+			Incarnation: node.disk.stored.Bootstrap.Incarnation, Join: true,
+		}}}
+		node.promised = Promised{VoteTerm: 1, Term: 1, Index: 3}
+	},
 	"keep": func(s *script) { // a copy of the data directory
 		node := s.node()
 		node.kept = &testNode{disk: node.disk, promised: node.promised}

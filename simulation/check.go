@@ -83,8 +83,16 @@ func (w *World) checkLeader(h *host, s *shard, m *raftpb.Message) {
 			known.replica, known.session, m.From, m.FromSession)
 	}
 	if m.Commit > s.proven {
+		h.commitChecks = append(h.commitChecks, commitCheck{s, m.Commit, m.Term})
+	}
+}
+
+// checkAnnounced looks at what was announced once its sender has handed over its writes: a membership that it has just appended is in
+// effect, and may have decided it.
+func (w *World) checkAnnounced(h *host, check commitCheck) {
+	if s := check.shard; check.commit > s.proven {
 		w.violate("commit", "shard %d: replica %d announces commit %d in term %d; a majority holds durably, in the term of the entry, only up to %d",
-			s.id, m.From, m.Commit, m.Term, s.proven)
+			s.id, h.index+1, check.commit, check.term, s.proven)
 	}
 }
 

@@ -23,6 +23,9 @@ func (w *World) heard(target, from *host, m *raftpb.Message) {
 // inTouch says whether, with this one, a majority of the voters was heard here within the time before now.
 func (p *place) inTouch(within time.Duration) bool {
 	c := p.shard.effective(p.host.disk.memory[keyOf(p)])
+	if c.index != 0 && p.host.world.now-c.at <= int64(within) {
+		return true // with another membership in effect it counts from now on
+	}
 	return c.agreed(func(v voter) bool {
 		at := p.heard[v.host]
 		return v.host == p.host.index || at != 0 && p.host.world.now-at <= int64(within)

@@ -37,6 +37,7 @@ type host struct {
 	places   []*place // by shard, nil where the shard has no member here
 
 	leaderChecks []leaderCheck
+	commitChecks []commitCheck
 	doom         int    // crash after so many more runs of workers; 0 for never
 	doomed       func() // the crash
 	stoppingAll  bool
@@ -99,7 +100,7 @@ func (h *host) boot() {
 	h.epoch++
 	h.up = true
 	h.stoppingAll = false
-	h.leaderChecks = nil
+	h.leaderChecks, h.commitChecks = nil, nil
 	h.endpoint = newEndpoint(h)
 	e, err := engine.New(engine.Options{
 		Address: h.address, LogDB: h.disk, Transport: h.endpoint, Promises: h.promise,
@@ -276,6 +277,10 @@ func (h *host) run(i int) {
 		h.leaderChecks = h.leaderChecks[1:]
 		h.world.checkLeaderComplete(h, check)
 	}
+	for _, check := range h.commitChecks {
+		h.world.checkAnnounced(h, check)
+	}
+	h.commitChecks = h.commitChecks[:0]
 	if h.doom > 0 {
 		if h.doom--; h.doom == 0 {
 			h.doomed()

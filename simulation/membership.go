@@ -6,6 +6,8 @@ import "github.com/flotilla-raft/flotilla/raftpb"
 // appends it on (R17). Replicas are named by their hosts; a shard has one on each.
 type configuration struct {
 	index, term uint64 // of its entry; 0 for the initial one
+	at          int64 // when it was written first
+	decided     bool
 	sets        [][]voter
 }
 
@@ -75,7 +77,9 @@ func (s *shard) noteConfigurations(save *raftpb.Save) {
 			known = known || s.configurations[j].index == index && s.configurations[j].term == term
 		}
 		if !known {
-			s.configurations = append(s.configurations, configurationOf(index, term, &save.Configs[i].Membership))
+			c := configurationOf(index, term, &save.Configs[i].Membership)
+			c.at = s.world.now
+			s.configurations = append(s.configurations, c)
 		}
 	}
 }
@@ -96,7 +100,7 @@ func (s *shard) committedConfiguration() *configuration {
 	newest := &s.configurations[0]
 	for i := range s.configurations {
 		c := &s.configurations[i]
-		if c.index > newest.index && c.index <= uint64(len(s.committed)) && s.committed[c.index-1].term == c.term {
+		if c.index > newest.index && c.decided {
 			newest = c
 		}
 	}
@@ -188,5 +192,16 @@ func (s *shard) prove(index, term uint64) {
 	c := s.effective(leader.disk.memory[keyOfShard(s, leader)])
 	if c.agreed(func(voter voter) bool { return s.holds(v.holders, voter) }) {
 		s.proven = index
+		s.decide(leader, index)
 	}
+}
+
+// decide notes the memberships in a leader's log up to an entry that is committed by it.
+func (s *shard) decide(leader *host, index uint64) {
+	m := leader.disk.memory[keyOfShard(s, leader)]
+	for i := range s.configurations {
+		c := &s.configurations[i]
+		c.decided = c.decided || c.index <= index && m != nil && m.holds(c.index, c.term)
+	}
+	s.followHealing()
 }

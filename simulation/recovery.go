@@ -157,6 +157,9 @@ func (w *World) disagreement() string {
 			if p.lost && p.state != placeRunning { // what is damaged may not start again
 				continue
 			}
+			if p.lost {
+				return p.describe() + " lost its state and does not vote again"
+			}
 			if p.machine == nil || p.machine.index != last {
 				return p.describe() + " has not applied what the others have"
 			}

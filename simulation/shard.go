@@ -40,6 +40,11 @@ type claim struct{ replica, session uint64 }
 
 type voteKey struct{ replica, incarnation, term uint64 }
 
+type commitCheck struct {
+	shard        *shard
+	commit, term uint64
+}
+
 type leaderCheck struct {
 	shard *shard
 	term  uint64
