@@ -6,7 +6,7 @@ import "github.com/flotilla-raft/flotilla/raftpb"
 // appends it on (R17). Replicas are named by their hosts; a shard has one on each.
 type configuration struct {
 	index, term uint64 // of its entry; 0 for the initial one
-	at          int64 // when it was written first
+	at          int64  // when it was written first
 	decided     bool
 	sets        [][]voter
 }
