@@ -17,7 +17,9 @@ func checkInvariants(t *testing.T, c *Core) {
 
 // faultOf returns an invariant that the core's state breaks, "" if there is none.
 func faultOf(c *Core) string {
-	for _, check := range []func(*Core) string{faultOfIndexes, faultOfLog, faultOfMembership, faultOfProgress, faultOfBacklog} {
+	for _, check := range []func(*Core) string{
+		faultOfIndexes, faultOfLog, faultOfWrites, faultOfMembership, faultOfProgress, faultOfPending, faultOfBacklog,
+	} {
 		if fault := check(c); fault != "" {
 			return fault
 		}
@@ -64,16 +66,18 @@ func faultOfLog(c *Core) string {
 	return ""
 }
 
-// faultOfWrites: the log is durable, then in a write, then in none; what a write under way will make durable is still there.
+// faultOfWrites: the log is durable, then in a write, then in none; what a write under way will make durable is still there. The
+// piece of a cut batch that stays is durable and yet to be written again, with the cut.
 func faultOfWrites(c *Core) string {
-	if c.log.durable >= c.save.next || c.save.next > c.log.last+1 {
+	rewritten := c.save.cut != 0 && c.save.cut <= c.log.durable
+	if c.log.durable >= c.save.next && !rewritten || c.save.next > c.log.last+1 {
 		return fmt.Sprintf("durable %d, in no write from %d on, last entry %d", c.log.durable, c.save.next, c.log.last)
 	}
 	previous := c.save.saved
 	for i := range c.save.writes.len() {
 		w := c.save.writes.at(i)
-		if w.number <= previous || w.last >= c.save.next {
-			return fmt.Sprintf("write %d up to entry %d, in no write from %d on", w.number, w.last, c.save.next)
+		if w.number <= previous || w.last > c.log.last {
+			return fmt.Sprintf("write %d up to entry %d after %d, last entry %d", w.number, w.last, previous, c.log.last)
 		}
 		previous = w.number
 	}
