@@ -30,6 +30,8 @@ var (
 	ErrTargetBehind = errors.New("flotilla: target has not caught up in time")
 	// ErrTargetFailed says that the target of a transfer is not heard, cannot campaign, or did not win; the leader goes on.
 	ErrTargetFailed = errors.New("flotilla: target cannot take over")
+	// ErrRepairRefused says that a replica cannot be rebuilt from others.
+	ErrRepairRefused = errors.New("flotilla: repair refused")
 	// ErrNotMember says that a replica named in a request is not a member of the shard.
 	ErrNotMember = errors.New("flotilla: not a member")
 	// ErrNotVoter refuses to make a replica the leader that cannot lead: a learner, a witness.

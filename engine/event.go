@@ -18,6 +18,7 @@ const (
 	EventReplicaQuarantined  // Err: the state machine's failure
 	EventReplicaFenced       // Err: the violated assertion
 	EventReplicaAbstaining   // the replica does not vote: its state is less than what it promised (R14, R16)
+	EventReplicaDamaged      // Err: what is stored of it cannot be read; it is started all the same, abstains and asks to be healed
 	EventReplicaHealed       // what it lost is made good: it begins anew, as a learner, in another incarnation (R15)
 	EventReplicaHealFailed   // Err: it cannot begin anew, and is out of service until it is started again
 	EventWitnessStandsIn     // the leader here commits with a witness in the place of a data voter that is not heard (R19)

@@ -30,7 +30,12 @@ func (e *Engine) StartReplica(options ReplicaOptions, factory rsm.Factory, done 
 	}
 	s := &start{engine: e, options: options, factory: factory, done: done}
 	var fresh bool
-	if s.stored, fresh, s.err = e.load(&options); s.err == nil {
+	if s.stored, fresh, s.err = e.load(&options); s.err != nil {
+		if stored, ok := e.startDamaged(&options, s.err); ok {
+			s.stored, s.damaged, s.err = stored, true, nil
+		}
+	}
+	if s.err == nil {
 		s.machine, s.err = makeMachine(factory, options.ShardID, options.ReplicaID)
 	}
 	switch {
@@ -51,6 +56,7 @@ type start struct {
 	factory rsm.Factory
 	done    func(*Replica, error)
 	stored  raftpb.Stored
+	damaged bool // what is stored cannot be read, and stored is made up
 	machine rsm.StateMachine
 	err     error
 }
@@ -141,7 +147,7 @@ func (s *start) install() {
 	r.refuseAll()
 	r.settings.ShardID, r.settings.ReplicaID, r.settings.Address = s.options.ShardID, s.options.ReplicaID, e.options.Address
 	options := r.coreOptions()
-	promised := e.options.Promises.Promised(s.key())
+	promised := s.promisedOf()
 	r.worker.control(func(w *StepWorker) {
 		core, err := newCore(w.now, options, s.stored, promised, e.options.Cache)
 		if err != nil {

@@ -31,6 +31,8 @@ var (
 	ErrTargetBehind = engine.ErrTargetBehind
 	// ErrTargetFailed says that the target of a TransferLeader is not heard, cannot campaign, or did not win; the leader goes on.
 	ErrTargetFailed = engine.ErrTargetFailed
+	// ErrRepairRefused says that a replica cannot be rebuilt from others, or is none that the data directory holds.
+	ErrRepairRefused = engine.ErrRepairRefused
 	// ErrNotMember says that a replica named in a request is not a member of the shard.
 	ErrNotMember = engine.ErrNotMember
 	// ErrNotVoter refuses to make a replica the leader that cannot lead: a learner, a witness.

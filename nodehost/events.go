@@ -20,6 +20,9 @@ type Events struct {
 	// ReplicaAbstaining says that a replica, here or followed by a leader here, came back with less than it had promised, and takes
 	// no part until it is healed.
 	ReplicaAbstaining func(replica ReplicaName)
+	// ReplicaDamaged says that what is stored of a replica cannot be read, and where. It is started all the same, takes no part, and
+	// asks the others to heal it.
+	ReplicaDamaged func(replica ReplicaName, err error)
 	// ReplicaHealed says that the shard has admitted such a replica under another incarnation: what was left of its state is
 	// removed, and it is brought up again like a new member, with a state machine from the same factory. ReplicaHealFailed says
 	// that it could not begin anew and is out of service until it is started again.
@@ -90,6 +93,8 @@ func (e *Events) deliver(event *engine.Event) {
 		call(e.WitnessStandsIn, replica)
 	case engine.EventDataLost:
 		call(e.DataLost, replica)
+	case engine.EventReplicaDamaged:
+		call2(e.ReplicaDamaged, replica, event.Err)
 	case engine.EventReplicaHealFailed:
 		call2(e.ReplicaHealFailed, replica, event.Err)
 	case engine.EventReplicaBootstrapped:

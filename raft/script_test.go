@@ -358,6 +358,7 @@ var scriptCommands = map[string]func(*script){
 	"status":      func(s *script) { s.status() },
 	"unreachable": func(s *script) { s.node().core.Unreachable(s.n.now, s.number("peer")) },
 	"quarantine":  func(s *script) { s.node().core.Quarantine(s.n.now); s.n.settle() },
+	"repair":      func(s *script) { s.reason(s.node().core.Repair(s.n.now)); s.n.settle() },
 	"stop":        func(s *script) { s.node().core.Stop(s.n.now); s.n.settle() },
 	"crash":       func(s *script) { s.n.crash(s.node()) },
 	"restart":     func(s *script) { s.n.crash(s.node()); s.n.start(s.node()); s.n.settle() },

@@ -331,7 +331,7 @@ func (w *World) checkAbstaining(h *host, e engine.Event) {
 var eventNames = map[engine.EventKind]string{
 	engine.EventLeaderChanged: "leader changed", engine.EventReplicaReady: "ready", engine.EventReplicaStopped: "stopped",
 	engine.EventReplicaQuarantined: "quarantined", engine.EventReplicaFenced: "fenced", engine.EventReplicaAbstaining: "abstaining",
-	engine.EventReplicaHealed: "healed", engine.EventReplicaHealFailed: "heal failed", engine.EventDataLost: "data lost", engine.EventWitnessStandsIn: "witness stands in", engine.EventReplicaBootstrapped: "bootstrapped", engine.EventReplicaRemoved: "removed", engine.EventMembershipChanged: "membership",
+	engine.EventReplicaDamaged: "damaged", engine.EventReplicaHealed: "healed", engine.EventReplicaHealFailed: "heal failed", engine.EventDataLost: "data lost", engine.EventWitnessStandsIn: "witness stands in", engine.EventReplicaBootstrapped: "bootstrapped", engine.EventReplicaRemoved: "removed", engine.EventMembershipChanged: "membership",
 	engine.EventProposalDropped: "proposal dropped", engine.EventReplicationRejected: "replication rejected",
 	engine.EventFollowerOffline: "follower offline", engine.EventFollowerOnline: "follower online",
 	engine.EventFollowerCreated: "follower created", engine.EventFollowerDestroyed: "follower destroyed", engine.EventFollowerStuck: "follower stuck",

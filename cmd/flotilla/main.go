@@ -27,7 +27,7 @@ func run(ctx context.Context, arguments []string, out, errOut io.Writer) int {
 		SilenceUsage:  true,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(versionCommand(), benchCommand(), failoverHostCommand(), fillCommand(), simCommand(), logCommand())
+	root.AddCommand(versionCommand(), benchCommand(), failoverHostCommand(), fillCommand(), simCommand(), logCommand(), repairCommand())
 	root.SetArgs(arguments)
 	root.SetOut(out)
 	root.SetErr(errOut)

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestRepairMarksAReplicaOfAStoppedHost(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "host")
+	host := writeHost(t, dir, 1)
+	if _, errOut, code := command("repair", "--data", dir, "--shard", "7"); code != exitFailed || !strings.Contains(errOut, "in use") {
+		t.Errorf("of a running host: code %d, %q", code, errOut)
+	}
+	if err := host.Close(); err != nil {
+		t.Fatal(err)
+	}
+	out, errOut, code := command("repair", "--data", dir, "--shard", "7")
+	if code != exitOK || !strings.Contains(out, "replica 2 of shard 7 will be rebuilt") {
+		t.Errorf("code %d, %q, %q", code, out, errOut)
+	}
+	if _, errOut, code := command("repair", "--data", dir, "--shard", "8"); code != exitFailed || !strings.Contains(errOut, "shard 8") {
+		t.Errorf("an unknown shard: code %d, %q", code, errOut)
+	}
+	for _, arguments := range [][]string{{"repair"}, {"repair", "--data", dir}, {"repair", "--shard", "7"}} {
+		if _, _, code := command(arguments...); code != exitUsage {
+			t.Errorf("%v: code %d", arguments, code)
+		}
+	}
+}

@@ -1,0 +1,38 @@
+package raft
+
+import (
+	"math"
+
+	"github.com/flotilla-raft/flotilla/raftpb"
+)
+
+// Lost is the record of promises of a replica whose state is not to be believed: whatever its log store holds is less. A replica
+// that is started with it abstains and asks to be healed (R14, R15); what it holds stays until the shard has committed that.
+func Lost() Promised { return Promised{VoteTerm: math.MaxUint64} }
+
+// Repair makes the replica doubt what it holds: it abstains from now on, remembers that across restarts, and asks to be healed.
+// Nothing is thrown away before the others have made it a learner of a new incarnation, which takes a quorum without it. Reasons:
+// Stopped; Denied if healing is turned off; Lost if this is the only voter, whose data nobody else has; PendingChange if
+// two configurations are in effect, which it may be needed for.
+func (c *Core) Repair(now Instant) raftpb.Reason {
+	c.now = now
+	switch {
+	case c.role == RoleStopped:
+		return raftpb.ReasonStopped
+	case c.options.DisableHealing || c.options.NextIncarnation == 0:
+		return raftpb.ReasonDenied
+	case c.alone():
+		return raftpb.ReasonLost
+	case c.membership.Joint():
+		return raftpb.ReasonPendingChange
+	case c.role == RoleAbstaining && c.heal.promised == Lost():
+		return raftpb.ReasonNone
+	}
+	c.heal.promised = Lost()
+	if c.role == RoleAbstaining {
+		c.beginHealing()
+	} else {
+		c.abstain()
+	}
+	return raftpb.ReasonNone
+}
