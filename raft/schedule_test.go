@@ -210,11 +210,11 @@ func (n *network) checkRecovery(t *rapid.T) {
 		}
 	}
 	n.settle()
-	n.advance(15 * time.Second)
+	n.advance(forwardPatience*2500*time.Millisecond + 5*time.Second) // a change that was passed on waits as long as the timeout of its time says
 	leader := n.leader()
 	if leader == nil {
 		n.dump(t)
-		t.Fatalf("no leader 15 s after the last fault")
+		t.Fatalf("no leader long after the last fault")
 	}
 	if reason := n.propose(leader, "last"); reason != raftpb.ReasonNone {
 		n.dump(t)
