@@ -133,6 +133,10 @@ func (e *Engine) storageFailed(err error) {
 	}
 }
 
+// Retire sets the latch of a failed log store for a cause from outside: the host takes no part any more until a restart. Safe for
+// concurrent use.
+func (e *Engine) Retire(cause error) { e.storageFailed(cause) }
+
 // StorageFailure returns why the log store failed, or nil.
 func (e *Engine) StorageFailure() error {
 	if err := e.failure.Load(); err != nil {

@@ -71,7 +71,8 @@
 //	cause of the context  the caller left                                                              unless it never began, or changes nothing
 //
 // Reads change nothing, so MaybeApplied is never true of their errors. Those of New concern the data directory: ErrDirectoryLocked,
-// ErrIdentityMismatch, ErrIdentityDamaged, ErrPromisesDamaged.
+// ErrIdentityMismatch, ErrIdentityDamaged, ErrPromisesDamaged. A host whose directory is an older copy reports
+// ErrRestoredDirectory as the failure of its storage.
 //
 // # What happens without a request
 //

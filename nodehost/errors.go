@@ -90,6 +90,10 @@ var (
 	ErrIdentityMismatch = errors.New("flotilla: data directory belongs to another host")
 	// ErrIdentityDamaged says that the host's identity file cannot be read, or is missing beside existing data.
 	ErrIdentityDamaged = errors.New("flotilla: host identity is damaged")
+	// ErrRestoredDirectory says that the data directory is an older copy: another host has seen a later start of this one. The host
+	// takes no part any more; started again, it comes back with replicas that abstain until they are healed. It is what
+	// Events.StorageFailed and Info.StorageFailure name.
+	ErrRestoredDirectory = errors.New("flotilla: data directory was put back from an older copy")
 	// ErrPromisesDamaged says that the file of promises is not one.
 	ErrPromisesDamaged = errors.New("flotilla: file of promises is damaged")
 )

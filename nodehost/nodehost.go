@@ -27,6 +27,7 @@ type NodeHost struct {
 	stopper   *syncutil.Stopper
 
 	diskFull, diskUnknown atomic.Bool
+	refused               atomic.Bool // by a host that has seen a higher epoch
 
 	closing  sync.Once
 	closeErr error
@@ -89,6 +90,9 @@ func (h *NodeHost) open() (err error) {
 		return fmt.Errorf("open log store: %w", err)
 	}
 	h.log = log // only now: what comes with an error may be a nil pointer in an interface that is not nil, and would be closed
+	if err := h.disown(); err != nil {
+		return err
+	}
 	h.cache = logdb.NewCache(logdb.CacheOptions{Bytes: h.config.CacheBytes})
 	made, err := h.config.Transport(TransportContext{
 		Identity:      h.hostIdentity(),
@@ -137,6 +141,7 @@ func (h *NodeHost) release() error {
 
 // observe takes every event of the engine, for those who wait for a leader and for the configured callbacks.
 func (h *NodeHost) observe(event engine.Event) {
+	h.watchEpoch(&event)
 	if event.Kind == engine.EventLeaderChanged {
 		if shard := h.lookup(event.ShardID); shard != nil {
 			shard.announce()

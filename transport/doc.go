@@ -49,7 +49,7 @@
 //
 // Each connection begins with both hosts saying who they are: deployment, host id, address, and the host epoch, which is one
 // higher at every start of the process. An epoch that went back means that an old data directory was put back, whose promises
-// are void; such a host is refused ([ErrStaleEpoch], R14).
+// are void; such a host is refused ([ErrStaleEpoch], R14), and is told so ([ErrOwnEpoch]).
 //
 // # Calling back
 //

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/flotilla-raft/flotilla/raftpb"
 )
@@ -16,6 +17,8 @@ var (
 	ErrWrongHost = errors.New("transport: unexpected host")
 	// ErrStaleEpoch says that the peer presents a host epoch not above one that was already seen (R14).
 	ErrStaleEpoch = errors.New("transport: host epoch went back")
+	// ErrOwnEpoch is ErrStaleEpoch as the refused host learns it: the peer has seen a higher epoch of this very host.
+	ErrOwnEpoch = fmt.Errorf("%w: that of this host", ErrStaleEpoch)
 	// ErrFrame says that a frame is garbage: bad magic, length, checksum or content.
 	ErrFrame = errors.New("transport: bad frame")
 	// ErrClosed says that the transport was closed.

@@ -1,6 +1,7 @@
 package memnet
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/flotilla-raft/flotilla/raftpb"
@@ -94,7 +95,9 @@ func (l *link) meet() (*Host, error) {
 	if err := l.sender.admit(target.identity); err != nil {
 		return nil, err
 	}
-	if err := target.admit(l.sender.identity); err != nil {
+	if err := target.admit(l.sender.identity); errors.Is(err, transport.ErrStaleEpoch) {
+		return nil, fmt.Errorf("%w: refused by %s: %w", transport.ErrOwnEpoch, l.route.to, err)
+	} else if err != nil {
 		return nil, fmt.Errorf("refused by %s: %w", l.route.to, err)
 	}
 	return target, nil

@@ -172,6 +172,9 @@ func (g *greeting) refusalError(ours uint16) error {
 	if int(g.refusal) < len(refusals) && refusals[g.refusal] != nil {
 		sentinel = refusals[g.refusal]
 	}
+	if g.refusal == refusalStaleEpoch {
+		sentinel = transport.ErrOwnEpoch
+	}
 	return fmt.Errorf("%w: refused by %q: %q (protocol version ours %d, theirs %d)",
 		sentinel, g.identity.Address, g.detail, ours, g.version)
 }

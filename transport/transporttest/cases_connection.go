@@ -109,7 +109,8 @@ func testRestart(s *suite) {
 	}
 }
 
-// Clause (R14): a host whose epoch went back is refused, by those who dial it and by those whom it dials.
+// Clause (R14): a host whose epoch went back is refused, by those who dial it and by those whom it dials, and learns that from the
+// latter.
 func testStaleEpoch(s *suite) {
 	a, b := s.host(), s.host()
 	s.stop(b)
@@ -128,12 +129,13 @@ func testStaleEpoch(s *suite) {
 		}
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		return errors.Is(a.Last(identity.Address, transport.LaneControl).Err, transport.ErrStaleEpoch)
+		err := a.Last(identity.Address, transport.LaneControl).Err
+		return errors.Is(err, transport.ErrStaleEpoch) && !errors.Is(err, transport.ErrOwnEpoch)
 	})
 	b.Peer(a.identity.Address).Send(transport.LaneControl, pings(0, 1))
 	b.Wait("the refusal", func(r *Recorder) bool {
 		last := r.Last(a.identity.Address, transport.LaneControl)
-		return last != nil && errors.Is(last.Err, transport.ErrStaleEpoch)
+		return last != nil && errors.Is(last.Err, transport.ErrStaleEpoch) && errors.Is(last.Err, transport.ErrOwnEpoch)
 	})
 }
 
