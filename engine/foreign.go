@@ -69,13 +69,19 @@ func (g guardedHandler) Handle(ctx context.Context, record slog.Record) (err err
 }
 
 func (g guardedHandler) WithAttrs(attributes []slog.Attr) (handler slog.Handler) {
-	handler = g
-	defer func() { _ = recover() }()
+	defer func() {
+		if recover() != nil {
+			handler = g
+		}
+	}()
 	return guardedHandler{g.handler.WithAttrs(attributes)}
 }
 
 func (g guardedHandler) WithGroup(name string) (handler slog.Handler) {
-	handler = g
-	defer func() { _ = recover() }()
+	defer func() {
+		if recover() != nil {
+			handler = g
+		}
+	}()
 	return guardedHandler{g.handler.WithGroup(name)}
 }
