@@ -70,6 +70,8 @@ type index struct {
 	oldest uint64
 	// replaying is set while a directory is opened: the front of the stream may be gone, and what was moved behind it comes late.
 	replaying bool
+	// died counts the bytes that have become dead, other than by being moved, since the store was opened, and those it was opened with.
+	died int64
 }
 
 func newIndex() *index {
@@ -100,6 +102,7 @@ func (x *index) live(segment uint32, bytes int64) {
 	if segment == 0 {
 		return
 	}
+	x.died -= min(0, bytes)
 	if s := x.segments[segment]; s != nil {
 		s.live += bytes
 		if s.live < 0 {
@@ -128,6 +131,9 @@ func (x *index) apply(o *operation, segment uint32) {
 	r.stored, r.last = true, o.id
 	if r.damaged && o.kind&recordMoved == 0 && o.kind != recordDamage {
 		return
+	}
+	if o.kind&recordMoved != 0 {
+		defer func(died int64) { x.died = died }(x.died) // what is moved has not died
 	}
 	at := place{segment: segment, offset: uint32(o.offset), length: o.length}
 	switch o.kind &^ recordMoved {

@@ -66,8 +66,11 @@ func (s *Store) nextPiece(now time.Duration) time.Duration {
 		wait = s.options.IdleDelay
 	}
 	s.mu.Unlock()
-	if len(k.retired) > 0 || k.cleaning != nil || s.tooLarge(int64(s.options.SegmentBytes)) {
+	switch {
+	case len(k.retired) > 0 || k.cleaning != nil:
 		wait = s.options.IdleDelay
+	case !s.idle():
+		wait = max(s.options.IdleDelay, k.lastWrite+10*s.options.IdleDelay-now)
 	}
 	if wait < 0 {
 		return wait
@@ -101,6 +104,9 @@ func (s *Store) mark() (more bool, err error) {
 // retire gives the files of emptied segments back once their last readers are gone.
 func (s *Store) retire() (more bool, err error) {
 	k := &s.keeper
+	if s.idle() && s.trim() {
+		return true, nil
+	}
 	for i, old := range k.retired {
 		if old.pins.Load() != 0 {
 			continue
@@ -122,7 +128,7 @@ func (s *Store) giveBack(old *segment) error {
 	p := &s.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	wanted := len(p.spares) == 0 && (p.prepared == nil || !s.tooLarge(size))
+	wanted := len(p.spares) == 0 && (p.prepared == nil || !s.tooLarge(size+p.prepared.filled))
 	if !usable || !wanted {
 		s.directory.remove(old.name)
 		return nil
@@ -135,10 +141,24 @@ func (s *Store) giveBack(old *segment) error {
 	return nil
 }
 
+// trim removes a spare file that the disk use does not allow any more.
+func (s *Store) trim() bool {
+	p := &s.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.spares)
+	if n == 0 || p.prepared == nil || !s.tooLarge(p.prepared.filled+p.spares[n-1].size) {
+		return false
+	}
+	s.directory.remove(p.spares[n-1].name)
+	p.spares = p.spares[:n-1]
+	return true
+}
+
 // tooLarge reports whether so many bytes more would make the segments larger than one and a half times what is live, and two.
 func (s *Store) tooLarge(more int64) bool {
-	space := s.Space()
-	return 2*(space.FileBytes+more) > 3*space.LiveBytes+4*int64(s.options.SegmentBytes)
+	files, live := s.sizes()
+	return 2*(files+more) > 3*live+4*int64(s.options.SegmentBytes)
 }
 
 // cleaning is the emptying of the oldest segment.
@@ -178,9 +198,14 @@ func (s *Store) clean() (more bool, err error) {
 	return true, s.drop(oldest)
 }
 
-// toClean returns the oldest segment if it is to be emptied now.
+// toClean returns the oldest segment if it is to be emptied now: if the segments take more than one and a half times what is live and two of
+// their size, or one when nobody has written for a while.
+//
+// No more than twice the bytes that have died is ever moved. That is enough to keep the limit: where it is exceeded, what died since the last round
+// through all segments is at least half of what is live. And without it the same bytes would be moved round and round for a gain that the
+// unused end of each segment eats up.
 func (s *Store) toClean() *segment {
-	space := s.Space()
+	files, live := s.sizes()
 	s.index.mu.RLock()
 	defer s.index.mu.RUnlock()
 	if len(s.order) < 2 {
@@ -190,15 +215,19 @@ func (s *Store) toClean() *segment {
 	if oldest.live == 0 {
 		return oldest
 	}
-	allowed := 3*space.LiveBytes + 4*size
-	if s.keeper.now-s.keeper.lastWrite >= 10*s.options.IdleDelay {
+	allowed := 3*live + 4*size
+	if s.idle() {
 		allowed -= 2 * size
 	}
-	if 2*space.FileBytes <= allowed {
+	credit := 2*s.index.died - int64(s.counters.rewritten.Load())
+	if 2*files <= allowed || credit < oldest.live {
 		return nil
 	}
 	return oldest
 }
+
+// idle reports whether nobody has written for a while.
+func (s *Store) idle() bool { return s.keeper.now-s.keeper.lastWrite >= 10*s.options.IdleDelay }
 
 // affords reports whether more may be moved now.
 func (s *Store) affords() bool {

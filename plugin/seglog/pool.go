@@ -38,6 +38,19 @@ func (p *pool) close() error {
 	return closeSegment(p.prepared)
 }
 
+// bytes returns what the files take.
+func (p *pool) bytes() (bytes int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.prepared != nil {
+		bytes += p.prepared.filled
+	}
+	for _, s := range p.spares {
+		bytes += s.size
+	}
+	return bytes
+}
+
 // number takes the next number. p.mu is held.
 func (p *pool) number() uint64 {
 	p.next++
@@ -135,7 +148,9 @@ func (s *Store) nameNext() error {
 				return err
 			}
 		} else {
-			if err := errors.Join(f.file.Sync(), f.file.Close()); err != nil {
+			err := errors.Join(f.file.Sync(), f.file.Close())
+			f.file = nil
+			if err != nil {
 				return fmt.Errorf("sync and close %s: %w", f.name, err)
 			}
 		}

@@ -454,6 +454,10 @@ func (r *recovery) begin() error {
 		w.floor = s.order[0].first
 	}
 	s.index.oldest, s.index.replaying = w.floor, false
+	s.index.died = 0
+	for _, segment := range s.order {
+		s.index.died += segment.size - segment.live
+	}
 	next, err := s.nextSegment()
 	if err != nil {
 		return err

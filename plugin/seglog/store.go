@@ -68,13 +68,6 @@ type Counters struct {
 	Removed   uint64 // segments whose space was given back
 }
 
-// Space says what a store takes on the disk.
-type Space struct {
-	Segments  int
-	FileBytes int64 // of segments; prepared and spare files come on top, at most two segments
-	LiveBytes int64 // of these, what is not compacted, truncated or removed
-}
-
 // Name returns "seglog".
 func (s *Store) Name() string { return "seglog" }
 
@@ -87,16 +80,31 @@ func (s *Store) Counters() Counters {
 	}
 }
 
-// Space returns what the store takes on the disk now.
-func (s *Store) Space() Space {
+// Space returns what the store's files take at the moment: see logdb.SpaceReporter.
+func (s *Store) Space() (logdb.Space, error) {
+	if s.closed.Load() {
+		return logdb.Space{}, fmt.Errorf("%w: space", logdb.ErrClosed)
+	}
+	space := logdb.Space{DiskBytes: s.pool.bytes()}
 	s.index.mu.RLock()
 	defer s.index.mu.RUnlock()
-	space := Space{Segments: len(s.order)}
 	for _, segment := range s.order {
-		space.FileBytes += segment.size
+		space.DiskBytes += segment.size
 		space.LiveBytes += segment.live
+		space.Segments = append(space.Segments, logdb.Segment{Name: segment.name, Bytes: segment.size, LiveBytes: segment.live})
 	}
-	return space
+	return space, nil
+}
+
+// sizes returns the bytes of the segments of the stream, and how many of them are live.
+func (s *Store) sizes() (files, live int64) {
+	s.index.mu.RLock()
+	defer s.index.mu.RUnlock()
+	for _, segment := range s.order {
+		files += segment.size
+		live += segment.live
+	}
+	return files, live
 }
 
 // List returns the keys of all replicas, ascending.
@@ -250,7 +258,7 @@ func (s *Store) Close() error {
 	defer s.reads.Unlock()
 	err := s.closeFiles()
 	if s.latch.get() != nil {
-		return nil //nolint:nilerr // whoever has committed since knows; files of a failed store may not close
+		return nil // whoever has committed since knows; files of a failed store may not close
 	}
 	return err
 }
@@ -297,4 +305,7 @@ func (s *Store) closeFiles() error {
 	return nil
 }
 
-var _ logdb.LogDB = (*Store)(nil)
+var (
+	_ logdb.LogDB         = (*Store)(nil)
+	_ logdb.SpaceReporter = (*Store)(nil)
+)

@@ -214,10 +214,11 @@ func (s *Store) rotate() error {
 	if err := s.seal(w.active, w.footer, w.position, w.active.write); err != nil {
 		return err
 	}
-	if err := w.active.write.Close(); err != nil {
+	err := w.active.write.Close()
+	w.active.write = nil
+	if err != nil {
 		return fmt.Errorf("close %s: %w", w.active.name, err)
 	}
-	w.active.write = nil
 	next, err := s.nextSegment()
 	if err != nil {
 		return err
