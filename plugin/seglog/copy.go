@@ -111,6 +111,7 @@ func (c *segmentCopy) fill(tail scan) error {
 		}
 		var group Group
 		group.add(recordDamage, key, []byte(x.damage[key]))
+		le.PutUint32(group.data[28:], recordLast)
 		record := scannedRecord{bytes: group.data}
 		header := rawRecordHeader(group.data)
 		header.previous = x.replicas[key].last

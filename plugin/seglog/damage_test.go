@@ -136,7 +136,7 @@ func count(verdicts []verdict, want verdict) (n int) {
 // TestEveryByteFlipped flips a bit in every byte of a small directory, but for the padding, of which it takes samples. At most one replica
 // is concerned, and it knows, unless what was hit is the header of its newest record.
 func TestEveryByteFlipped(t *testing.T) {
-	h := draw(t, newWorkload(7, 4, 30), 23)
+	h := draw(t, newWorkload(8, 4, 30), 23)
 	files := smallDirectory(t, h, 2, true)
 	whole, damaged, earlier, refused := 0, 0, 0, 0
 	for name, content := range files {

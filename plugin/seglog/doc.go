@@ -57,7 +57,8 @@
 //	   ├───────────────────────────────────────────────────────────────────────┤
 //	16 │ replica                                                               │
 //	   ├───────────────────────────────────┬───────────────────────────────────┤
-//	24 │ checksum of the body              │ 0                                 │
+//	24 │ checksum of the body              │ 1 if the replica's last in the    │
+//	   │                                   │ group, else 0                     │
 //	   ├───────────────────────────────────┴───────────────────────────────────┤
 //	32 │ previous: the replica's record before this one, as number of its      │
 //	   │ group (48 bits) and ordinal of the replica's records there (16 bits)  │
@@ -117,7 +118,8 @@
 //
 //   - A record whose header can be read says whose it is: that replica is out of service (logdb.ErrDamaged), and the others of the group go on.
 //   - If the header cannot be read either, the next record of that replica, whichever that is, names a predecessor that was not found.
-//     So every replica with a hole is found, and no other is concerned. What this cannot see is the loss of a replica's newest records: those are
+//     So every replica with a hole is found, and no other is concerned; and since the last record of a replica in a group says so, one that
+//     lost a part of its newest group. What this cannot see is the loss of all that a replica had in its newest groups: that is
 //     missed by what is remembered outside the store (R14).
 //   - What was found is written down as a record of its own, so that it is still known when the damaged segment is gone. It ends with Remove.
 //   - Batches in sealed segments are checked when Load or Read meets them.

@@ -183,9 +183,14 @@ type recordHeader struct {
 	bodySum uint32
 	// previous is the id of the replica's record before this one, 0 for its first: a record that is missing leaves a hole in the chain.
 	previous uint64
+	// last says that the replica has no other record behind this one in the group: if that one is lost, this one tells.
+	last bool
 }
 
-// encode writes the header but for previous and the checksum, which are known when the record has its place.
+// recordLast is the bit for that.
+const recordLast = 1
+
+// encode writes the header but for last, previous and the checksum, which are known when the record has its place.
 func (h recordHeader) encode(dst []byte) {
 	clear(dst[:recordHeaderSize])
 	le.PutUint32(dst[4:], uint32(h.kind)<<28|h.length)
@@ -222,7 +227,7 @@ func decodeRecordHeader(src []byte, segment uint64, offset int64) (recordHeader,
 		return recordHeader{}, fmt.Errorf("%w: checksum of a record's header", errNotOurs)
 	}
 	h := rawRecordHeader(src)
-	if int(h.length) > len(src)-recordHeaderSize || le.Uint32(src[28:]) != 0 {
+	if int(h.length) > len(src)-recordHeaderSize || le.Uint32(src[28:])&^recordLast != 0 {
 		return recordHeader{}, fmt.Errorf("%w: record of %d bytes where %d are left", errNotOurs, h.length, len(src)-recordHeaderSize)
 	}
 	return h, nil
@@ -233,6 +238,7 @@ func rawRecordHeader(src []byte) recordHeader {
 	word := le.Uint32(src[4:])
 	return recordHeader{
 		kind: recordKind(word >> 28), length: word & maxRecordBytes, bodySum: le.Uint32(src[24:]), previous: le.Uint64(src[32:]),
+		last: le.Uint32(src[28:])&recordLast != 0,
 		key: logdb.ReplicaKey{ShardID: le.Uint64(src[8:]), ReplicaID: le.Uint64(src[16:])},
 	}
 }

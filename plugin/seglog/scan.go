@@ -201,5 +201,19 @@ func (s *scanner) salvage(at, end int64, one bool, h groupHeader) {
 	}
 	if len(g.records) > 0 {
 		s.groups = append(s.groups, g)
+		s.incomplete(&g)
+	}
+}
+
+// incomplete finds the replicas of a damaged group whose last record there is gone: what they saved must not be taken for all of it.
+func (s *scanner) incomplete(g *scanned) {
+	last := map[logdb.ReplicaKey]int{}
+	for i := range g.records {
+		last[g.records[i].operation.key] = i
+	}
+	for i := range g.records {
+		if o := &g.records[i].operation; last[o.key] == i && !o.last && o.kind != recordVoid {
+			s.damage = append(s.damage, damaged{offset: o.offset, key: o.key, known: true, why: fmt.Sprintf("the last record in damaged group %d", s.next)})
+		}
 	}
 }

@@ -17,8 +17,9 @@ type writer struct {
 	lastData uint64 // the last group with records
 	floor    uint64
 	header   []byte // one block, aligned
-	// operations are those of the group that is being written.
+	// operations are those of the group that is being written, owners their replicas, nil for a void one.
 	operations []operation
+	owners     []*replica
 }
 
 // step writes the oldest group that waits, and completes its Commits. The caller owns the writer.
@@ -136,7 +137,7 @@ func (s *Store) fits(length int64, records int) bool {
 // prepare gives the records of a group their places and decodes them.
 func (s *Store) prepare(c *groupCommit) error {
 	w := &s.writer
-	w.operations = w.operations[:0]
+	w.operations, w.owners = w.operations[:0], w.owners[:0]
 	s.index.mu.Lock()
 	defer s.index.mu.Unlock()
 	for at := headerSize; at < len(c.data); {
@@ -153,17 +154,26 @@ func (s *Store) prepare(c *groupCommit) error {
 			le.PutUint32(record[4:], uint32(recordVoid)<<28|h.length)
 			o.kind = recordVoid
 		}
-		s.chain(o)
-		placeRecord(record, o.previous, w.active.number, offset)
+		w.owners = append(w.owners, s.chain(o))
 		at += recordBytes(int(h.length))
+	}
+	at := headerSize
+	for i := range w.operations {
+		o, r := &w.operations[i], w.owners[i]
+		record := c.data[at:]
+		if r != nil && (o.id == r.last || o.kind == recordRemove && r.last == 0) {
+			le.PutUint32(record[28:], recordLast)
+		}
+		placeRecord(record, o.previous, w.active.number, o.offset)
+		at += recordBytes(int(o.length))
 	}
 	return nil
 }
 
 // chain gives a record its id and its predecessor. It changes the index before the write, in what only the writer looks at. s.index.mu is held.
-func (s *Store) chain(o *operation) {
+func (s *Store) chain(o *operation) *replica {
 	if o.kind == recordVoid {
-		return
+		return nil
 	}
 	r := s.index.get(o.key)
 	o.previous, o.id = r.last, nextID(r.last, s.writer.seq)
@@ -171,6 +181,7 @@ func (s *Store) chain(o *operation) {
 	if o.kind == recordRemove {
 		r.last = 0
 	}
+	return r
 }
 
 // stillThere reports whether what a record repeats is alive and where it was, in the segment that is being emptied. The record
