@@ -44,6 +44,8 @@ var emptyCells = map[Role]map[raftpb.MessageType]string{
 		raftpb.MessageBootstrapResponse:      "the exchange is complete",
 	},
 	RoleLeader: {
+		raftpb.MessagePull:                  "it replicates to whoever lacks entries",
+		raftpb.MessagePullResponse:          "it was elected meanwhile",
 		raftpb.MessageHealResponse:          "only a follower is told what it lost, and only an abstaining replica asks",
 		raftpb.MessagePreVoteResponse:       "a pre-vote from before the election was won",
 		raftpb.MessageVoteResponse:          "the election is won",
@@ -54,6 +56,8 @@ var emptyCells = map[Role]map[raftpb.MessageType]string{
 		raftpb.MessageChangeMembersResponse: "a leader asks nobody",
 	},
 	RoleBootstrapping: {
+		raftpb.MessagePull:                   "its log is empty",
+		raftpb.MessagePullResponse:           "it never campaigned",
 		raftpb.MessageHealResponse:           "it asked for nothing",
 		raftpb.MessagePreVote:                "it votes only when every initial voter has answered (R16)",
 		raftpb.MessagePreVoteResponse:        "it never campaigned",

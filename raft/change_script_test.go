@@ -217,7 +217,7 @@ func faultOfChange(c *Core) string {
 				describeMembership(&c.configs[i-1].Membership), m.ID, describeMembership(m))
 		}
 		switch {
-		case i > 1 && c.configs[i-1].Index > c.commit && c.role == RoleLeader:
+		case i > 1 && c.configs[i-1].Index > c.commit && c.role == RoleLeader && m.ID >= c.termStart: // of an earlier leader's it may not know
 			return fmt.Sprintf("leader %d has appended membership %d before %d was committed", c.options.ReplicaID,
 				m.ID, c.configs[i-1].Index)
 		case m.Joint() && goals(m) != "none":

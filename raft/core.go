@@ -49,6 +49,7 @@ type Core struct {
 	reads    readState
 	transfer transferState
 	yield    yield
+	pull     pullState
 	lease    leaseState
 	fresh    freshnessState
 	pending  pendingState

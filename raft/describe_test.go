@@ -37,7 +37,7 @@ func describeSave(s *raftpb.Save) string {
 var eventNames = [...]string{
 	"", "leader-changed", "replication-rejected", "membership-changed", "transfer-done", "second-leader", "abstaining",
 	"bootstrapped", "removed", "follower-created", "follower-online", "follower-offline", "follower-destroyed", "follower-stuck", "healed", "witness-stands-in", "data-lost", "ignored",
-	"members-changed", "clock-drift",
+	"members-changed", "clock-drift", "pulled",
 }
 
 func describeEvent(e *Event) string {

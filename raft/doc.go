@@ -68,6 +68,8 @@
 //	TimeoutNow                target    campaign at once                         the target holds the whole log
 //	SnapshotStatus            leader    the snapshot is installed, or failed     (term, vote)
 //	Bootstrap(Response)       initial   empty too? outside of terms              nothing
+//	Pull(Response)            voter     entries of a longer log, for a voter     nothing
+//	                                    that campaigns in vain (pull.go)
 //	Removed                   former    a committed membership without you       nothing
 //	ChangeMembers(Response)   leader    make members something else; the         (term, vote)
 //	                                    operation's ID, or a reason

@@ -41,6 +41,7 @@ func (c *Core) electionDue(now Instant) {
 // preCampaign asks whether an election would be won; nothing is promised and no term changes (thesis 9.6).
 func (c *Core) preCampaign(now Instant) {
 	c.leaveRole()
+	c.pull.newCampaign()
 	c.role = RolePreCandidate
 	c.request++
 	c.solicit(raftpb.MessagePreVote, c.term+1, false)
@@ -53,6 +54,9 @@ func (c *Core) preCampaign(now Instant) {
 // when it is durable (R6).
 func (c *Core) campaign(now Instant, transfer bool) {
 	c.leaveRole()
+	if c.role != RolePreCandidate { // else it is the same attempt
+		c.pull.newCampaign()
+	}
 	c.setTerm(c.term + 1)
 	c.vote = c.options.ReplicaID
 	c.setLeader(0, 0, 0)
@@ -173,6 +177,9 @@ func (c *Core) handleVoteResponse(now Instant, m *raftpb.Message, p *peer) {
 // cast notes an answer. A grant is never taken back: a late denial answers an earlier copy of the request.
 func (c *Core) cast(m *raftpb.Message, p *peer) {
 	p.ahead = m.Reason == raftpb.ReasonBehind && !c.log.lastEntry().atLeast(entryID{Index: m.HintIndex, Term: m.HintTerm})
+	if p.ahead {
+		c.deniedForLongerLog(m, p)
+	}
 	switch {
 	case m.Reason == raftpb.ReasonNone:
 		p.ballot = ballotGranted
@@ -216,6 +223,9 @@ func (c *Core) setLeader(replica, session, incarnation uint64) {
 		return
 	}
 	c.leader, c.leaderSession, c.leaderIncarnate = replica, session, incarnation
+	if replica != 0 {
+		c.pull = pullState{}
+	}
 	if replica != 0 { // whoever has a leader has a quorum, and is known to it
 		c.heal.asks, c.heal.dataLost = false, false
 	}

@@ -13,7 +13,7 @@ var handlers [roleCount][raftpb.MessageTypeCount]handler
 // termless messages stand outside of terms.
 var termless = [raftpb.MessageTypeCount]bool{
 	raftpb.MessageBootstrap: true, raftpb.MessageBootstrapResponse: true, raftpb.MessageRemoved: true,
-	raftpb.MessageHeal: true, raftpb.MessageHealResponse: true,
+	raftpb.MessageHeal: true, raftpb.MessageHealResponse: true, raftpb.MessagePull: true, raftpb.MessagePullResponse: true,
 }
 
 // sessionBound messages are void unless they name this session of the receiver.
@@ -23,6 +23,7 @@ var sessionBound = [raftpb.MessageTypeCount]bool{
 	raftpb.MessagePropose: true, raftpb.MessageProposeResponse: true, raftpb.MessageTransferLeader: true,
 	raftpb.MessageTransferLeaderResponse: true, raftpb.MessageSnapshotStatus: true,
 	raftpb.MessageBootstrapResponse: true, raftpb.MessageTimeoutNow: true, raftpb.MessageHealResponse: true,
+	raftpb.MessagePullResponse:  true,
 	raftpb.MessageChangeMembers: true, raftpb.MessageChangeMembersResponse: true,
 }
 
@@ -32,6 +33,7 @@ var memberOnly = [raftpb.MessageTypeCount]bool{
 	raftpb.MessageHeartbeatResponse: true, raftpb.MessageReadIndex: true, raftpb.MessagePropose: true,
 	raftpb.MessageTransferLeader: true, raftpb.MessageSnapshotStatus: true,
 	raftpb.MessageChangeMembers: true,
+	raftpb.MessagePull:          true, raftpb.MessagePullResponse: true,
 }
 
 func init() {
@@ -55,6 +57,8 @@ func init() {
 		raftpb.MessageChangeMembers:          (*Core).handleChangeMembers,
 		raftpb.MessageChangeMembersResponse:  (*Core).handleChangeMembersResponse,
 	}
+	follower[raftpb.MessagePull] = (*Core).handlePull
+	follower[raftpb.MessagePullResponse] = (*Core).handlePullResponse
 	candidate := follower
 	candidate[raftpb.MessageTimeoutNow] = nil
 	candidate[raftpb.MessageHealResponse] = nil

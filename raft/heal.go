@@ -47,6 +47,7 @@ func (c *Core) abstain() {
 	c.setLeader(0, 0, 0)
 	c.refuseChangeWaits(raftpb.ReasonNotLeader)
 	c.role = RoleAbstaining
+	c.pull = pullState{}
 	c.electionAt, c.heartbeatAt, c.checkAt, c.retryAt = Never, Never, Never, Never
 	c.outbox = c.outbox[:0]
 	c.ack, c.beat = acknowledgement{}, heartbeatAnswer{}

@@ -29,6 +29,7 @@ type testNode struct {
 	slow     bool              // its state machine gets on with nothing
 	ended    map[uint64]string // outcome of each proposal of this session
 	ready    []ReadState
+	pulls    int               // answers whose entries it appended, over all sessions
 	changes  map[uint64]string // outcome of each change of the membership, "" while it is open
 }
 
@@ -195,6 +196,9 @@ func (n *network) drained(node *testNode) {
 	for _, e := range n.out.Events {
 		if e.Kind == EventMembersChanged {
 			n.endChange(node, e.ID, "done")
+		}
+		if e.Kind == EventPulled {
+			node.pulls++
 		}
 		if e.Kind == EventHealed {
 			healed = e.ID

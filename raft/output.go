@@ -77,6 +77,7 @@ const (
 	EventIgnored                                  // a message for an empty cell of the handler table was counted and ignored
 	EventMembersChanged                           // ID: the membership change is done
 	EventClockDrift                               // the clock of voter Replica gains more than MaxClockDrift on this host's: it does not count for leases
+	EventPulled                                   // a voter without a leader took entries up to ID from Replica, so that it may be elected
 )
 
 // Event is something that the engine reports to its owner.

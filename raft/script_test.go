@@ -378,6 +378,9 @@ var scriptCommands = map[string]func(*script){
 	},
 	"expect": func(s *script) { s.expect() },
 	"heal":   func(s *script) { clear(s.n.cut) },
+	"sever": func(s *script) { // the link between two, on both ways
+		s.n.cut[[2]uint64{s.number("n"), s.number("peer")}], s.n.cut[[2]uint64{s.number("peer"), s.number("n")}] = true, true
+	},
 	"wipe": func(s *script) { // the disk is lost; the replica is started again as it was at first
 		node := s.node()
 		s.n.crash(node)

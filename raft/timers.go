@@ -30,7 +30,7 @@ func (c *Core) electionTimeout() Instant { return Instant(c.options.ElectionTime
 
 // Deadline returns when Tick is to be called at the latest, Never if nothing is timed.
 func (c *Core) Deadline() Instant {
-	deadline := min(c.electionAt, c.heartbeatAt, c.checkAt, c.retryAt, c.forwardDeadline(), c.changes.deadline())
+	deadline := min(c.electionAt, c.heartbeatAt, c.checkAt, c.retryAt, c.forwardDeadline(), c.changes.deadline(), c.pullDeadline())
 	if c.reads.deadline < deadline && c.reads.any() {
 		deadline = c.reads.deadline
 	}
@@ -58,6 +58,7 @@ func (c *Core) Tick(now Instant) {
 	c.expireReads(now)
 	c.expireForwards(now)
 	c.expireTransfer(now)
+	c.expirePull(now)
 	c.expireChangeWaits(now)
 	if now >= c.electionAt {
 		c.electionDue(now)

@@ -72,6 +72,13 @@ const (
 	MessageHeal
 	// MessageHealResponse refuses that: Reason says why.
 	MessageHealResponse
+	// MessagePull asks a voter with a longer log for the entries behind (LogIndex, LogTerm), so that the sender may be elected. Request:
+	// its number. Outside of terms.
+	MessagePull
+	// MessagePullResponse answers it. Request echoed; HintIndex, HintTerm: the responder's last entry. Reason none: Batches follow the entry
+	// (LogIndex, LogTerm); ReasonConflict: the responder does not hold the entry that was asked for, and (LogIndex, LogTerm) is
+	// where the logs can agree at best.
+	MessagePullResponse
 
 	// MessageTypeCount is one more than the highest message type.
 	MessageTypeCount

@@ -27,6 +27,7 @@ var messageTypeNames = [...]string{
 	MessageRemoved: "Removed", MessageProbe: "Probe",
 	MessageChangeMembers: "ChangeMembers", MessageChangeMembersResponse: "ChangeMembersResponse",
 	MessageHeal: "Heal", MessageHealResponse: "HealResponse",
+	MessagePull: "Pull", MessagePullResponse: "PullResponse",
 }
 
 // String returns the type's name in one word.

@@ -57,6 +57,8 @@ const (
 	MessageType_MESSAGE_TYPE_CHANGE_MEMBERS_RESPONSE  MessageType = 22
 	MessageType_MESSAGE_TYPE_HEAL                     MessageType = 23
 	MessageType_MESSAGE_TYPE_HEAL_RESPONSE            MessageType = 24
+	MessageType_MESSAGE_TYPE_PULL                     MessageType = 25
+	MessageType_MESSAGE_TYPE_PULL_RESPONSE            MessageType = 26
 )
 
 // Enum value maps for MessageType.
@@ -87,6 +89,8 @@ var (
 		22: "MESSAGE_TYPE_CHANGE_MEMBERS_RESPONSE",
 		23: "MESSAGE_TYPE_HEAL",
 		24: "MESSAGE_TYPE_HEAL_RESPONSE",
+		25: "MESSAGE_TYPE_PULL",
+		26: "MESSAGE_TYPE_PULL_RESPONSE",
 	}
 	MessageType_value = map[string]int32{
 		"MESSAGE_TYPE_UNSPECIFIED":              0,
@@ -114,6 +118,8 @@ var (
 		"MESSAGE_TYPE_CHANGE_MEMBERS_RESPONSE":  22,
 		"MESSAGE_TYPE_HEAL":                     23,
 		"MESSAGE_TYPE_HEAL_RESPONSE":            24,
+		"MESSAGE_TYPE_PULL":                     25,
+		"MESSAGE_TYPE_PULL_RESPONSE":            26,
 	}
 )
 
@@ -1312,7 +1318,7 @@ const file_raftpb_schema_flotilla_proto_rawDesc = "" +
 	"\vincarnation\x18\x01 \x01(\x06R\vincarnation\x12\x12\n" +
 	"\x04join\x18\x02 \x01(\bR\x04join\x12.\n" +
 	"\ainitial\x18\x03 \x01(\v2\x14.flotilla.MembershipR\ainitial\x12\x1a\n" +
-	"\bcomplete\x18\x04 \x01(\bR\bcomplete*\xa5\x06\n" +
+	"\bcomplete\x18\x04 \x01(\bR\bcomplete*\xdc\x06\n" +
 	"\vMessageType\x12\x1c\n" +
 	"\x18MESSAGE_TYPE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15MESSAGE_TYPE_PRE_VOTE\x10\x01\x12\"\n" +
@@ -1339,7 +1345,9 @@ const file_raftpb_schema_flotilla_proto_rawDesc = "" +
 	"\x1bMESSAGE_TYPE_CHANGE_MEMBERS\x10\x15\x12(\n" +
 	"$MESSAGE_TYPE_CHANGE_MEMBERS_RESPONSE\x10\x16\x12\x15\n" +
 	"\x11MESSAGE_TYPE_HEAL\x10\x17\x12\x1e\n" +
-	"\x1aMESSAGE_TYPE_HEAL_RESPONSE\x10\x18*\xdf\x03\n" +
+	"\x1aMESSAGE_TYPE_HEAL_RESPONSE\x10\x18\x12\x15\n" +
+	"\x11MESSAGE_TYPE_PULL\x10\x19\x12\x1e\n" +
+	"\x1aMESSAGE_TYPE_PULL_RESPONSE\x10\x1a*\xdf\x03\n" +
 	"\x06Reason\x12\x0f\n" +
 	"\vREASON_NONE\x10\x00\x12\x11\n" +
 	"\rREASON_DENIED\x10\x01\x12\x13\n" +
