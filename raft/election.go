@@ -233,7 +233,7 @@ func (c *Core) setLeader(replica, session, incarnation uint64) {
 		c.yield.lastLeader = replica
 	}
 	c.ack.due, c.beat.due = false, false
-	c.endPending(raftpb.ReasonNotLeader)
+	c.endUndecided(raftpb.ReasonNotLeader)
 	c.endForwardedReads(raftpb.ReasonNotLeader)
 	c.loseChangeWaits()
 	c.transferSettled()

@@ -9,7 +9,12 @@ import (
 // ElectionTimeout returns the base of the randomized election timeout that is in force.
 func (c *Core) ElectionTimeout() time.Duration { return time.Duration(c.electionTimeout()) }
 
-// sayFarewell is the last word of a leader that stops without having handed over. A voter that has everything is told to
+// leaves says that this leader is no voter of the newest membership, and steps down once that is committed. It takes no more proposals: its log
+// then ends with that membership, and whoever acknowledged it, as a quorum did, has everything and can be told to take over
+// at once. With proposals behind it nobody would, and the shard would wait for an election timeout.
+func (c *Core) leaves() bool { return !c.selfVotes() }
+
+// sayFarewell is the last word of a leader that stops without having handed over, or leaves the membership. A voter that has everything is told to
 // campaign at once, unless one was told before. All others are told that nobody leads any more: TimeoutNow with ReasonStopped. The
 // heir may be gone too, or not have all that they have; they need not wait out the timeout of a leader that said good-bye.
 func (c *Core) sayFarewell(now Instant) {

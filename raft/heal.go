@@ -45,6 +45,7 @@ type healRequest struct {
 func (c *Core) abstain() {
 	c.leaveRole()
 	c.setLeader(0, 0, 0)
+	c.endPending(raftpb.ReasonNotLeader) // what is committed is handed over no more
 	c.refuseChangeWaits(raftpb.ReasonNotLeader)
 	c.role = RoleAbstaining
 	c.pull = pullState{}

@@ -153,7 +153,7 @@ func (c *Core) committedConfigs(now Instant, before uint64) {
 	if c.role == RoleLeader {
 		c.tellRemoved(newest)
 		if !c.selfVotes() && c.configs[len(c.configs)-1].Index == newest.Index {
-			c.tellHeir(now)
+			c.sayFarewell(now)
 			c.becomeFollower(now, c.term)
 		}
 	}

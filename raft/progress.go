@@ -260,7 +260,7 @@ func (c *Core) sendProbe(p *peer) {
 // of what became of forwards to it (R3).
 func (c *Core) Unreachable(_ Instant, replica uint64) {
 	if replica == c.leader && c.role == RoleFollower {
-		c.endPending(raftpb.ReasonNotLeader)
+		c.endUndecided(raftpb.ReasonNotLeader)
 		c.endForwardedReads(raftpb.ReasonNotLeader)
 		c.loseUnansweredChanges()
 	}
@@ -275,7 +275,7 @@ func (c *Core) Unreachable(_ Instant, replica uint64) {
 // so the member is not given up for that; what was to follow it would leave a gap.
 func (c *Core) Refused(_ Instant, replica uint64) {
 	if replica == c.leader && c.role == RoleFollower {
-		c.endPending(raftpb.ReasonNotLeader)
+		c.endUndecided(raftpb.ReasonNotLeader)
 		c.endForwardedReads(raftpb.ReasonNotLeader)
 		c.loseUnansweredChanges()
 	}

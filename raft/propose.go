@@ -61,7 +61,7 @@ func (c *Core) refusesProposal(b raftpb.Batch) raftpb.Reason {
 		return raftpb.ReasonDenied
 	case b.ExpectedTerm() != 0 && b.ExpectedTerm() != c.term:
 		return raftpb.ReasonTermMismatch
-	case c.transfer.leader.active:
+	case c.transfer.leader.active || c.leaves():
 		return raftpb.ReasonTransferring
 	case c.storage == StorageFull || c.quorumIsFull():
 		return raftpb.ReasonFull
@@ -190,12 +190,26 @@ func (c *Core) handleProposeResponse(_ Instant, m *raftpb.Message, _ *peer) {
 
 func (c *Core) refuse(r Refusal) { c.refusals = append(c.refusals, r) }
 
-// endPending ends every proposal whose outcome cannot be known any more. What never left this host was surely not done.
+// endPending ends every proposal: nothing will be handed over any more.
 func (c *Core) endPending(reason raftpb.Reason) {
+	c.endUndecided(reason)
+	q := &c.pending.proposals
+	for ; q.len() > 0; q.popFront() {
+		c.refuse(Refusal{Kind: RefusedProposal, ID: q.front().sequence, Reason: reason, MaybeApplied: true})
+	}
+}
+
+// endUndecided ends every proposal whose outcome cannot be known any more. What never left this host was surely not done. What is
+// committed stays, whoever leads next: its hand-over answers it.
+func (c *Core) endUndecided(reason raftpb.Reason) {
 	p := &c.pending
-	for p.proposals.len() > 0 {
+	for range p.proposals.len() {
 		q := *p.proposals.front()
 		p.proposals.popFront()
+		if !q.forwarded && q.last <= c.commit {
+			p.proposals.push(q)
+			continue
+		}
 		c.refuse(Refusal{
 			Kind: RefusedProposal, ID: q.sequence, Reason: reason, MaybeApplied: !q.forwarded || q.sent,
 		})
@@ -209,18 +223,32 @@ func (c *Core) endPending(reason raftpb.Reason) {
 // seen to go. It only has to be finite (R3): the message may have been lost without a trace.
 const forwardPatience = 10
 
+// oldestForward returns the place of the oldest forward, -1 if there is none. Before it there can only be what is committed.
+func (p *pendingState) oldestForward() int {
+	if p.forwardedBatches == 0 {
+		return -1
+	}
+	for i := range p.proposals.len() {
+		if p.proposals.at(i).forwarded {
+			return i
+		}
+	}
+	return -1
+}
+
 // forwardDeadline is when the oldest forward is given up.
 func (c *Core) forwardDeadline() Instant {
-	if q := &c.pending.proposals; q.len() > 0 && q.front().forwarded {
-		return q.front().at + forwardPatience*c.electionTimeout()
+	if i := c.pending.oldestForward(); i >= 0 {
+		return c.pending.proposals.at(i).at + forwardPatience*c.electionTimeout()
 	}
 	return Never
 }
 
 func (c *Core) expireForwards(now Instant) {
 	for now >= c.forwardDeadline() {
-		q := *c.pending.proposals.front()
-		c.pending.proposals.popFront()
+		i := c.pending.oldestForward()
+		q := *c.pending.proposals.at(i)
+		c.pending.proposals.removeAt(i)
 		c.pending.forwardEnded(&q)
 		c.refuse(Refusal{
 			Kind: RefusedProposal, ID: q.sequence, Reason: raftpb.ReasonNotReady, MaybeApplied: true,
