@@ -380,7 +380,10 @@ func (w *StepWorker) coreEvent(r *Replica, event *raft.Event) {
 	case raft.EventAbstaining:
 		out.Kind, out.ReplicaID = EventReplicaAbstaining, event.Replica // a leader reports it of its followers
 		w.engine.options.Logger.Error("replica abstains: it holds less than it promised", "shard", r.shardID, "replica", event.Replica)
-		r.promiseDirty = r.promiseDirty || event.Replica == r.replicaID // what a leader has shown to be lost
+		if event.Replica == r.replicaID {
+			r.promiseDirty = true       // what a leader has shown to be lost
+			w.failReads(r, ErrNoLeader) // nothing more is applied here
+		}
 	case raft.EventHealed:
 		w.renew(r, event.ID)
 		return
@@ -397,6 +400,7 @@ func (w *StepWorker) coreEvent(r *Replica, event *raft.Event) {
 		out.Kind = EventReplicaBootstrapped
 	case raft.EventRemoved:
 		r.removedBy(event.ID)
+		w.failReads(r, r.removed) // what they wait for is never applied here
 		out.Kind = EventReplicaRemoved
 	case raft.EventFollowerCreated, raft.EventFollowerOnline, raft.EventFollowerOffline, raft.EventFollowerDestroyed, raft.EventFollowerStuck:
 		w.followerEvent(r, event, &out)
