@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -200,7 +201,7 @@ func (l *live) client(number int) {
 		err := o.do(shard)
 		o.returned = time.Since(l.base)
 		if err != nil {
-			l.refusals[number][err.Error()]++
+			l.refusals[number][fmt.Sprintf("host %d, read %t: %v", host%len(l.handles), o.read, err)]++
 			host++
 			pause.Reset(time.Millisecond)
 			<-pause.C
@@ -295,7 +296,8 @@ func (l *live) settle() (judge *registers) {
 	return judge
 }
 
-// report logs the latencies, refusals counted in, of what was under way during each change, and at all other times.
+// report logs the latencies, refusals counted in, of what was under way during each change, and at all other times. No request
+// may have waited for its deadline: whatever happens to a shard, somebody knows who waits.
 func (l *live) report() {
 	var calm []time.Duration
 	during := make([][]time.Duration, len(l.changes))
@@ -336,6 +338,11 @@ func (l *live) report() {
 		}
 	}
 	l.c.t.Logf("refusals: %v", refusals)
+	for text := range refusals {
+		if strings.Contains(text, nodehost.ErrTimeout.Error()) {
+			l.c.t.Errorf("a request was forgotten until its deadline: %s", text)
+		}
+	}
 }
 
 func latencies(all []time.Duration) string {
