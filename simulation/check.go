@@ -192,6 +192,7 @@ func (w *World) checkMatching(s *shard, m *mirror, index, replica uint64) {
 // checkDurable follows writes that became durable.
 func (w *World) checkDurable(h *host, m *mirror, u *update) {
 	s := w.shard(u.key.ShardID)
+	s.begun[voter{host: h.index, incarnation: m.incarnation}] = true
 	if p := h.places[s.id-1]; p.lost && !p.healed {
 		return // its votes and acknowledgements do not count (R15)
 	}
@@ -314,6 +315,10 @@ func (w *World) checkHealed(h *host, e engine.Event) {
 		w.violate("healing", "host %d: replica %d of shard %d threw its state away, but its storage lost nothing", h.index+1, e.ReplicaID, e.ShardID)
 	}
 	p.healed = true
+	if !p.shard.admits(h.index, p.incarnation()) {
+		w.violate("healing", "host %d: replica %d of shard %d threw its state away before the membership that heals it was decided", h.index+1,
+			e.ReplicaID, e.ShardID)
+	}
 }
 
 // checkAbstaining: only a replica whose storage lost something abstains, or is taken for one that did (R14). The event comes

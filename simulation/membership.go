@@ -9,6 +9,7 @@ type configuration struct {
 	at          int64  // when it was written first
 	decided     bool
 	sets        [][]voter
+	members     []voter // all, learners too
 }
 
 // voter is a replica that votes, in the incarnation that does (R15); 0 stands for whichever there is.
@@ -50,6 +51,9 @@ func configurationOf(index, term uint64, m *raftpb.Membership) configuration {
 	if m.Joint() {
 		c.sets = append(c.sets, votersOf(m.Outgoing))
 	}
+	for i := range m.Members {
+		c.members = append(c.members, voter{host: int(m.Members[i].ReplicaID - 1), incarnation: m.Members[i].Incarnation})
+	}
 	return c
 }
 
@@ -79,9 +83,35 @@ func (s *shard) noteConfigurations(save *raftpb.Save) {
 		if !known {
 			c := configurationOf(index, term, &save.Configs[i].Membership)
 			c.at = s.world.now
+			s.checkVotersExist(&c)
 			s.configurations = append(s.configurations, c)
 		}
 	}
+}
+
+// checkVotersExist: nobody is made a voter by an incarnation that has not begun to be. A replica that lost its promises votes again
+// only as one that has promised nothing and was caught up (R15).
+func (s *shard) checkVotersExist(c *configuration) {
+	for _, set := range c.sets {
+		for _, v := range set {
+			if v.incarnation != 0 && !s.begun[voter{host: v.host, incarnation: v.incarnation}] {
+				s.world.violate("healing", "shard %d: membership %d makes replica %d a voter by an incarnation that was never stored", s.id, c.index, v.host+1)
+			}
+		}
+	}
+}
+
+// admits says whether a decided membership knows a replica by an incarnation.
+func (s *shard) admits(host int, incarnation uint64) bool {
+	for i := range s.configurations {
+		c := &s.configurations[i]
+		for _, v := range c.members {
+			if c.decided && v.host == host && v.incarnation == incarnation {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // effective returns the newest membership that a log holds.

@@ -14,6 +14,7 @@ type shard struct {
 	proven         uint64      // a majority held this entry durably in the entry's own term
 	leaders        map[uint64]claim
 	votes          map[voteKey]uint64
+	begun          map[voter]bool  // incarnations that were durable somewhere; looked up, never iterated
 	configurations []configuration // by their entries, the initial one first
 	incarnations   []voter         // that held an entry; a bit of variant.holders each
 	floor          uint64          // highest index that a finished request has shown
@@ -51,7 +52,7 @@ type leaderCheck struct {
 }
 
 func newShard(w *World, id uint64, r *random) *shard {
-	s := &shard{world: w, id: id, members: map[uint64]string{}, leaders: map[uint64]claim{}, votes: map[voteKey]uint64{}}
+	s := &shard{world: w, id: id, members: map[uint64]string{}, leaders: map[uint64]claim{}, votes: map[voteKey]uint64{}, begun: map[voter]bool{}}
 	size := pick(r, []int{3, 3, 3, 3, 5, 5, 7, 1, 2, 4})
 	size = min(size, len(w.hosts))
 	order := make([]int, len(w.hosts))
