@@ -9,6 +9,7 @@ type transferState struct {
 	elected bool // this replica campaigned last because it was told to
 	waits   bool
 	waiter  transferWaiter
+	taken   forwardedTransfers
 }
 
 // leaderTransfer is a hand-over by this leader (thesis 3.10). Proposals are refused meanwhile, so the target catches up.
@@ -209,20 +210,6 @@ func (c *Core) checkTransferTarget() {
 	case p.kind != raftpb.Voter:
 		c.abortTransfer(raftpb.ReasonNotVoter)
 	}
-}
-
-func (c *Core) handleTransferLeader(now Instant, m *raftpb.Message, p *peer) {
-	t := leaderTransfer{target: m.HintIndex, replica: p.id, request: m.Request}
-	if t.target == c.options.ReplicaID {
-		return // it leads already, and the follower sees that
-	}
-	if reason := c.beginTransfer(now, t); reason != raftpb.ReasonNone {
-		c.answer(m, raftpb.MessageTransferLeaderResponse, reason)
-	}
-}
-
-func (c *Core) refuseTransfer(_ Instant, m *raftpb.Message, _ *peer) {
-	c.answer(m, raftpb.MessageTransferLeaderResponse, raftpb.ReasonNotLeader)
 }
 
 // handleTimeoutNow campaigns at once, if it comes from the leader of this term: no pre-vote, and votes are not sticky. A replica

@@ -50,6 +50,8 @@ func (w *World) sent(h *host, to int, m *raftpb.Message) {
 		if m.Reason == raftpb.ReasonNone {
 			w.checkAcknowledgement(h, m)
 		}
+	case raftpb.MessageTimeoutNow:
+		w.checkHandOver(h, s, m)
 	case raftpb.MessagePropose:
 		w.counters.add(countForwarded, 1)
 	}
@@ -73,6 +75,7 @@ func (w *World) checkLeader(h *host, s *shard, m *raftpb.Message) {
 	switch {
 	case !claimed:
 		s.leaders[m.Term] = mine
+		s.newestTerm = max(s.newestTerm, m.Term)
 		w.counters.add(countElections, 1)
 		h.leaderChecks = append(h.leaderChecks, leaderCheck{s, m.Term})
 		if d := h.disk.durable[logdb.ReplicaKey{ShardID: s.id, ReplicaID: m.From}]; d == nil || d.state.Term < m.Term {

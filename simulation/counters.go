@@ -64,6 +64,7 @@ const (
 	countSecondLeader
 	countRemoteUnknown
 	countTransferDone
+	countTransferRefused
 	countStopped
 
 	countNoSpace
@@ -91,7 +92,7 @@ var counterNames = [counterCount]string{
 	"operations", "answered", "unknown", "refused", "reads", "stale-reads", "forwarded", "timeouts", "busy", "term-mismatch",
 	"elections", "truncations", "lost-writes", "lost-frames", "cut-frames", "duplicated-frames", "reordered-frames", "damaged-batches",
 	"refused-messages", "broken-connections", "log-reads", "abstained", "healed", "promoted-again", "second-leaders", "unknown-but-applied",
-	"transfers-done", "shards-without-quorum",
+	"transfers-done", "transfers-refused", "shards-without-quorum",
 	"no-space", "flipped-bit", "zeroed-sectors", "lost-write", "misdirected-write",
 	"failed-file-syncs", "torn-writes", "partly-kept", "lost-names", "cuts-while-opening", "refused-disks", "damaged-logs", "tails-damaged",
 }

@@ -172,7 +172,9 @@ func (n *nemesis) transfer(h *host) bool {
 		target = uint64(pick(&n.random, p.shard.voters) + 1)
 	}
 	n.note(h, "transfer", p.shard.id, target)
+	ended := p.transferAsked(target)
 	p.replica.Transfer(target, func(err error) {
+		ended(err)
 		if err == nil {
 			n.world.counters.add(countTransferDone, 1)
 		}

@@ -13,6 +13,9 @@ type shard struct {
 	commands       []command   // by index-1: what the state machines were given
 	proven         uint64      // a majority held this entry durably in the entry's own term
 	leaders        map[uint64]claim
+	newestTerm     uint64 // of them
+	transfers      []*transferRequest
+	handOvers      []handOver
 	votes          map[voteKey]uint64
 	begun          map[voter]bool  // incarnations that were durable somewhere; looked up, never iterated
 	configurations []configuration // by their entries, the initial one first
