@@ -201,7 +201,7 @@ func (n *network) restart(t *rapid.T, node *testNode) {
 func (n *network) checkRecovery(t *rapid.T) {
 	clear(n.cut)
 	for _, node := range n.nodes {
-		if node.core == nil || node.core.quarantined {
+		if node.core == nil || node.core.quarantined || node.core.heal.removed { // the last may have been added again since
 			n.restart(t, node)
 		}
 		node.core.SetStorage(n.now, StorageOK)
