@@ -55,6 +55,6 @@ func (w *StepWorker) stuck(s *stopWatch) {
 		where = "its state machine has not returned"
 	}
 	w.engine.options.Logger.Error("a replica does not stop", "shard", s.replica.shardID, "replica", s.replica.replicaID, "because", where)
-	s.end(fmt.Errorf("%w: shard %d, replica %d: %s after %s", ErrStuck, s.replica.shardID, s.replica.replicaID, where,
-		w.engine.options.MaxStopWait))
+	s.end(&unknown{fmt.Errorf("%w: shard %d, replica %d: %s after %s", ErrStuck, s.replica.shardID, s.replica.replicaID, where,
+		w.engine.options.MaxStopWait)}) // it goes on stopping
 }

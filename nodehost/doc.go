@@ -12,7 +12,7 @@
 //	            Shard(id) ─────────────────────► Leader, WaitLeader, TransferLeader
 //	            Info, Close                      Members, ChangeMembers, CancelChange
 //	                                             AddReplica, RemoveReplica, ReplaceReplica, Promote
-//	                                             Status, SetTimeouts
+//	                                             Status, SetTimeouts, Repair
 //
 // The package ties the parts together and owns them: it opens the data directory, the log store (package logdb; Pebble unless
 // Config says otherwise) and the transport (TCP unless Config says otherwise), hands them to the engine, which does the
@@ -22,7 +22,8 @@
 //
 // Every accepted request ends exactly once, at the latest when Config.RequestTimeout has passed: no request waits for ever, with or
 // without a quorum, and Close answers what is pending. A context may end the waiting of a blocking caller earlier, and needs no
-// deadline. Errors are sentinels for errors.Is. One question divides them, and MaybeApplied answers it:
+// deadline. The exception are changes of the membership: they take as long as a new member needs for the log, and end with their
+// context, their leader or their replica. Errors are sentinels for errors.Is. One question divides them, and MaybeApplied answers it:
 //
 //	MaybeApplied(err)   what is known                            what to do
 //	false               the command surely had no effect         propose it again, if the error says that it may pass
@@ -57,6 +58,7 @@
 //	ErrChangeCanceled     the membership change was taken back by CancelChange                         if this replica did not see all of it
 //	ErrRemoved            this replica was told that it is no member any more                          no
 //	ErrDataLost           those that lost their data leave no quorum: the shard has stopped            no
+//	ErrRepairRefused      Repair of a replica that no other can rebuild, or that is not there          no
 //	ErrTooStale           a StaleRead whose bound cannot be shown to hold                              no
 //	ErrTransferFailed     a TransferLeader did not succeed; matches the reason too                     if the target was told to take over
 //	ErrTargetBehind       it did not have the whole log in time; the leader goes on                    no
@@ -73,6 +75,30 @@
 // Reads change nothing, so MaybeApplied is never true of their errors. Those of New concern the data directory: ErrDirectoryLocked,
 // ErrIdentityMismatch, ErrIdentityDamaged, ErrPromisesDamaged. A host whose directory is an older copy reports
 // ErrRestoredDirectory as the failure of its storage.
+//
+// # Reads
+//
+//	                      answered by                          sees                                             costs
+//	Read                  any replica but a witness            all that was acknowledged before it              a round to a quorum, shared by many
+//	Read, LeaseRead on    the leader by itself, if its lease   the same, if clocks keep to MaxClockDrift        nothing
+//	                      holds; else as above
+//	StaleRead, bound      the replica by itself                all that was acknowledged longer ago than that   nothing; else ErrTooStale
+//	StaleRead, 0          the replica by itself                a state that once was                            nothing
+//
+// # Members
+//
+// A shard's members are voters, learners, which have the data and do not vote, and witnesses, which vote and have no data. ChangeMembers
+// makes any number of them something else in one step; AddReplica, RemoveReplica, ReplaceReplica and Promote are the usual
+// cases, guarded against another operator's change. A new replica is started with ReplicaConfig.Join on its host and added by a
+// call on any host, in either order:
+//
+//	StartReplica(Join) ──► passive ──► AddReplica ──► learner, gets the log ──► caught up ──► voter ──► RemoveReplica ──► told, keeps its data
+//	                                                        │                                  ▲
+//	                                                        └──────────── CancelChange         └── Promote, for one that was added as a learner
+//
+// A removed replica answers ErrRemoved until it is stopped; after RemoveReplicaData its ID may be used again. One whose disk, or a part of
+// it, was lost is healed by the leader without being asked (ReplicaConfig.DisableHealing): it is made a learner under another
+// incarnation, gets the log, and votes again; Events and Info tell of it.
 //
 // # What happens without a request
 //
