@@ -65,6 +65,7 @@
 //	ErrTargetFailed       it is not heard, cannot campaign, or did not win; the leader goes on         if it was told to take over
 //	ErrTimeout            Config.RequestTimeout passed                                                 unless it was still queued
 //	ErrLeaderChanged      leadership moved while the request was under way                             yes
+//	ErrRepairRefused      a replica cannot be rebuilt: healing is turned off, or nobody else has its data  no
 //	ErrStopped            the replica, or the host, stopped                                            if it was under way
 //	ErrStuck              a stop took longer than Tuning.MaxStopWait, and goes on by itself             yes
 //	ErrQuarantined        the state machine failed                                                     if it was under way
