@@ -69,7 +69,8 @@ func (w *World) checkHandOver(h *host, s *shard, m *raftpb.Message) {
 	s.handOvers = append(s.handOvers, o)
 }
 
-// handsOverByItself says whether a leader may have reasons of its own: it is being stopped, or its disk is not well.
+// handsOverByItself says whether a leader may have reasons of its own: it is being stopped, its disk is not well, or it has led its own
+// removal to its end and is no voter any more.
 func (w *World) handsOverByItself(h *host, s *shard) bool {
 	for _, kind := range [...]counter{countSlowDisk, countStall, countFailedSync, countFullDisk} {
 		if w.plan.rates[kind] > 0 {
@@ -77,5 +78,8 @@ func (w *World) handsOverByItself(h *host, s *shard) bool {
 		}
 	}
 	p := h.places[s.id-1]
-	return w.options.LogDB != "" && w.options.LogDB != "model" || p == nil || p.state != placeRunning || h.stoppingAll
+	if p == nil || !s.effective(h.disk.memory[keyOf(p)]).votes(h.index, p.incarnation()) {
+		return true
+	}
+	return w.options.LogDB != "" && w.options.LogDB != "model" || p.state != placeRunning || h.stoppingAll
 }
