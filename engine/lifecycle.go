@@ -300,7 +300,7 @@ func (w *StepWorker) failRequests(r *Replica, certain, unknown error) {
 	r.pending.failAll(unknown)
 	w.failReads(r, certain)
 	for len(r.changes) > 0 {
-		w.endChange(r, r.changes[0].id, fmt.Errorf("%w: shard %d", unknown, r.shardID))
+		w.endChange(r, r.changes[0].id, nil, fmt.Errorf("%w: shard %d", unknown, r.shardID))
 	}
 	for len(r.transfers) > 0 {
 		// Whether the target was told to take over is known by the core alone, and it has failed or said all it had to say.
@@ -368,7 +368,7 @@ func (w *StepWorker) coreEvent(r *Replica, event *raft.Event) {
 		w.endTransfer(r, event.ID, nil)
 		return
 	case raft.EventMembersChanged:
-		w.endChange(r, event.ID, nil)
+		w.endChange(r, event.ID, event.Membership, nil)
 		return
 	case raft.EventReplicationRejected:
 		out.Kind = EventReplicationRejected

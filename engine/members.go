@@ -24,8 +24,8 @@ type memberChange struct {
 // of a new member. That takes it a round trip, and nobody should have to know of it.
 const changeAgain = raft.Instant(10 * time.Millisecond)
 
-// ChangeMembers makes members of the shard what the change says, atomically, and calls done once: with the newest committed
-// membership when the operation is done, or with the reason why it is not. May be asked of any replica; a follower passes
+// ChangeMembers makes members of the shard what the change says, atomically, and calls done once: with the membership that it has led
+// to when that is committed, or with the reason why it is not. May be asked of any replica; a follower passes
 // it on. New members need an Address. Errors: ErrInvalidChange, ErrNotMember, ErrStaleChange, ErrPendingChange,
 // ErrChangeCanceled, ErrTransferring, ErrBusy (the leader could not commit anything for Options.RequestTimeout), ErrNoLeader,
 // ErrNotLeader, and, if MaybeApplied is true of them, ErrLeaderChanged and ErrTimeout: the leader or its answer was
@@ -117,8 +117,8 @@ func findMember(m *raftpb.Membership, id uint64) *raftpb.Member {
 	return nil
 }
 
-// endChange calls back, without an error with the newest membership that is known to be committed here.
-func (w *StepWorker) endChange(r *Replica, id uint64, err error) {
+// endChange calls back, without an error with the membership that the change has led to.
+func (w *StepWorker) endChange(r *Replica, id uint64, membership *raftpb.Membership, err error) {
 	i := slices.IndexFunc(r.changes, func(c memberChange) bool { return c.id == id })
 	if i < 0 {
 		return
@@ -129,10 +129,9 @@ func (w *StepWorker) endChange(r *Replica, id uint64, err error) {
 		done(raftpb.Membership{}, err)
 		return
 	}
-	membership := *r.core.CommittedMembership()
-	membership.Members = slices.Clone(membership.Members)
-	membership.Outgoing = slices.Clone(membership.Outgoing)
-	done(membership, nil)
+	led := *membership
+	led.Members = slices.Clone(led.Members)
+	done(led, nil)
 }
 
 // refuseChange says to a caller why the members were not changed, with the values that matter.
@@ -157,7 +156,7 @@ func (w *StepWorker) refuseChange(r *Replica, id uint64, reason raftpb.Reason, m
 		cause = &unknown{cause}
 	}
 	detail := explainChange(r.core.Membership(), &r.changes[i].change, reason)
-	w.endChange(r, id, fmt.Errorf("%w: shard %d%s", cause, r.shardID, detail))
+	w.endChange(r, id, nil, fmt.Errorf("%w: shard %d%s", cause, r.shardID, detail))
 }
 
 // explainChange names what a change was refused for, as far as the membership that is known here shows it.

@@ -91,7 +91,8 @@ func (c *Core) endChangeWaits(m *raftpb.Membership, missed bool) {
 			i++
 		case m.Operation == wait.operation:
 			c.changes.waits = append(c.changes.waits[:i], c.changes.waits[i+1:]...)
-			c.event(Event{Kind: EventMembersChanged, ID: wait.id})
+			done := *m
+			c.event(Event{Kind: EventMembersChanged, ID: wait.id, Membership: &done})
 		default:
 			c.endChangeWait(i, raftpb.ReasonCanceled, missed)
 		}

@@ -11,8 +11,10 @@ const (
 	ballotDenied
 )
 
-// electable says that the replica may campaign.
-func (c *Core) electable() bool { return c.selfVotes() && !c.witness && !c.unfit() && !c.installing }
+// electable says that the replica may campaign. Its membership need not be committed: see neededOnceMore.
+func (c *Core) electable() bool {
+	return (c.selfVotes() || c.neededOnceMore()) && !c.witness && !c.unfit() && !c.installing
+}
 
 // electionDue runs when no leader was heard for a whole randomized timeout.
 func (c *Core) electionDue(now Instant) {

@@ -160,6 +160,15 @@ func (c *Core) committedConfigs(now Instant, before uint64) {
 	c.pruneConfigs()
 }
 
+// neededOnceMore says that this replica is no voter any more by a membership that is not known to be committed, and was one before. It may
+// be the only one with the whole log: those that vote by that membership then need it as a leader, who counts neither its own
+// vote nor its own log, until the membership is committed (thesis 4.2.2). Without that, a leader that was cut off right after it had
+// appended its own removal, and a follower that lacks it, would refuse each other for ever.
+func (c *Core) neededOnceMore() bool {
+	newest, committed := &c.configs[len(c.configs)-1], &c.committedConfig().Membership
+	return newest.Index > c.commit && c.votesIn(incoming, committed.Members)|c.votesIn(outgoing, committed.Outgoing) != 0
+}
+
 // committedConfig returns the newest committed membership.
 func (c *Core) committedConfig() *raftpb.ConfigRecord {
 	i := len(c.configs) - 1

@@ -88,6 +88,8 @@ type Event struct {
 	Replica uint64
 	ID      uint64
 	Reason  raftpb.Reason
+	// Membership is the one that ended the change (EventMembersChanged); immutable.
+	Membership *raftpb.Membership
 }
 
 // Output collects what cores want done. One Output serves all replicas that a step worker touches in one

@@ -305,6 +305,8 @@ func (w *World) reported(h *host, e engine.Event) {
 		if !h.disk.failed {
 			w.violate("healing", "host %d: shard %d: %v", h.index+1, e.ShardID, e.Err)
 		}
+	case engine.EventReplicaRemoved:
+		w.checkRemoved(h, e)
 	case engine.EventReplicaAbstaining:
 		w.counters.add(countAbstained, 1)
 		w.checkAbstaining(h, e)

@@ -50,6 +50,7 @@ func (w *World) checkDeposed() {
 			case failed:
 				w.violate("failed storage", "shard %d: replica %d still leads %v after a write of its log store failed", p.shard.id, h.index+1,
 					time.Duration(w.now-h.disk.failedAt))
+			case w.now-p.changedAt < int64(w.leaderPatience()): // others have to be heard since
 			case !w.plan.raft.DisableCheckQuorum && !p.inTouch(w.leaderPatience()):
 				w.violate("check-quorum", "shard %d: replica %d still leads although it has heard no majority for %v", p.shard.id, h.index+1, w.leaderPatience())
 			}

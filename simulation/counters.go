@@ -35,6 +35,8 @@ const (
 	countOldDisk
 	countRemove
 	countSlowApply
+	countChange
+	countCancelChange
 
 	countOperations
 	countAnswered
@@ -65,6 +67,9 @@ const (
 	countRemoteUnknown
 	countTransferDone
 	countTransferRefused
+	countChangeDone
+	countChangeCanceled
+	countJoint
 	countStopped
 
 	countNoSpace
@@ -88,11 +93,11 @@ const (
 var counterNames = [counterCount]string{
 	"crash", "power-loss", "graceful-restart", "replica-stop", "transfer", "cut", "one-way-cut", "partition", "flap", "slow-way",
 	"lossy-way", "damaging-way", "break", "clock-jump", "clock-drift", "pause", "slow-disk", "stall", "failed-sync", "full-disk", "wipe", "log-wipe",
-	"old-disk", "remove", "slow-apply",
+	"old-disk", "remove", "slow-apply", "change-members", "cancel-change",
 	"operations", "answered", "unknown", "refused", "reads", "stale-reads", "forwarded", "timeouts", "busy", "term-mismatch",
 	"elections", "truncations", "lost-writes", "lost-frames", "cut-frames", "duplicated-frames", "reordered-frames", "damaged-batches",
 	"refused-messages", "broken-connections", "log-reads", "abstained", "healed", "promoted-again", "second-leaders", "unknown-but-applied",
-	"transfers-done", "transfers-refused", "shards-without-quorum",
+	"transfers-done", "transfers-refused", "changes-done", "changes-canceled", "joint-memberships", "shards-without-quorum",
 	"no-space", "flipped-bit", "zeroed-sectors", "lost-write", "misdirected-write",
 	"failed-file-syncs", "torn-writes", "partly-kept", "lost-names", "cuts-while-opening", "refused-disks", "damaged-logs", "tails-damaged",
 }

@@ -68,6 +68,9 @@ type place struct {
 	machine *machine
 	state   placeState
 	wanted  bool
+	// joins: it starts as a replica that waits for a leader to know it; told it was removed: gone.
+	joins, gone bool
+	changedAt   int64 // when its membership became another one
 	// heard is when a message of each host's replica last came here, told when one came that tells it to campaign.
 	heard [maxHosts]int64
 	told  int64
@@ -164,7 +167,11 @@ func (p *place) start() {
 	}
 	p.state = placeStarting
 	life := h.life
-	options := engine.ReplicaOptions{ShardID: p.shard.id, ReplicaID: uint64(h.index + 1), Members: p.shard.members, Raft: h.world.plan.raft}
+	options := engine.ReplicaOptions{ShardID: p.shard.id, ReplicaID: uint64(h.index + 1), Join: p.joins, Raft: h.world.plan.raft}
+	if !p.joins {
+		options.Members = p.shard.members
+	}
+	p.gone = false
 	factory := func(uint64, uint64) (rsm.StateMachine, error) {
 		machine, err := newMachine(h, p.shard)
 		p.machine = machine
@@ -225,7 +232,11 @@ func (p *place) remove() {
 	p.removed, p.removing = false, !p.lost // what was lost before stays lost
 	p.state = placeStarting
 	life := h.life
-	h.world.lose(p)
+	if p.shard.knows(p) {
+		h.world.lose(p)
+	} else { // nobody counts on it any more
+		p.joins, p.removing, p.lost, p.healed = true, false, false, false
+	}
 	h.disk.backup = nil // with the data the record of its promises goes, and nothing would notice an older copy
 	h.engine.RemoveReplicaData(p.shard.id, uint64(h.index+1), func(err error) {
 		if h.life != life || !h.up {

@@ -10,6 +10,7 @@ type configuration struct {
 	decided     bool
 	sets        [][]voter
 	members     []voter // all, learners too
+	membership  raftpb.Membership
 }
 
 // voter is a replica that votes, in the incarnation that does (R15); 0 stands for whichever there is.
@@ -47,7 +48,7 @@ func (c *configuration) votes(host int, incarnation uint64) bool {
 }
 
 func configurationOf(index, term uint64, m *raftpb.Membership) configuration {
-	c := configuration{index: index, term: term, sets: [][]voter{votersOf(m.Members)}}
+	c := configuration{index: index, term: term, sets: [][]voter{votersOf(m.Members)}, membership: *m}
 	if m.Joint() {
 		c.sets = append(c.sets, votersOf(m.Outgoing))
 	}
@@ -69,6 +70,9 @@ func votersOf(members []raftpb.Member) []voter {
 
 // noteConfigurations remembers the memberships that a Save holds, each once.
 func (s *shard) noteConfigurations(save *raftpb.Save) {
+	if p := s.world.hosts[save.ReplicaID-1].places[s.id-1]; p != nil && len(save.Configs) > 0 {
+		p.changedAt = s.world.now
+	}
 	for i := range save.Configs {
 		index, term := save.Configs[i].Index, uint64(0)
 		for _, batch := range save.Batches {
@@ -84,6 +88,7 @@ func (s *shard) noteConfigurations(save *raftpb.Save) {
 			c := configurationOf(index, term, &save.Configs[i].Membership)
 			c.at = s.world.now
 			s.checkVotersExist(&c)
+			s.checkChange(save, &c)
 			s.configurations = append(s.configurations, c)
 		}
 	}

@@ -73,6 +73,8 @@ func (n *nemesis) inject(kind counter) bool {
 		return n.injectProcess(kind, h)
 	case countClockJump, countClockDrift:
 		return n.injectClock(kind, h)
+	case countChange, countCancelChange:
+		return n.injectChange(kind, h)
 	case countSlowDisk, countStall, countFailedSync, countFullDisk, countWipe, countLogWipe, countOldDisk:
 		return n.injectDisk(kind, h)
 	}
@@ -259,8 +261,12 @@ func (n *nemesis) wipe(kind counter, h *host) bool {
 		h.promise.records = map[logdb.ReplicaKey]raft.Promised{}
 	}
 	for _, p := range h.places {
-		if p != nil {
+		switch {
+		case p == nil:
+		case p.shard.knows(p) || kind == countLogWipe && h.promise.records[keyOf(p)] != (raft.Promised{}):
 			n.world.lose(p)
+		default: // nobody counts on it, and whoever starts it again knows that the shard exists
+			p.joins, p.lost, p.healed = true, false, false
 		}
 	}
 	n.during(0, 3*time.Second, func() { n.world.bootIfDown(h) })
@@ -319,7 +325,7 @@ func noticed(old *mirror, promised raft.Promised) bool {
 // or, in runs that are about that, at least one voter. A shard that has decided nothing yet is left alone.
 func (n *nemesis) mayLose(places []*place) bool {
 	for _, p := range places {
-		if p == nil || p.lost && !p.healed {
+		if p == nil || p.lost && !p.healed || !p.shard.knows(p) {
 			continue
 		}
 		if len(p.shard.committed) == 0 || p.shard.intact() < 2 || !n.world.plan.massLoss && !p.shard.keepsQuorum([]*place{p}) {

@@ -14,28 +14,29 @@ type profile struct {
 }
 
 var profiles = []profile{
-	{"calm", map[counter]float64{countSlowApply: 6, countTransfer: 2}},
+	{"calm", map[counter]float64{countSlowApply: 6, countTransfer: 2, countChange: 8, countCancelChange: 1}},
 	{"crashy", map[counter]float64{
 		countCrash: 18, countPowerLoss: 1.5, countGracefulRestart: 4, countReplicaStop: 8, countTransfer: 6, countPause: 2, countBreak: 4,
-		countSlowApply: 3,
+		countSlowApply: 3, countChange: 10, countCancelChange: 1,
 	}},
 	{"partitions", map[counter]float64{
 		countCut: 14, countOneWayCut: 12, countPartition: 5, countFlap: 4, countSlowWay: 6, countLossyWay: 6, countDamagingWay: 3, countBreak: 8, countTransfer: 4,
-		countCrash: 2,
+		countCrash: 2, countChange: 10, countCancelChange: 1,
 	}},
 	{"clocks", map[counter]float64{
 		countClockJump: 20, countClockDrift: 15, countPause: 14, countTransfer: 4, countCut: 3, countCrash: 2,
+		countChange: 6, countCancelChange: 1,
 	}},
 	{"disks", map[counter]float64{
 		countSlowDisk: 8, countStall: 6, countFailedSync: 5, countFullDisk: 6, countWipe: 0.7, countLogWipe: 0.5, countOldDisk: 4,
-		countRemove: 0.3, countCrash: 8, countPowerLoss: 1, countTransfer: 3,
+		countRemove: 0.3, countChange: 4, countCancelChange: 0.5, countCrash: 8, countPowerLoss: 1, countTransfer: 3,
 	}},
 	{"everything", map[counter]float64{
 		countCrash: 7, countPowerLoss: 0.6, countGracefulRestart: 2, countReplicaStop: 3, countTransfer: 5,
 		countCut: 5, countOneWayCut: 4, countPartition: 2, countFlap: 1.5, countSlowWay: 2, countLossyWay: 2.5, countDamagingWay: 1.5, countBreak: 3,
 		countClockJump: 3, countClockDrift: 3, countPause: 3,
 		countSlowDisk: 3, countStall: 2, countFailedSync: 2, countFullDisk: 2, countWipe: 0.4, countLogWipe: 0.3, countOldDisk: 2,
-		countRemove: 0.3, countSlowApply: 2,
+		countRemove: 0.3, countSlowApply: 2, countChange: 6, countCancelChange: 0.7,
 	}},
 }
 

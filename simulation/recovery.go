@@ -16,7 +16,7 @@ func (w *World) recover() {
 	probes := w.newProbes()
 	for w.violation == nil && w.now < bound {
 		w.runUntil(w.now+int64(20*time.Millisecond), func() bool { return false })
-		if w.violation == nil && probes.done() && len(w.openOperations()) == 0 && w.disagreement() == "" {
+		if w.violation == nil && probes.done() && len(w.openOperations()) == 0 && w.disagreement() == "" && w.unfinished() == "" {
 			w.checkNobodyWaits()
 			return
 		}
@@ -34,6 +34,9 @@ func (w *World) recover() {
 		}
 		w.violate("liveness", "shard %d does not serve at replica %d (state %d, leader %d, term %d) long after the last fault; %d of %d voters kept their promises",
 			missing.shard.id, missing.host.index+1, missing.state, leader, term, missing.shard.intact(), len(missing.shard.voters))
+	}
+	if why := w.unfinished(); why != "" {
+		w.violate("liveness", "%s, long after the last fault", why)
 	}
 	w.violate("liveness", "%s, long after the last fault", w.disagreement())
 }
@@ -66,6 +69,9 @@ func (w *World) mend() {
 			if p != nil && !p.wanted {
 				p.wanted = true
 				p.settle()
+			}
+			if p != nil && p.gone {
+				p.leave()
 			}
 		}
 		h.wake()
@@ -102,9 +108,7 @@ func (w *World) newProbes() *probes {
 			continue
 		}
 		for _, place := range s.places {
-			if !place.lost && !place.removed {
-				p.places = append(p.places, &probe{place: place})
-			}
+			p.places = append(p.places, &probe{place: place})
 		}
 	}
 	return p
@@ -114,6 +118,9 @@ func (w *World) newProbes() *probes {
 func (p *probes) done() bool {
 	all, read := true, true
 	for _, probe := range p.places {
+		if !probe.place.serves() {
+			continue
+		}
 		switch {
 		case failed(probe.read):
 			probe.read = p.world.clients.read(probe.place, true)
@@ -121,7 +128,7 @@ func (p *probes) done() bool {
 			probe.write = p.world.clients.write(probe.place, 0, true)
 		}
 		probe.place.host.wake()
-		read = read && probe.read.status == statusAnswered
+		read = read && probe.read != nil && probe.read.status == statusAnswered
 		all = all && probe.write != nil && probe.write.status == statusAnswered
 	}
 	p.read = p.read || read
@@ -136,7 +143,7 @@ func failed(o *operation) bool {
 // missing returns a place that has not answered, nil if all have.
 func (p *probes) missing() *place {
 	for _, probe := range p.places {
-		if probe.write == nil || probe.write.status != statusAnswered {
+		if probe.place.serves() && (probe.write == nil || probe.write.status != statusAnswered) {
 			return probe.place
 		}
 	}
@@ -154,10 +161,10 @@ func (w *World) disagreement() string {
 			last--
 		}
 		for _, p := range s.places {
-			if p.lost && p.state != placeRunning { // what is damaged may not start again
+			if p.lost && p.state != placeRunning || !p.belongs() { // what is damaged may not start again
 				continue
 			}
-			if p.lost {
+			if p.lost && p.ought() {
 				return p.describe() + " lost its state and does not vote again"
 			}
 			if p.machine == nil || p.machine.index != last {

@@ -1,12 +1,15 @@
 package simulation
 
+import "github.com/flotilla-raft/flotilla/raftpb"
+
 // shard is what the world knows of one shard: who its members are, and all that the checkers have seen of it.
 type shard struct {
 	world   *World
 	id      uint64
 	members map[uint64]string // handed to the engine; never iterated here
 	voters  []int             // hosts
-	places  []*place          // of the voters
+	places  []*place          // of the first members, and of those that wait to be added
+	spares  bool
 
 	variants       [][]variant // by index-1: every entry that was ever written there
 	committed      []entry     // by index-1: what was decided, up to the last index that was applied anywhere
@@ -76,20 +79,23 @@ func newShard(w *World, id uint64, r *random) *shard {
 			s.members[uint64(i+1)] = h.address
 		}
 	}
-	initial := configuration{sets: [][]voter{nil}}
+	s.spares = w.plan.rates[countChange] > 0 && r.chance(0.7)
+	var initial raftpb.Membership
 	for _, host := range s.voters {
-		initial.sets[0] = append(initial.sets[0], voter{host: host})
+		initial.Members = append(initial.Members, raftpb.Member{ReplicaID: uint64(host + 1), Kind: raftpb.Voter})
 	}
-	s.configurations = append(s.configurations, initial)
+	s.configurations = append(s.configurations, configurationOf(0, 0, &initial))
 	return s
 }
 
-// placeOn makes the place of the shard on a host, nil if it has none there.
+// placeOn makes the place of the shard on a host, nil if it has none there. On a host that is none of the first members a replica may
+// wait to be added.
 func (s *shard) placeOn(h *host) *place {
-	if s.members[uint64(h.index+1)] == "" {
+	joins := s.members[uint64(h.index+1)] == ""
+	if joins && !s.spares {
 		return nil
 	}
-	p := &place{host: h, shard: s, wanted: true}
+	p := &place{host: h, shard: s, wanted: true, joins: joins}
 	s.places = append(s.places, p)
 	return p
 }
@@ -97,8 +103,9 @@ func (s *shard) placeOn(h *host) *place {
 // intact counts the voters that never lost what they had promised.
 func (s *shard) intact() int {
 	n := 0
+	m := &s.committedConfiguration().membership
 	for _, p := range s.places {
-		if !p.lost && !p.removed {
+		if member := findMember(m, p); member != nil && member.Kind == raftpb.Voter && !p.lost && !p.removed {
 			n++
 		}
 	}

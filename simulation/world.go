@@ -21,6 +21,7 @@ type World struct {
 	hosts   []*host
 	shards  []*shard
 	clients *clients
+	changes []*memberChange // whose outcome is open
 	nemesis *nemesis
 
 	trace     trace
