@@ -246,3 +246,27 @@ func TestStopAnswersWhatIsPendingAndARestartKeepsTheLog(t *testing.T) {
 		t.Errorf("%d of 10 outcomes are unknown, want those in flight and not those that waited", unknown)
 	}
 }
+
+// Nothing is started on a host whose log store has failed: what can be read of it may not be durable (R9).
+func TestNoReplicaIsStartedOnAFailedStore(t *testing.T) {
+	c := newTestCluster(t, 1, nil)
+	c.start(1)
+	h := c.waitLeader(1)
+	if _, err := c.propose(h, 1, "a"); err != nil {
+		t.Fatal(err)
+	}
+	stopped := false
+	h.engine.StopReplica(h.replicas[1], func(error) { stopped = true })
+	c.until(time.Second, "stopped", func() bool { return stopped })
+	h.log.Fail(errors.New("no more"))
+	removed := false
+	h.engine.RemoveReplicaData(9, 9, func(error) { removed = true })
+	c.until(time.Second, "the failure is noticed", func() bool { return removed && h.engine.StorageFailure() != nil })
+	var failed error
+	h.engine.StartReplica(engine.ReplicaOptions{ShardID: 1, ReplicaID: 1, Members: c.members()},
+		func(uint64, uint64) (rsm.StateMachine, error) { return &recorder{}, nil }, func(_ *engine.Replica, err error) { failed = err })
+	c.until(time.Second, "refused", func() bool { return failed != nil })
+	if !errors.Is(failed, engine.ErrStorageFailed) {
+		t.Errorf("got %v", failed)
+	}
+}

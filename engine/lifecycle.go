@@ -35,6 +35,11 @@ func (e *Engine) StartReplica(options ReplicaOptions, factory rsm.Factory, done 
 			s.stored, s.damaged, s.err = stored, true, nil
 		}
 	}
+	// After a failed write the store may show what is not durable, and nothing may be built on that (R9). A failure from here on cannot
+	// concern what this replica has written: its last stop waited for that.
+	if failure := e.StorageFailure(); failure != nil && s.err == nil {
+		s.err = fmt.Errorf("%w: replica %d of shard %d is not started: %w", ErrStorageFailed, options.ReplicaID, options.ShardID, failure)
+	}
 	if s.err == nil {
 		s.machine, s.err = makeMachine(factory, options.ShardID, options.ReplicaID)
 	}

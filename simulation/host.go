@@ -232,17 +232,18 @@ func (p *place) remove() {
 	p.removed, p.removing = false, !p.lost // what was lost before stays lost
 	p.state = placeStarting
 	life := h.life
-	if p.shard.knows(p) {
-		h.world.lose(p)
-	} else { // nobody counts on it any more
-		p.joins, p.removing, p.lost, p.healed = true, false, false, false
-	}
+	known := p.shard.knows(p)
+	p.joins = p.joins || !known // whoever starts it again knows that the shard exists
+	h.world.lose(p)
 	h.disk.backup = nil // with the data the record of its promises goes, and nothing would notice an older copy
 	h.engine.RemoveReplicaData(p.shard.id, uint64(h.index+1), func(err error) {
 		if h.life != life || !h.up {
 			return
 		}
 		p.removing = p.removing && err != nil
+		if err == nil && !known { // nobody counted on it
+			p.lost, p.healed = false, false
+		}
 		p.state = placeStopped
 		p.settle()
 	})

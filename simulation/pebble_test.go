@@ -10,7 +10,7 @@ import (
 // become of one.
 func TestPebble(t *testing.T) {
 	var total Counters
-	for seed := range uint64(12) {
+	for seed := range uint64(18) {
 		for _, profile := range []string{"disks", "everything"} {
 			result := run(t, Options{Seed: seed, Profile: profile, LogDB: pebbleLogDB, Duration: 15 * time.Second, NoPorcupine: true})
 			total.Merge(&result.Counters)
