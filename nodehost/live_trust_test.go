@@ -118,6 +118,42 @@ func TestLiveCutTail(t *testing.T) {
 	l.finish()
 }
 
+// An older copy of a whole data directory is put back: the other hosts have seen a later start of it and refuse it. Started once more, it
+// comes back with a replica that abstains and is healed. The others go on.
+func TestLiveOldCopy(t *testing.T) {
+	l := startLive(t, 3)
+	l.some()
+	host := l.leader()
+	before := l.incarnation(host, host)
+	backup := filepath.Join(t.TempDir(), "backup")
+	l.lose(host, func(dir string) {
+		if err := os.CopyFS(backup, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+	})
+	l.attach(host)
+	l.some()
+	l.caughtUp() // the others have met its later start
+	l.during("an old copy is put back", func() {
+		l.lose(host, func(dir string) {
+			l.wipe(dir)
+			if err := os.CopyFS(dir, os.DirFS(backup)); err != nil {
+				t.Fatal(err)
+			}
+		})
+		l.c.eventually("the copy is noticed", func() bool {
+			return errors.Is(l.c.hosts[host].Info().StorageFailure, nodehost.ErrRestoredDirectory)
+		})
+	})
+	l.during("its healing", func() {
+		_ = l.c.hosts[host].Close() // its error is that of the storage
+		l.c.start(host)
+		l.c.startShards(host, liveShard)
+		l.healed(host, before)
+	})
+	l.finish()
+}
+
 // When two of three hosts lost their data the shard stops: no request is answered by anything but an error that says why, and what
 // the third holds stays.
 func TestLiveTwoOfThreeWiped(t *testing.T) {
