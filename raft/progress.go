@@ -200,8 +200,15 @@ func (c *Core) checkHolding(now Instant, m *raftpb.Message, p *peer) {
 		c.tellLost(p)
 		return
 	}
-	if p.state != ProgressSnapshot && c.log.holds(m.LogIndex, m.LogTerm) && p.acknowledged(holds) {
-		c.advanceCommit(now)
+	if p.state == ProgressSnapshot || !c.log.holds(m.LogIndex, m.LogTerm) {
+		return
+	}
+	if !p.acknowledged(holds) {
+		return
+	}
+	c.advanceCommit(now)
+	if c.role == RoleLeader && p.state == ProgressReplicate && p.inflight.len() == 0 {
+		c.sendProbe(p) // it may have got from others what was lost on the way, and has to hear that this is the leader's
 	}
 }
 
