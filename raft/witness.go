@@ -72,7 +72,7 @@ func (c *Core) dataMatchOf(e electorate, members []raftpb.Member, standIn bool) 
 			witnesses = insertSorted(witnesses, p.countedMatch())
 		default:
 			data = insertSorted(data, p.countedMatch())
-			if p.lost || p.lastContact+c.electionTimeout() <= c.now {
+			if p.lastContact+c.electionTimeout() <= c.now {
 				silent++
 			}
 		}
