@@ -69,9 +69,12 @@ func (w *World) checkHandOver(h *host, s *shard, m *raftpb.Message) {
 	s.handOvers = append(s.handOvers, o)
 }
 
-// handsOverByItself says whether a leader may have reasons of its own: it is being stopped, its disk is not well, or it has led its own
-// removal to its end and is no voter any more.
+// handsOverByItself says whether a leader may have reasons of its own: another one has a higher priority, it is being stopped, its disk
+// is not well, or it has led its own removal to its end and is no voter any more.
 func (w *World) handsOverByItself(h *host, s *shard) bool {
+	if len(w.plan.priorities) > 0 { // to one with a higher priority
+		return true
+	}
 	for _, kind := range [...]counter{countSlowDisk, countStall, countFailedSync, countFullDisk} {
 		if w.plan.rates[kind] > 0 {
 			return true

@@ -46,11 +46,14 @@ type operation struct {
 type clients struct {
 	world      *World
 	random     random
+	bounds     random       // of stale reads
 	operations []*operation // by ID-1
 	open       []*operation // in the order they were begun; ended ones are removed at the front
 }
 
-func newClients(w *World) *clients { return &clients{world: w, random: w.random.fork()} }
+func newClients(w *World) *clients {
+	return &clients{world: w, bounds: w.random, random: w.random.fork()}
+}
 
 // burst is how many operations at most a client begins at once.
 const burst = 6
@@ -172,18 +175,30 @@ func (c *clients) read(p *place, probe bool) *operation {
 	return o
 }
 
-// stale looks at a replica's state as it is: it has to be one that once was (and says nothing of how old it is).
+// stale looks at a replica's state as it is: it has to be one that once was, and if it was asked for with a bound it has to hold
+// whatever had been shown that long before.
 func (c *clients) stale(p *place) {
 	if !p.usable() {
 		return
 	}
 	w := c.world
 	w.counters.add(countStaleReads, 1)
-	value, err := p.replica.Lookup(uint8(0))
+	bound := pick(&c.bounds, []time.Duration{0, 0, 60 * time.Millisecond, 300 * time.Millisecond, 2 * time.Second})
+	value, err := p.replica.StaleRead(uint8(0), bound)
 	if err != nil {
 		return
 	}
 	c.checkSeen(p.shard, value.(lookup), "a stale read")
+	if bound == 0 {
+		return
+	}
+	w.counters.add(countBoundedReads, 1)
+	// The bound is by the host's clock, which may go slower than the world's.
+	before := w.now - int64(float64(bound)/slowestPace)
+	if shown := p.shard.shownBefore(before); value.(lookup).index < shown {
+		w.violate("bounded stale reads", "shard %d: a read of at most %s of age at replica %d sees the state after entry %d, and %d had been shown before",
+			p.shard.id, bound, p.host.index+1, value.(lookup).index, shown)
+	}
 }
 
 // checkSeen: a state that was read is that of the decided history.
@@ -221,7 +236,7 @@ func (c *clients) written(o *operation, result rsm.Result, err error) {
 				o.index, o.floor)
 		}
 		o.version = binary.LittleEndian.Uint64(result.Data)
-		o.shard.floor = max(o.shard.floor, o.index)
+		o.shard.show(o.index)
 		c.end(o, statusAnswered, nil)
 	}
 }
@@ -242,7 +257,7 @@ func (c *clients) seen(o *operation, value any, err error) {
 			o.index, o.floor)
 	}
 	c.checkSeen(o.shard, answer, "a read")
-	o.shard.floor = max(o.shard.floor, o.index)
+	o.shard.show(o.index)
 	c.end(o, statusAnswered, nil)
 }
 

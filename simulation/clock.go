@@ -25,3 +25,11 @@ func (c *clock) world(local raft.Instant) int64 {
 	}
 	return c.since + int64(float64(int64(local)-c.base)/c.pace) + 1
 }
+
+// slowestPace is the least that the faults give a clock.
+const slowestPace = 0.6
+
+// hostClock is a host's clock for what asks it outside of the workers.
+type hostClock struct{ host *host }
+
+func (c hostClock) Now() raft.Instant { return c.host.now() }

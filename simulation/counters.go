@@ -37,6 +37,8 @@ const (
 	countSlowApply
 	countChange
 	countCancelChange
+	countStar
+	countNewTimeouts
 
 	countOperations
 	countAnswered
@@ -44,6 +46,7 @@ const (
 	countRefusedOperation
 	countReads
 	countStaleReads
+	countBoundedReads
 	countForwarded
 	countTimeouts
 	countBusy
@@ -93,8 +96,8 @@ const (
 var counterNames = [counterCount]string{
 	"crash", "power-loss", "graceful-restart", "replica-stop", "transfer", "cut", "one-way-cut", "partition", "flap", "slow-way",
 	"lossy-way", "damaging-way", "break", "clock-jump", "clock-drift", "pause", "slow-disk", "stall", "failed-sync", "full-disk", "wipe", "log-wipe",
-	"old-disk", "remove", "slow-apply", "change-members", "cancel-change",
-	"operations", "answered", "unknown", "refused", "reads", "stale-reads", "forwarded", "timeouts", "busy", "term-mismatch",
+	"old-disk", "remove", "slow-apply", "change-members", "cancel-change", "star", "new-timeouts",
+	"operations", "answered", "unknown", "refused", "reads", "stale-reads", "bounded-reads", "forwarded", "timeouts", "busy", "term-mismatch",
 	"elections", "truncations", "lost-writes", "lost-frames", "cut-frames", "duplicated-frames", "reordered-frames", "damaged-batches",
 	"refused-messages", "broken-connections", "log-reads", "abstained", "healed", "promoted-again", "second-leaders", "unknown-but-applied",
 	"transfers-done", "transfers-refused", "changes-done", "changes-canceled", "joint-memberships", "shards-without-quorum",

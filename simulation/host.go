@@ -109,6 +109,7 @@ func (h *host) boot() {
 		Address: h.address, LogDB: h.disk, Transport: h.endpoint, Promises: h.promise,
 		Cache:       logdb.NewCache(logdb.CacheOptions{Bytes: w.plan.cacheBytes}),
 		Random:      h.random.next,
+		Clock:       hostClock{h},
 		Listener:    h.listen,
 		StepWorkers: w.plan.stepWorkers, ApplyWorkers: w.plan.applyWorkers,
 		RequestTimeout: w.plan.requestTimeout, MaxStall: w.plan.maxStall,
@@ -169,7 +170,7 @@ func (p *place) start() {
 	life := h.life
 	options := engine.ReplicaOptions{ShardID: p.shard.id, ReplicaID: uint64(h.index + 1), Join: p.joins, Raft: h.world.plan.raft}
 	if !p.joins {
-		options.Members = p.shard.members
+		options.Members, options.Priorities = p.shard.members, p.shard.priorities(h.world.plan)
 	}
 	p.gone = false
 	factory := func(uint64, uint64) (rsm.StateMachine, error) {

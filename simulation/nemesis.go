@@ -69,7 +69,7 @@ func (n *nemesis) inject(kind counter) bool {
 		h = n.leaderHost(h)
 	}
 	switch kind {
-	case countCrash, countPowerLoss, countGracefulRestart, countReplicaStop, countTransfer, countPause, countRemove, countSlowApply:
+	case countCrash, countPowerLoss, countGracefulRestart, countReplicaStop, countTransfer, countNewTimeouts, countPause, countRemove, countSlowApply:
 		return n.injectProcess(kind, h)
 	case countClockJump, countClockDrift:
 		return n.injectClock(kind, h)
@@ -135,6 +135,8 @@ func (n *nemesis) injectProcess(kind counter, h *host) bool {
 		})
 	case countTransfer:
 		return n.transfer(h)
+	case countNewTimeouts:
+		return n.newTimeouts(h)
 	case countPause:
 		if !h.up {
 			return false
@@ -185,6 +187,20 @@ func (n *nemesis) transfer(h *host) bool {
 	return true
 }
 
+// newTimeouts changes a replica's timeouts while it runs; those that it was started with are the longest, so that the recovery at the end
+// is given its time.
+func (n *nemesis) newTimeouts(h *host) bool {
+	p := h.places[n.random.below(len(h.places))]
+	if p == nil || p.state != placeRunning {
+		return false
+	}
+	election := n.world.plan.raft.ElectionTimeout / time.Duration(1+n.random.below(2))
+	n.note(h, "new timeouts", p.shard.id, uint64(election))
+	p.replica.SetTimeouts(election, 0, func(error) {})
+	h.wake()
+	return true
+}
+
 func (n *nemesis) injectClock(kind counter, h *host) bool {
 	if kind == countClockJump {
 		jump := n.random.between(int64(time.Millisecond), int64(pick(&n.random, []time.Duration{50 * time.Millisecond, 2 * time.Second, 20 * time.Second})))
@@ -193,8 +209,10 @@ func (n *nemesis) injectClock(kind counter, h *host) bool {
 		return true
 	}
 	pace := 0.97 + 0.06*n.random.unit()
-	if n.random.chance(0.3) {
-		pace = 0.6 + n.random.unit()
+	if n.world.plan.leases { // two clocks may drift apart by a tenth
+		pace = 0.955 + 0.09*n.random.unit()
+	} else if n.random.chance(0.3) {
+		pace = slowestPace + n.random.unit()
 	}
 	n.note(h, "clock drift", uint64(pace*1000), 0)
 	h.changeClock(0, pace)

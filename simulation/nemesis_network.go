@@ -34,6 +34,8 @@ func (n *nemesis) injectNetwork(kind counter, h *host) bool {
 		n.oneWay(h)
 	case countPartition:
 		n.partition(h)
+	case countStar:
+		n.star(h)
 	case countFlap:
 		n.flap(h, n.other(h), 1+2*n.random.below(15))
 	case countSlowWay, countLossyWay, countDamagingWay:
@@ -56,6 +58,21 @@ func (n *nemesis) injectNetwork(kind counter, h *host) bool {
 		}
 	}
 	return true
+}
+
+// star leaves every other host a way to the hub, and none to a third.
+func (n *nemesis) star(hub *host) {
+	set := func(by int) {
+		for _, a := range n.world.hosts {
+			for _, b := range n.world.hosts {
+				if a != b && a != hub && b != hub {
+					n.cut(a, b, by)
+				}
+			}
+		}
+	}
+	set(1)
+	n.during(time.Second, 8*time.Second, func() { set(-1) })
 }
 
 // oneWay cuts the ways from a host to some others, or to it.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/flotilla-raft/flotilla/raft"
+	"github.com/flotilla-raft/flotilla/raftpb"
 )
 
 // profile is a named mix of faults: how many of a kind there are in a minute of virtual time, for all hosts together.
@@ -21,7 +22,11 @@ var profiles = []profile{
 	}},
 	{"partitions", map[counter]float64{
 		countCut: 14, countOneWayCut: 12, countPartition: 5, countFlap: 4, countSlowWay: 6, countLossyWay: 6, countDamagingWay: 3, countBreak: 8, countTransfer: 4,
-		countCrash: 2, countChange: 10, countCancelChange: 1,
+		countCrash: 2, countStar: 8, countChange: 10, countCancelChange: 1,
+	}},
+	{"leases", map[counter]float64{
+		countClockDrift: 15, countPause: 12, countTransfer: 20, countCut: 10, countOneWayCut: 12, countPartition: 10, countStar: 4, countSlowWay: 8,
+		countCrash: 12, countReplicaStop: 6, countNewTimeouts: 6,
 	}},
 	{"clocks", map[counter]float64{
 		countClockJump: 20, countClockDrift: 15, countPause: 14, countTransfer: 4, countCut: 3, countCrash: 2,
@@ -69,6 +74,8 @@ type plan struct {
 	maxStall       time.Duration
 	writeBytes     int64
 	batchBytes     int
+	leases         bool // replicas read by leases: clocks keep to what that rests on
+	priorities     map[uint64]raftpb.Priority
 	backups        bool // disks are copied now and then, to be put back later
 	massLoss       bool // a majority of a shard may lose its data
 	commandBytes   int
@@ -83,13 +90,18 @@ func drawPlan(r *random, o *Options) plan {
 	if p.shards == 0 {
 		p.shards = pick(r, []int{1, 1, 2, 3, 5, 8, 10, 12})
 	}
+	later := *r // what came later draws from a copy, so that seeds mean what they meant
 	for kind := range firstOutcome {
+		draws := r
+		if kind == countStar || kind == countNewTimeouts {
+			draws = &later
+		}
 		rate := chosen.rates[kind]
-		draw := r.unit()
+		draw := draws.unit()
 		if draw < 0.15 {
 			rate = 0 // this seed goes without
 		}
-		p.rates[kind] = rate * (0.5 + 1.5*r.unit())
+		p.rates[kind] = rate * (0.5 + 1.5*draws.unit())
 	}
 	p.raft = raft.Options{
 		ElectionTimeout:    pick(r, []time.Duration{200 * time.Millisecond, 400 * time.Millisecond, time.Second}),
@@ -115,5 +127,14 @@ func drawPlan(r *random, o *Options) plan {
 		p.rates[countLogWipe] *= 4
 	}
 	p.commandBytes = pick(r, []int{0, 16, 16, 100, 2000})
+	if p.leases = o.Profile == "leases" || later.chance(0.2); p.leases {
+		p.raft.LeaseRead = true
+		p.rates[countClockJump] = 0
+	}
+	if later.chance(0.3) {
+		p.priorities = map[uint64]raftpb.Priority{
+			1 + uint64(later.below(p.hosts)): raftpb.PriorityLast, 1 + uint64(later.below(p.hosts)): raftpb.PriorityNormal + 100,
+		}
+	}
 	return p
 }

@@ -1,6 +1,10 @@
 package simulation
 
-import "github.com/flotilla-raft/flotilla/raftpb"
+import (
+	"sort"
+
+	"github.com/flotilla-raft/flotilla/raftpb"
+)
 
 // shard is what the world knows of one shard: who its members are, and all that the checkers have seen of it.
 type shard struct {
@@ -23,6 +27,7 @@ type shard struct {
 	begun          map[voter]bool  // incarnations that were durable somewhere; looked up, never iterated
 	configurations []configuration // by their entries, the initial one first
 	incarnations   []voter         // that held an entry; a bit of variant.holders each
+	shown          []moment        // when which entry was shown, ascending
 	floor          uint64          // highest index that a finished request has shown
 }
 
@@ -149,4 +154,39 @@ func (s *shard) command(index uint64) *command {
 		return nil
 	}
 	return &s.commands[index-1]
+}
+
+// priorities are those of the plan for the shard's first members.
+func (s *shard) priorities(p plan) map[uint64]raftpb.Priority {
+	priorities := map[uint64]raftpb.Priority{}
+	for id := range s.members {
+		if priority, ok := p.priorities[id]; ok {
+			priorities[id] = priority
+		}
+	}
+	return priorities
+}
+
+// moment is when an entry was first shown to a client, by an answer.
+type moment struct {
+	at    int64
+	index uint64
+}
+
+// show notes that a client was shown an entry.
+func (s *shard) show(index uint64) {
+	if index <= s.floor {
+		return
+	}
+	s.floor = index
+	s.shown = append(s.shown, moment{s.world.now, index})
+}
+
+// shownBefore returns the last entry that had been shown before an instant of the world.
+func (s *shard) shownBefore(at int64) uint64 {
+	i := sort.Search(len(s.shown), func(i int) bool { return s.shown[i].at >= at })
+	if i == 0 {
+		return 0
+	}
+	return s.shown[i-1].index
 }
