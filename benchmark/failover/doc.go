@@ -17,7 +17,8 @@
 //
 // For each shard that the lost host led: the time from the call of Close, or the kill, until a surviving host's client has the
 // acknowledgement of a write that it made under another leader. For all other shards: the longest time between two acknowledged
-// writes, seen by one host's clients, while that went on. Times come from the machine's wall clock, which all processes share.
+// writes, seen by one host's clients, while that went on, beside the longest of any shard in as long a time before, which is what the machine
+// makes of it. Times come from the machine's wall clock, which all processes share.
 //
 // # The floor
 //

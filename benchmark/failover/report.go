@@ -29,8 +29,10 @@ type Event struct {
 	Host   int     `json:"host"`
 	TookMS float64 `json:"took_ms"`
 	// Unrecovered counts the shards that took no write again.
-	Unrecovered int     `json:"unrecovered"`
-	Shards      []Shard `json:"shards"`
+	Unrecovered int `json:"unrecovered"`
+	// CalmGapMS is the longest gap of any shard, seen by the same hosts, in as long a time right before, when nothing happened.
+	CalmGapMS float64 `json:"calm_gap_ms"`
+	Shards    []Shard `json:"shards"`
 }
 
 const millisecond = float64(time.Millisecond)
@@ -107,8 +109,8 @@ func (e Event) String() string {
 	if len(all) == 0 {
 		return fmt.Sprintf("%-5s host %d: it led no shard that came back; %d did not", e.Name, e.Host, e.Unrecovered)
 	}
-	line := fmt.Sprintf("%-5s host %d: %d shards, median %.0f ms, max %.0f ms; other shards' longest gap %.0f ms; took %.0f ms",
-		e.Name, e.Host, len(all), medianOf(all), all[len(all)-1], e.othersGap(), e.TookMS)
+	line := fmt.Sprintf("%-5s host %d: %d shards, median %.0f ms, max %.0f ms; other shards' longest gap %.0f ms (%.0f ms before); took %.0f ms",
+		e.Name, e.Host, len(all), medianOf(all), all[len(all)-1], e.othersGap(), e.CalmGapMS, e.TookMS)
 	if e.Unrecovered > 0 {
 		line += fmt.Sprintf("; %d SHARDS TOOK NO WRITE AGAIN", e.Unrecovered)
 	}
@@ -130,6 +132,7 @@ type Figures struct {
 	MedianMS    float64 `json:"median_ms"`
 	MaxMS       float64 `json:"max_ms"`
 	OthersGapMS float64 `json:"others_gap_ms"`
+	CalmGapMS   float64 `json:"calm_gap_ms"`
 	Unrecovered int     `json:"unrecovered"`
 	// FloorMedianMS and FloorMaxMS are what the timeouts alone allow for so many shards.
 	FloorMedianMS float64 `json:"floor_median_ms"`
@@ -154,6 +157,7 @@ func (r *Report) conclude() {
 			if e := &r.Events[i]; e.Name == name {
 				all = append(all, e.accepted()...)
 				figures.OthersGapMS = max(figures.OthersGapMS, e.othersGap())
+				figures.CalmGapMS = max(figures.CalmGapMS, e.CalmGapMS)
 				figures.Unrecovered += e.Unrecovered
 			}
 		}

@@ -80,12 +80,12 @@ func TestFiguresAndRequirements(t *testing.T) {
 	}
 	r := &Report{Options: Options{Hosts: 3, ElectionTimeout: 200 * time.Millisecond}, Events: []Event{
 		{Name: "close", Shards: led(5, 6)},
-		{Name: "kill", Shards: led(260, 300)},
+		{Name: "kill", Shards: led(260, 300), CalmGapMS: 7},
 		{Name: "kill", Shards: led(280, 400), Unrecovered: 1},
 	}}
 	r.conclude()
 	kill := r.Figures[1]
-	if kill.Shards != 4 || kill.MedianMS != 290 || kill.MaxMS != 400 || kill.OthersGapMS != 28 || kill.Unrecovered != 1 {
+	if kill.Shards != 4 || kill.MedianMS != 290 || kill.MaxMS != 400 || kill.OthersGapMS != 28 || kill.CalmGapMS != 7 || kill.Unrecovered != 1 {
 		t.Errorf("%+v", kill)
 	}
 	var out strings.Builder

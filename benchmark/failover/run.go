@@ -183,13 +183,12 @@ func killHost(p *process) (outage, error) {
 
 // lose ends a host under the eyes of the others and adds what they saw to the report.
 func (r *run) lose(ctx context.Context, name string, host int, end func(*process) (outage, error)) error {
-	for i, p := range r.hosts {
-		if i == host {
-			continue
-		}
-		if _, err := p.call(request{Do: "watch", Lost: uint64(host + 1)}); err != nil {
-			return err
-		}
+	calm, err := r.calm(ctx, host)
+	if err != nil {
+		return err
+	}
+	if err := r.watch(host, uint64(host+1)); err != nil {
+		return err
 	}
 	o, err := end(r.hosts[host])
 	r.hosts[host] = nil
@@ -206,12 +205,49 @@ func (r *run) lose(ctx context.Context, name string, host int, end func(*process
 			return err
 		}
 		e := eventOf(name, host, o, seen, r.Shards)
+		e.CalmGapMS = calm
 		if now := wallClock(); now >= least && e.Unrecovered == 0 || now >= most {
 			r.report.Events = append(r.report.Events, e)
 			fmt.Fprintln(r.out, e)
 			return nil
 		}
 	}
+}
+
+// watch lets all hosts but one begin to watch anew.
+func (r *run) watch(but int, lost uint64) error {
+	for i, p := range r.hosts {
+		if i == but {
+			continue
+		}
+		if _, err := p.call(request{Do: "watch", Lost: lost}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// calm watches for as long as nothing happens, and returns the longest gap: what the machine alone makes of it.
+func (r *run) calm(ctx context.Context, but int) (gapMS float64, err error) {
+	if err := r.watch(but, 0); err != nil {
+		return 0, err
+	}
+	if err := wait(ctx, watchTimeouts*r.ElectionTimeout); err != nil {
+		return 0, err
+	}
+	for i, p := range r.hosts {
+		if i == but {
+			continue
+		}
+		answer, err := p.call(request{Do: "report"})
+		if err != nil {
+			return 0, err
+		}
+		for i := range answer.Watched {
+			gapMS = max(gapMS, float64(answer.Watched[i].Gap)/millisecond)
+		}
+	}
+	return gapMS, nil
 }
 
 // watched asks all hosts that are up.
