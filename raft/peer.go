@@ -110,9 +110,9 @@ func (c *Core) introduces(m *raftpb.Message, p *peer) bool {
 	case c.role != RoleLeader:
 		return false
 	case m.Type == raftpb.MessageHeartbeatResponse:
-		return m.Request > p.changed
+		return m.Request > p.changed && m.Request <= c.reads.round
 	}
-	return m.Type == raftpb.MessageReplicateResponse && m.Request > p.since
+	return m.Type == raftpb.MessageReplicateResponse && m.Request > p.since && m.Request <= c.request
 }
 
 // ofSession are the messages that a session which is over must not move anything with. All others mean the same whenever
