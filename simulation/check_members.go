@@ -19,6 +19,7 @@ func (s *shard) checkChange(save *raftpb.Save, c *configuration) {
 	if c.index == 1 {
 		return // the first leader records the first members
 	}
+	s.checkAsked(previous, c)
 	switch {
 	case !overlapping(previous, c):
 		w.violate("membership", "shard %d: replica %d puts membership %d after %d in term %d, and two disjoint majorities could decide: %v after %v",

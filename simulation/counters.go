@@ -70,6 +70,7 @@ const (
 	countRemoteUnknown
 	countTransferDone
 	countTransferRefused
+	countChangeRefused
 	countChangeDone
 	countChangeCanceled
 	countJoint
@@ -100,7 +101,7 @@ var counterNames = [counterCount]string{
 	"operations", "answered", "unknown", "refused", "reads", "stale-reads", "bounded-reads", "forwarded", "timeouts", "busy", "term-mismatch",
 	"elections", "truncations", "lost-writes", "lost-frames", "cut-frames", "duplicated-frames", "reordered-frames", "damaged-batches",
 	"refused-messages", "broken-connections", "log-reads", "abstained", "healed", "promoted-again", "second-leaders", "unknown-but-applied",
-	"transfers-done", "transfers-refused", "changes-done", "changes-canceled", "joint-memberships", "shards-without-quorum",
+	"transfers-done", "transfers-refused", "changes-refused", "changes-done", "changes-canceled", "joint-memberships", "shards-without-quorum",
 	"no-space", "flipped-bit", "zeroed-sectors", "lost-write", "misdirected-write",
 	"failed-file-syncs", "torn-writes", "partly-kept", "lost-names", "cuts-while-opening", "refused-disks", "damaged-logs", "tails-damaged",
 }

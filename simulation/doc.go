@@ -39,6 +39,8 @@
 //     fall, who leads has everything that was committed before;
 //   - commands, as state machines get them (check.go): committed and durable here, the same everywhere, in order, with the same
 //     state after each;
+//   - hand-overs and changes of members (check_asked.go, check_asked_members.go): each is held against who asked for it; what a caller was
+//     told surely does not happen, never does, however late a copy of the request arrives;
 //   - requests (client.go): each ends exactly once and in time; what is answered took place, once; what is refused never does; what
 //     was asked for in one term happens in no other; reads and writes follow each other as they did in time;
 //   - histories, at the end (history.go): every register's is given to porcupine;

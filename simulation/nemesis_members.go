@@ -23,7 +23,7 @@ func (n *nemesis) injectChange(kind counter, h *host) bool {
 	}
 	if kind == countCancelChange {
 		n.note(h, "cancel change", p.shard.id, 0)
-		p.replica.CancelChange(n.ended(p))
+		p.replica.CancelChange(n.ended(p, raftpb.MembershipChange{}))
 		h.wake()
 		return true
 	}
@@ -36,22 +36,23 @@ func (n *nemesis) injectChange(kind counter, h *host) bool {
 		return false
 	}
 	n.note(h, "change members", p.shard.id, uint64(len(change.Members)))
-	p.replica.ChangeMembers(change, n.ended(p))
+	p.replica.ChangeMembers(change, n.ended(p, change))
 	h.wake()
 	return true
 }
 
 // ended returns the callback of a change, which has to be called once, unless the host's process ends.
-func (n *nemesis) ended(p *place) func(raftpb.Membership, error) {
+func (n *nemesis) ended(p *place, change raftpb.MembershipChange) func(raftpb.Membership, error) {
 	w := n.world
 	c := &memberChange{shard: p.shard, host: p.host, life: p.host.life}
 	w.changes = append(w.changes, c)
-	over := false
+	over, ended := false, p.shard.changeAsked(change)
 	return func(m raftpb.Membership, err error) {
 		if over {
 			w.violate("answers", "shard %d: a change of members asked of host %d has ended twice", c.shard.id, c.host.index+1)
 		}
 		over = true
+		ended(err)
 		for i := range w.changes {
 			if w.changes[i] == c {
 				w.changes = append(w.changes[:i], w.changes[i+1:]...)

@@ -23,6 +23,8 @@ type shard struct {
 	newestTerm     uint64 // of them
 	transfers      []*transferRequest
 	handOvers      []handOver
+	changeRequests []*changeRequest
+	operations     []memberOperation
 	votes          map[voteKey]uint64
 	begun          map[voter]bool  // incarnations that were durable somewhere; looked up, never iterated
 	configurations []configuration // by their entries, the initial one first
