@@ -70,6 +70,9 @@ func promising(m *raftpb.Message) bool {
 
 // checkLeader: at most one replica, in one session, leads a term (election safety), and announces only what is committed.
 func (w *World) checkLeader(h *host, s *shard, m *raftpb.Message) {
+	if s.witnesses[h.index] {
+		w.violate("witness", "shard %d: replica %d is a witness and leads term %d", s.id, m.From, m.Term)
+	}
 	mine := claim{m.From, m.FromSession}
 	known, claimed := s.leaders[m.Term]
 	switch {
@@ -93,7 +96,9 @@ func (w *World) checkLeader(h *host, s *shard, m *raftpb.Message) {
 // checkAnnounced looks at what was announced once its sender has handed over its writes: a membership that it has just appended is in
 // effect, and may have decided it.
 func (w *World) checkAnnounced(h *host, check commitCheck) {
-	if s := check.shard; check.commit > s.proven {
+	s := check.shard
+	s.proveByTime(check.commit, check.term)
+	if check.commit > s.proven {
 		w.violate("commit", "shard %d: replica %d announces commit %d in term %d; a majority holds durably, in the term of the entry, only up to %d",
 			s.id, h.index+1, check.commit, check.term, s.proven)
 	}
@@ -158,7 +163,7 @@ func (w *World) checkWrite(h *host, u *update) {
 	m.apply(u)
 	for i, old := range cut {
 		index := u.truncate + uint64(i)
-		if index <= uint64(len(s.committed)) && s.committed[index-1] == old && !m.holds(index, old.term) {
+		if index <= uint64(len(s.committed)) && s.committed[index-1].term == old.term && !m.holds(index, old.term) {
 			w.violate("leader completeness", "shard %d: replica %d cuts entry %d of term %d, which is committed", s.id, u.key.ReplicaID, index, old.term)
 		}
 	}
@@ -184,6 +189,9 @@ func (w *World) checkMatching(s *shard, m *mirror, index, replica uint64) {
 	switch {
 	case v == nil:
 		s.addVariant(index, variant{entry: e, previousTerm: previous, leader: uint8(replica - 1)})
+	case e.hash == 0 && s.witnesses[replica-1]:
+	case v.hash == 0:
+		v.hash = e.hash
 	case v.hash != e.hash:
 		w.violate("log matching", "shard %d: replica %d writes another entry %d of term %d than was there before", s.id, replica, index, e.term)
 	case v.previousTerm != previous:
@@ -238,6 +246,7 @@ func (w *World) applied(m *machine, index uint64, body []byte, operation uint64)
 		w.violate("apply", "shard %d: replica %d applies entry %d after %d", s.id, h.index+1, index, m.index)
 		return
 	}
+	s.proveByTime(index, d.entries[index-1].term)
 	if index > s.proven {
 		w.violate("commit", "shard %d: replica %d applies entry %d; a majority holds durably, in the term of the entry, only up to %d", s.id,
 			h.index+1, index, s.proven)

@@ -14,6 +14,12 @@ func (w *World) heard(target, from *host, m *raftpb.Message) {
 	}
 	if p := target.places[s.id-1]; p != nil {
 		p.heard[from.index] = w.now
+		if m.Type == raftpb.MessageReplicateResponse || m.Type == raftpb.MessageHeartbeatResponse {
+			if w.now-p.answered[from.index] > int64(w.plan.raft.ElectionTimeout)/2 {
+				p.silence[from.index] = w.now
+			}
+			p.answered[from.index] = w.now
+		}
 		if m.Type == raftpb.MessageTimeoutNow {
 			p.told = w.now
 		}

@@ -83,6 +83,9 @@ func (c *clients) arrive() {
 func (c *clients) request() {
 	s := pick(&c.random, c.world.shards)
 	p := pick(&c.random, s.places)
+	if p.witness() {
+		return
+	}
 	if c.random.chance(0.6) {
 		for _, other := range s.places {
 			if other.state == placeRunning && other.replica.Leading() {

@@ -73,7 +73,10 @@ type place struct {
 	changedAt   int64 // when its membership became another one
 	// heard is when a message of each host's replica last came here, told when one came that tells it to campaign.
 	heard [maxHosts]int64
-	told  int64
+	// answered is when it last answered to what a leader here had sent, silence when it last did after half an election timeout
+	// without an answer.
+	answered, silence [maxHosts]int64
+	told              int64
 	// removed: its data is to be removed once it is stopped; removing: that is on its way to the disk.
 	removed, removing bool
 	// lost says that the replica's storage lost what it had promised, so that it may abstain for good; the incarnation
@@ -171,6 +174,7 @@ func (p *place) start() {
 	options := engine.ReplicaOptions{ShardID: p.shard.id, ReplicaID: uint64(h.index + 1), Join: p.joins, Raft: h.world.plan.raft}
 	if !p.joins {
 		options.Members, options.Priorities = p.shard.members, p.shard.priorities(h.world.plan)
+		options.Kinds = p.shard.kinds
 	}
 	p.gone = false
 	factory := func(uint64, uint64) (rsm.StateMachine, error) {

@@ -1,6 +1,10 @@
 package simulation
 
-import "github.com/flotilla-raft/flotilla/raftpb"
+import (
+	"time"
+
+	"github.com/flotilla-raft/flotilla/raftpb"
+)
 
 // configuration is a membership as the checkers see it: who has to agree while it is in effect, which is from when a leader
 // appends it on (R17). Replicas are named by their hosts; a shard has one on each.
@@ -154,6 +158,11 @@ func (s *shard) keepsQuorum(without []*place) bool {
 		if !c.agreed(func(v voter) bool { return s.keeps(v, without) }) {
 			return false
 		}
+		for _, v := range c.sets[0] { // what a witness stood in for may be on one disk only
+			if len(s.kinds) > 0 && !v.witness && !s.keeps(v, without) {
+				return false
+			}
+		}
 	}
 	return true
 }
@@ -225,11 +234,53 @@ func (s *shard) prove(index, term uint64) {
 	}
 	leader := s.world.hosts[v.leader]
 	c := s.effective(leader.disk.memory[keyOfShard(s, leader)])
-	if c.agreed(func(voter voter) bool { return s.holds(v.holders, voter) }) {
+	if c.agreed(func(voter voter) bool { return s.holds(v.holders, voter) }) && s.dataAgreed(c, v, leader) {
 		s.proven = index
 		s.decide(leader, index)
 	}
 }
+
+// proveByTime looks again in a shard with witnesses: a data voter may have been silent for long enough by now, and nothing else have
+// happened.
+func (s *shard) proveByTime(upTo, term uint64) {
+	for index := s.proven + 1; index <= upTo && len(s.kinds) > 0; index++ {
+		s.prove(index, term)
+	}
+}
+
+// dataAgreed is the second line of R19: of the data voters a majority holds the entry, a witness standing in only for one that the
+// leader had not heard when it counted. The leader's clock may be fast, so half an election timeout is what is held against it.
+func (s *shard) dataAgreed(c *configuration, v *variant, leader *host) bool {
+	for _, set := range c.sets {
+		data, acks, witnesses, silent := 0, 0, 0, 0
+		for _, voter := range set {
+			holds := s.holds(v.holders, voter)
+			switch {
+			case voter.witness && holds:
+				witnesses++
+			case voter.witness:
+			default:
+				data++
+				if holds {
+					acks++
+				}
+				p, now := leader.places[s.id-1], s.world.now
+				missed := now-p.answered[voter.host] > int64(s.world.plan.raft.ElectionTimeout)/2
+				if voter.host != leader.index && (missed || now-p.silence[voter.host] < int64(silenceShows)) {
+					silent++
+				}
+			}
+		}
+		if acks+min(witnesses, silent) <= data/2 {
+			return false
+		}
+	}
+	return true
+}
+
+// silenceShows is for how long after a silence its effect may be seen first: what was committed in it may be applied later, by a
+// process that stood still meanwhile.
+const silenceShows = 8 * time.Second
 
 // decide notes the memberships in a leader's log up to an entry that is committed by it.
 func (s *shard) decide(leader *host, index uint64) {

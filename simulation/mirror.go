@@ -88,6 +88,12 @@ func updateOf(save *raftpb.Save, u *update) {
 		if batch.Kind() == raftpb.KindCommands {
 			u.lastCommand = batch.Last()
 		}
+		if batch.Flags()&raftpb.FlagBodyOmitted != 0 {
+			for range batch.Count() {
+				entries = append(entries, entry{term: term}) // what it holds is not known
+			}
+			continue
+		}
 		iterator := batch.Iterator()
 		for iterator.Next() {
 			entries = append(entries, entry{term: term, hash: hashBytes(kind, iterator.Command())})

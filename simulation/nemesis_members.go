@@ -18,7 +18,7 @@ type memberChange struct {
 // injectChange is the operator: it asks a replica for other members, or for a change to be canceled.
 func (n *nemesis) injectChange(kind counter, h *host) bool {
 	p := h.places[n.random.below(len(h.places))]
-	if p == nil || p.state != placeRunning {
+	if p == nil || p.state != placeRunning || len(p.shard.kinds) > 0 { // witnesses stay what they are
 		return false
 	}
 	if kind == countCancelChange {

@@ -108,7 +108,9 @@ func (w *World) newProbes() *probes {
 			continue
 		}
 		for _, place := range s.places {
-			p.places = append(p.places, &probe{place: place})
+			if !place.witness() {
+				p.places = append(p.places, &probe{place: place})
+			}
 		}
 	}
 	return p
@@ -166,6 +168,12 @@ func (w *World) disagreement() string {
 			}
 			if p.lost && p.ought() {
 				return p.describe() + " lost its state and does not vote again"
+			}
+			if p.witness() {
+				if m := p.host.disk.durable[keyOf(p)]; m == nil || m.last() < last {
+					return p.describe() + " is a witness and has not what the others have"
+				}
+				continue
 			}
 			if p.machine == nil || p.machine.index != last {
 				return p.describe() + " has not applied what the others have"

@@ -8,12 +8,14 @@ import (
 
 // shard is what the world knows of one shard: who its members are, and all that the checkers have seen of it.
 type shard struct {
-	world   *World
-	id      uint64
-	members map[uint64]string // handed to the engine; never iterated here
-	voters  []int             // hosts
-	places  []*place          // of the first members, and of those that wait to be added
-	spares  bool
+	world     *World
+	id        uint64
+	members   map[uint64]string            // handed to the engine; never iterated here
+	voters    []int                        // hosts, those of witnesses too
+	witnesses []bool                       // by host
+	kinds     map[uint64]raftpb.MemberKind // handed to the engine; never iterated here
+	places    []*place                     // of the first members, and of those that wait to be added
+	spares    bool
 
 	variants       [][]variant // by index-1: every entry that was ever written there
 	committed      []entry     // by index-1: what was decided, up to the last index that was applied anywhere
@@ -76,6 +78,8 @@ func newShard(w *World, id uint64, r *random) *shard {
 		j := i + r.below(len(order)-i)
 		order[i], order[j] = order[j], order[i]
 	}
+	witnesses := r.chance(0.25)
+	s.witnesses, s.kinds = make([]bool, len(w.hosts)), map[uint64]raftpb.MemberKind{}
 	chosen := make([]bool, len(w.hosts))
 	for _, i := range order[:size] {
 		chosen[i] = true
@@ -84,12 +88,16 @@ func newShard(w *World, id uint64, r *random) *shard {
 		if chosen[i] {
 			s.voters = append(s.voters, i)
 			s.members[uint64(i+1)] = h.address
+			if len(s.voters) > 2 && len(s.voters)%2 == 1 && witnesses { // the third, the fifth, the seventh
+				s.witnesses[i] = true
+				s.kinds[uint64(i+1)] = raftpb.Witness
+			}
 		}
 	}
-	s.spares = w.plan.rates[countChange] > 0 && r.chance(0.7)
+	s.spares = w.plan.rates[countChange] > 0 && r.chance(0.7) && len(s.kinds) == 0
 	var initial raftpb.Membership
 	for _, host := range s.voters {
-		initial.Members = append(initial.Members, raftpb.Member{ReplicaID: uint64(host + 1), Kind: raftpb.Voter})
+		initial.Members = append(initial.Members, raftpb.Member{ReplicaID: uint64(host + 1), Kind: max(raftpb.Voter, s.kinds[uint64(host+1)])})
 	}
 	s.configurations = append(s.configurations, configurationOf(0, 0, &initial))
 	return s
@@ -144,6 +152,9 @@ func (s *shard) addVariant(index uint64, v variant) {
 }
 
 // proveDurable notes that a host has an entry durable in the entry's own term; the leader of that term may count it.
+// witness says that a place's replica holds no data.
+func (p *place) witness() bool { return p.shard.witnesses[p.host.index] }
+
 func (s *shard) proveDurable(index, term uint64, by voter) {
 	if v := s.variant(index, term); v != nil {
 		v.holders |= s.incarnationBit(by)
