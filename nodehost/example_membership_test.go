@@ -6,6 +6,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/flotilla-raft/flotilla/nodehost"
 	"github.com/flotilla-raft/flotilla/raftpb"
@@ -15,7 +16,7 @@ import (
 func newCounter(shardID, replicaID uint64) (rsm.StateMachine, error) { return &counter{}, nil }
 
 // startFleet starts a host for each address, as the hosts 1, 2, ..., and shard 1 on the first three of them. It returns the hosts, the
-// shard on host 1 once it has a leader, and what ends them.
+// shard on host 1 once it has taken a command of 12 bytes, and what ends them.
 func startFleet(addresses ...string) (hosts map[uint64]*nodehost.NodeHost, shard *nodehost.Shard, stop func()) {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "flotilla")
@@ -43,8 +44,15 @@ func startFleet(addresses ...string) (hosts map[uint64]*nodehost.NodeHost, shard
 	if _, err := shard.WaitLeader(ctx); err != nil {
 		log.Fatal(err)
 	}
-	if _, err := shard.Propose(ctx, []byte("hello, fleet")); err != nil {
-		log.Fatal(err)
+	for {
+		_, err := shard.Propose(ctx, []byte("hello, fleet"))
+		if err == nil {
+			break
+		}
+		if nodehost.MaybeApplied(err) {
+			log.Fatal(err)
+		}
+		runtime.Gosched() // the leader was elected a moment ago, or another one is
 	}
 	return hosts, shard, func() {
 		for _, host := range hosts {
