@@ -85,6 +85,7 @@ func (c *Core) handleHeartbeatResponse(now Instant, m *raftpb.Message, p *peer) 
 		return
 	}
 	c.heard(now, p)
+	c.checkHolding(m, p) // before anything that it says counts
 	p.paused = p.paused && m.Reason != raftpb.ReasonNone
 	p.refuses = m.Reason
 	if p.votes() {
@@ -101,7 +102,7 @@ func (c *Core) handleHeartbeatResponse(now Instant, m *raftpb.Message, p *peer) 
 		p.round = m.Request
 		c.confirmReads()
 	}
-	c.checkHolding(now, m, p)
+	c.creditHolding(now, m, p)
 	if c.role != RoleLeader { // it committed its own removal
 		return
 	}

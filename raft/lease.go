@@ -130,7 +130,7 @@ func (c *Core) leaseEnd() Instant {
 		switch {
 		case p == nil:
 			return uint64(Never)
-		case p.clock.exceeded:
+		case p.clock.exceeded, p.lost:
 			return 0
 		}
 		return uint64(p.boundUntil)

@@ -193,17 +193,22 @@ func (c *Core) followerSawDamage(m *raftpb.Message, p *peer) {
 
 // checkHolding compares the follower's durable end with what its incarnation had acknowledged. An entry acknowledged under
 // this leader is never cut under it, so less means that the follower's storage lost it (R14).
-func (c *Core) checkHolding(now Instant, m *raftpb.Message, p *peer) {
-	holds := entryID{Index: m.LogIndex, Term: m.LogTerm}
-	if p.match < p.acked.Index && !holds.atLeast(p.acked) {
+//
+// The answer that shows it counts for nothing any more, and neither does a later one: with the entries the follower may have lost its
+// vote for another leader, and a read would be confirmed by one that has helped to depose this leader.
+func (c *Core) checkHolding(m *raftpb.Message, p *peer) {
+	if p.match < p.acked.Index && !(entryID{Index: m.LogIndex, Term: m.LogTerm}).atLeast(p.acked) {
 		c.followerLost(p)
 		c.tellLost(p)
+	}
+}
+
+// creditHolding takes the follower's durable end for an acknowledgement if this log has that entry.
+func (c *Core) creditHolding(now Instant, m *raftpb.Message, p *peer) {
+	if p.lost || p.state == ProgressSnapshot || !c.log.holds(m.LogIndex, m.LogTerm) {
 		return
 	}
-	if p.state == ProgressSnapshot || !c.log.holds(m.LogIndex, m.LogTerm) {
-		return
-	}
-	if !p.acknowledged(holds) {
+	if !p.acknowledged(entryID{Index: m.LogIndex, Term: m.LogTerm}) {
 		return
 	}
 	c.advanceCommit(now)

@@ -158,8 +158,11 @@ func (p *peer) countedMatch() uint64 {
 // quorumRound is the highest round of heartbeats that a quorum answered.
 func (c *Core) quorumRound() uint64 {
 	return c.quorumOf(func(p *peer) uint64 {
-		if p == nil {
+		switch {
+		case p == nil:
 			return c.reads.round
+		case p.lost:
+			return 0
 		}
 		return p.round
 	})
