@@ -26,7 +26,7 @@ LINTERS := bin/tools/.built
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build test race lint fuzz proto proto-check bench compare failover slow-follower sim mutants guards clean
+.PHONY: help build test race lint fuzz proto proto-check bench compare failover slow-follower sim soak mutants guards clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -112,6 +112,12 @@ SEEDS ?= $(shell now=$$(date +%s); echo $${now}000..$${now}999)
 
 sim: bin/flotilla ## simulate fresh seeds for BUDGET (1m) in PROFILE (everything)
 	bin/flotilla sim --seeds $(SEEDS) --budget $(BUDGET) --profile $(PROFILE) --quiet || [ $$? -eq 2 ]
+
+SOAK ?= 50
+
+soak: ## kill a process under load SOAK (50) times on each log store, and cut the power as often
+	go test ./nodehost -run '^(TestKillKeeps|TestNothingAcknowledgedIsLostInAPowerCut|TestAPowerCutWithoutSyncs)' -count=1 -v -tags invariants \
+		-timeout 2h -soak=$(SOAK)
 
 mutants: ## the simulator has to find each patch of simulation/mutants; MUTANTS=3 draws three
 	go run ./simulation/mutants $(if $(MUTANTS),--random $(MUTANTS))

@@ -5,9 +5,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,45 +22,95 @@ import (
 // killChild as first argument makes the test binary the child of TestKillKeepsWhatWasAcknowledged.
 const killChild = "flotilla-kill-child"
 
-// A process that is killed under load and started again holds every command whose acknowledgement its parent received. The
-// kernel keeps what was written, synced or not: that syncs are where they have to be is shown by the power cuts.
+// killsInSample is how often a child is killed on each store when -soak does not say more.
+const killsInSample = 3
+
+// A process that is killed under load, or while it starts, and started again holds every command whose acknowledgement its parent
+// received, and its hosts agree. Where the kill comes is drawn: among the first lines that the child writes as its
+// hosts come up, or after some hundreds of acknowledgements. The kernel keeps what was written, synced or not: that syncs are where they have to be
+// is shown by the power cuts.
 func TestKillKeepsWhatWasAcknowledged(t *testing.T) {
-	c := newCluster(t, 3)
-	var wanted []string
-	for round := range 3 {
-		acknowledged, err := killUnderLoad(c, round, 400*(round+1))
-		if err != nil {
-			t.Fatal(err)
-		}
-		wanted = append(wanted, acknowledged...)
+	kills := max(killsInSample, *soak)
+	for _, store := range stores {
+		t.Run(store.name, func(t *testing.T) {
+			r := &killRun{t: t, store: store, random: rand.New(rand.NewPCG(uint64(kills), 3))}
+			r.c = newCluster(t, 3)
+			r.c.configure = func(_ int, config *nodehost.Config) { config.LogDB = store.open }
+			for round := range kills {
+				acknowledged, err := r.kill(round)
+				if err != nil {
+					t.Fatalf("kill %d: %v", round, err)
+				}
+				r.wanted = append(r.wanted, acknowledged...)
+				if round == kills-1 || round%killsBetweenChecks == killsBetweenChecks-1 {
+					r.check()
+				}
+			}
+			t.Logf("%d kills, %d commands acknowledged, %d while hosts came up", kills, len(r.wanted), r.early)
+			if len(r.wanted) == 0 {
+				t.Error("nothing was acknowledged")
+			}
+		})
 	}
-	c.startAll(1, 2)
-	for i := range 3 {
-		commands := append(c.read(i, 1), c.read(i, 2)...)
-		if lost, gone := missing(commands, wanted); gone {
-			t.Fatalf("host %d lost %q of %d acknowledged commands", i, lost, len(wanted))
+}
+
+// killsBetweenChecks is how many children follow one another before the parent starts the hosts itself and looks.
+const killsBetweenChecks = 5
+
+// killRun is one run of kills on one store.
+type killRun struct {
+	t        *testing.T
+	store    store
+	c        *cluster
+	random   *rand.Rand
+	wanted   []string
+	epoch    uint64 // of the first host at the last check
+	early    int // kills before the last host was up
+}
+
+// check starts the hosts on what the children left, and looks for every acknowledged command on each of them.
+func (r *killRun) check() {
+	r.t.Helper()
+	r.c.startAll(1, 2)
+	var first []string
+	for i := range r.c.hosts {
+		commands := append(r.c.read(i, 1), r.c.read(i, 2)...)
+		if lost, gone := missing(commands, r.wanted); gone {
+			r.t.Fatalf("host %d lost %q of %d acknowledged commands", i, lost, len(r.wanted))
 		}
 		seen := make(map[string]bool)
 		for _, command := range commands {
 			if seen[command] {
-				t.Fatalf("host %d holds %q twice", i, command)
+				r.t.Fatalf("host %d holds %q twice", i, command)
 			}
 			seen[command] = true
 		}
+		if first == nil {
+			first = commands
+		}
+		if !slices.Equal(first, commands) {
+			r.t.Fatalf("hosts 0 and %d differ", i)
+		}
 	}
-	if epoch := c.hosts[0].Info().Identity.Epoch; epoch != 4 {
-		t.Errorf("epoch of the fourth start is %d", epoch)
+	epoch := r.c.hosts[0].Info().Identity.Epoch
+	if epoch <= r.epoch {
+		r.t.Errorf("epoch %d follows epoch %d", epoch, r.epoch)
 	}
+	r.epoch = epoch
+	r.c.stop(0, 1, 2)
 }
 
-// killUnderLoad runs a child until it has acknowledged so many commands, kills it and returns what it acknowledged.
-func killUnderLoad(c *cluster, round, kill int) (acknowledged []string, err error) {
+// kill runs a child, kills it at a point that is drawn, and returns what it acknowledged.
+func (r *killRun) kill(round int) (acknowledged []string, err error) {
+	c := r.c
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	arguments := append([]string{killChild, fmt.Sprint(round), filepath.Dir(c.dirs[0])}, c.addresses...)
-	child := exec.CommandContext(patient(c.t), program, arguments...)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	arguments := append([]string{killChild, r.store.name, fmt.Sprint(round), filepath.Dir(c.dirs[0])}, c.addresses...)
+	child := exec.CommandContext(ctx, program, arguments...)
 	var complaints strings.Builder
 	child.Stderr = &complaints
 	output, err := child.StdoutPipe()
@@ -73,52 +125,71 @@ func killUnderLoad(c *cluster, round, kill int) (acknowledged []string, err erro
 	if err := child.Start(); err != nil {
 		return nil, err
 	}
-	lines := bufio.NewReader(output)
-	for {
-		line, err := lines.ReadString('\n')
+	kill, lines := r.draw(), 0
+	for output := bufio.NewReader(output); ; {
+		line, err := output.ReadString('\n')
 		if err != nil {
 			break // a line without its end was not received
 		}
-		acknowledged = append(acknowledged, strings.TrimSuffix(line, "\n"))
-		if len(acknowledged) == kill {
+		if command, found := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "+"); found {
+			acknowledged = append(acknowledged, command)
+		}
+		if lines++; lines == kill {
 			if err := child.Process.Kill(); err != nil {
 				return nil, err
 			}
 		}
 	}
 	_ = child.Wait() // killed
-	if len(acknowledged) < kill {
-		return nil, fmt.Errorf("the child ended by itself after %d of %d: %s", len(acknowledged), kill, complaints.String())
+	if lines < kill {
+		return nil, fmt.Errorf("the child ended by itself after %d of %d lines: %s", lines, kill, complaints.String())
 	}
 	return acknowledged, nil
 }
 
-// runKillChild is the child's main: three hosts, two shards, callers on every host; what is acknowledged is written to stdout.
+// draw draws the line of its output after which the child is killed.
+func (r *killRun) draw() int {
+	if r.random.IntN(4) == 0 {
+		r.early++
+		return 1 + r.random.IntN(len(r.c.hosts)+1)
+	}
+	return 50 + r.random.IntN(1500)
+}
+
+// runKillChild is the child's main: three hosts, two shards, callers on every host; what is acknowledged is written to stdout, after a +.
 func runKillChild(arguments []string) {
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(1)
 	}()
-	if err := loadUntilKilled(arguments[0], arguments[1], arguments[2:]); err != nil {
+	if err := loadUntilKilled(arguments[0], arguments[1], arguments[2], arguments[3:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
 }
 
-func loadUntilKilled(round, base string, addresses []string) error {
+func loadUntilKilled(name, round, base string, addresses []string) error {
+	var mu sync.Mutex
+	say := func(line string) {
+		mu.Lock()
+		defer mu.Unlock()
+		_, _ = os.Stdout.WriteString(line + "\n")
+	}
+	say("- running")
 	members := make(map[uint64]string)
 	for i, address := range addresses {
 		members[uint64(i+1)] = address
 	}
-	var mu sync.Mutex
 	var callers sync.WaitGroup
 	for i, address := range addresses {
 		host, err := nodehost.New(nodehost.Config{
 			Dir: filepath.Join(base, fmt.Sprint("host", i+1)), Address: address, ElectionTimeout: 300 * time.Millisecond,
+			LogDB: storeNamed(name).open,
 		})
 		if err != nil {
 			return err
 		}
+		say("- host")
 		for id := uint64(1); id <= 2; id++ {
 			config := nodehost.ReplicaConfig{ShardID: id, ReplicaID: uint64(i + 1), Members: members}
 			factory := func(uint64, uint64) (rsm.StateMachine, error) { return &journal{}, nil }
@@ -134,9 +205,7 @@ func loadUntilKilled(round, base string, addresses []string) error {
 					for n := 0; ; n++ {
 						command := fmt.Sprint("round ", round, " host ", i, " shard ", id, " caller ", caller, " command ", n)
 						if _, err := shard.Propose(context.Background(), []byte(command)); err == nil {
-							mu.Lock()
-							_, _ = os.Stdout.WriteString(command + "\n")
-							mu.Unlock()
+							say("+" + command)
 						}
 					}
 				})

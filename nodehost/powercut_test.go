@@ -29,23 +29,29 @@ const (
 	cutGenerations  = 2
 	cutsInScenario  = 10 // 5 in each generation
 	cutHosts        = 3
-	cutScenarios    = 20 // 200 points
+	cutScenarios    = 10 // 100 points on each store
 	cutsShort       = 2  // scenarios with -short
 	scenariosAtOnce = 4
 )
 
 func TestNothingAcknowledgedIsLostInAPowerCut(t *testing.T) {
-	scenarios := cutScenarios
+	scenarios := max(cutScenarios, *soak)
 	if testing.Short() {
-		scenarios = cutsShort
+		scenarios = max(cutsShort, *soak)
 	}
+	for _, store := range stores {
+		t.Run(store.name, func(t *testing.T) { cutPower(t, store, scenarios) })
+	}
+}
+
+func cutPower(t *testing.T, store store, scenarios int) {
 	var running sync.WaitGroup
 	seeds := make(chan uint64)
 	var points, acknowledged atomic.Int64
 	for range scenariosAtOnce {
 		running.Go(func() {
 			for seed := range seeds {
-				s := &cutScenario{random: rand.New(rand.NewPCG(seed, 1))}
+				s := &cutScenario{store: store, random: rand.New(rand.NewPCG(seed, 1))}
 				if err := s.run(); err != nil {
 					t.Errorf("seed %d: %v", seed, err)
 				}
@@ -67,9 +73,13 @@ func TestNothingAcknowledgedIsLostInAPowerCut(t *testing.T) {
 
 // The test above would notice: with syncs that do nothing it fails.
 func TestAPowerCutWithoutSyncsLosesWhatWasAcknowledged(t *testing.T) {
-	s := &cutScenario{random: rand.New(rand.NewPCG(1, 1)), withoutSyncs: true}
-	if err := s.run(); !errors.Is(err, errLost) {
-		t.Fatalf("without syncs: %v", err)
+	for _, store := range stores {
+		t.Run(store.name, func(t *testing.T) {
+			s := &cutScenario{store: store, random: rand.New(rand.NewPCG(1, 1)), withoutSyncs: true}
+			if err := s.run(); !errors.Is(err, errLost) {
+				t.Fatalf("without syncs: %v", err)
+			}
+		})
 	}
 }
 
@@ -77,6 +87,7 @@ var errLost = errors.New("an acknowledged command is lost")
 
 // cutScenario is one run over all generations.
 type cutScenario struct {
+	store        store
 	random       *rand.Rand
 	withoutSyncs bool
 
@@ -120,7 +131,7 @@ func (s *cutScenario) run() error {
 // cutUnderLoad starts the hosts and callers on all of them, and cuts at points drawn by the number of acknowledgements.
 func (s *cutScenario) cutUnderLoad(generation int, disks []*vfs.MemFS) (points []cutPoint, err error) {
 	power := &powerSwitch{withoutSyncs: s.withoutSyncs}
-	hosts, err := startCutHosts(disks, power)
+	hosts, err := startCutHosts(s.store, disks, power)
 	defer func() { err = errors.Join(err, closeCutHosts(hosts)) }()
 	if err != nil {
 		return nil, err
@@ -214,7 +225,7 @@ func (s *cutScenario) check(point cutPoint) (err error) {
 	for i, disk := range point.disks {
 		copies[i] = disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(0, 0))})
 	}
-	hosts, err := startCutHosts(copies, &powerSwitch{})
+	hosts, err := startCutHosts(s.store, copies, &powerSwitch{})
 	defer func() { err = errors.Join(err, closeCutHosts(hosts)) }()
 	if err != nil {
 		return err
@@ -283,7 +294,7 @@ func readUntilAnswered(ctx context.Context, shard *nodehost.Shard) ([]string, er
 }
 
 // startCutHosts starts three hosts with one shard on the disks, on a network of their own.
-func startCutHosts(disks []*vfs.MemFS, power *powerSwitch) (hosts []*nodehost.NodeHost, err error) {
+func startCutHosts(store store, disks []*vfs.MemFS, power *powerSwitch) (hosts []*nodehost.NodeHost, err error) {
 	network, err := memnet.NewNetwork(memnet.Options{})
 	if err != nil {
 		return nil, err
@@ -292,7 +303,7 @@ func startCutHosts(disks []*vfs.MemFS, power *powerSwitch) (hosts []*nodehost.No
 	members := map[uint64]string{1: "host-1:1", 2: "host-2:1", 3: "host-3:1"}
 	for i, disk := range disks {
 		host, err := nodehost.New(nodehost.Config{
-			Dir: "/data/host", Address: members[uint64(i+1)], FS: &cutFS{disk, power}, DiskReserveBytes: -1,
+			Dir: "/data/host", Address: members[uint64(i+1)], FS: &cutFS{disk, power}, DiskReserveBytes: -1, LogDB: store.open,
 			ElectionTimeout: 150 * time.Millisecond, RequestTimeout: 5 * time.Second,
 			Transport: func(c nodehost.TransportContext) (transport.Transport, error) { return network.Host(c.Identity), nil },
 			Tuning:    nodehost.Tuning{PromiseInterval: 5 * time.Millisecond},
