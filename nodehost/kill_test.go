@@ -59,13 +59,13 @@ const killsBetweenChecks = 5
 
 // killRun is one run of kills on one store.
 type killRun struct {
-	t        *testing.T
-	store    store
-	c        *cluster
-	random   *rand.Rand
-	wanted   []string
-	epoch    uint64 // of the first host at the last check
-	early    int // kills before the last host was up
+	t      *testing.T
+	store  store
+	c      *cluster
+	random *rand.Rand
+	wanted []string
+	epoch  uint64 // of the first host at the last check
+	early  int    // kills before the last host was up
 }
 
 // check starts the hosts on what the children left, and looks for every acknowledged command on each of them.
