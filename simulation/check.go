@@ -68,6 +68,9 @@ func promising(m *raftpb.Message) bool {
 	return false
 }
 
+// forgot says that a replica does not know all that it promised, and is not healed.
+func (p *place) forgot() bool { return p.lost && !p.healed && (p.hurt == 0 || p.hurt != p.host.life) }
+
 // checkLeader: at most one replica, in one session, leads a term (election safety), and announces only what is committed.
 func (w *World) checkLeader(h *host, s *shard, m *raftpb.Message) {
 	if s.witnesses[h.index] {
@@ -115,7 +118,7 @@ func (w *World) checkVote(h *host, s *shard, m *raftpb.Message, candidate uint64
 	if d == nil || d.state.Term < m.Term || d.state.Term == m.Term && d.state.Vote != candidate {
 		w.violate("promises", "shard %d: replica %d tells its vote for %d in term %d before it is durable", s.id, m.From, candidate, m.Term)
 	}
-	if p := h.places[s.id-1]; p != nil && p.lost && !p.healed && d != nil && m.Type == raftpb.MessageVoteResponse {
+	if p := h.places[s.id-1]; p != nil && p.forgot() && d != nil && m.Type == raftpb.MessageVoteResponse {
 		w.violate("lost promises", "shard %d: replica %d votes in term %d although its storage lost what it had promised", s.id, m.From, m.Term)
 	}
 }
@@ -204,7 +207,7 @@ func (w *World) checkMatching(s *shard, m *mirror, index, replica uint64) {
 func (w *World) checkDurable(h *host, m *mirror, u *update) {
 	s := w.shard(u.key.ShardID)
 	s.begun[voter{host: h.index, incarnation: m.incarnation}] = true
-	if p := h.places[s.id-1]; p.lost && !p.healed {
+	if p := h.places[s.id-1]; p.forgot() {
 		return // its votes and acknowledgements do not count (R15)
 	}
 	for i := range u.entries {

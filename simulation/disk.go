@@ -67,7 +67,7 @@ func newDisk(h *host) *disk {
 func (d *disk) wipe() {
 	d.memory, d.durable = map[logdb.ReplicaKey]*mirror{}, map[logdb.ReplicaKey]*mirror{}
 	d.keys, d.uncertain, d.failed, d.failedAt = nil, nil, false, 0
-	if d.host.world.options.LogDB == pebbleLogDB {
+	if isFiled(d.host.world.options.LogDB) {
 		d.restoreFiles(vfs.NewCrashableMem())
 	} else {
 		d.store = modellog.New(modellog.Options{})
@@ -127,7 +127,7 @@ func (g *group) Empty() bool { return g.inner.Empty() }
 // Commit implements logdb.LogDB: the write completes after a drawn time, in order.
 func (d *disk) Commit(groups []logdb.Group, done func(error)) {
 	inner := make([]logdb.Group, len(groups))
-	if d.failed && d.pebble() == nil {
+	if d.failed && d.onFiles() == nil {
 		for i, g := range groups {
 			inner[i] = g.(*group).inner
 		}
@@ -185,7 +185,7 @@ func (d *disk) completed(wr *write, err error, done func(error)) {
 		for i, other := range d.uncertain {
 			d.harden(other)
 			if other == wr {
-				if d.pebble() == nil {
+				if d.onFiles() == nil {
 					d.spare = append(d.spare, d.uncertain[:i+1]...)
 				}
 				d.uncertain = append(d.uncertain[:0], d.uncertain[i+1:]...)
@@ -198,7 +198,7 @@ func (d *disk) completed(wr *write, err error, done func(error)) {
 
 // harden makes a write durable in the mirror.
 func (d *disk) harden(wr *write) {
-	if d.pebble() != nil {
+	if d.onFiles() != nil {
 		d.follow(wr)
 	}
 	for i := range wr.updates {
@@ -229,7 +229,7 @@ func (d *disk) remember(key logdb.ReplicaKey) {
 
 // fail makes every write from now on fail, as after a failed sync (R9).
 func (d *disk) fail() {
-	if d.pebble() == nil { // files fail when they are synced next
+	if d.onFiles() == nil { // files fail when they are synced next
 		d.noteFailure()
 	}
 	d.store.Fail(errSync)
@@ -284,7 +284,7 @@ func (d *disk) keepBackup() {
 		return
 	}
 	b := &backup{durable: d.clone(), at: d.host.world.now}
-	if s := d.pebble(); s != nil {
+	if s := d.onFiles(); s != nil {
 		b.files = s.files.copy()
 	} else {
 		closed := d.store.(*modellog.Log)

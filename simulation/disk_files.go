@@ -27,9 +27,9 @@ type disorder struct {
 // trailWrites is how many writes are remembered in the trail: more than most logs have.
 const trailWrites = 1000
 
-// pebble returns the disk's store if it is on files, else nil.
-func (d *disk) pebble() *pebbleStore {
-	s, _ := d.store.(*pebbleStore)
+// onFiles returns the disk's store if it is on files, else nil.
+func (d *disk) onFiles() *fileStore {
+	s, _ := d.store.(*fileStore)
 	return s
 }
 
@@ -44,7 +44,7 @@ func (d *disk) openFiles(memory *vfs.MemFS) error {
 		w.counters.add(countCutOpen, 1)
 		memory = image
 	}
-	s, err := openPebbleStore(memory, d.random.fork(), 0)
+	s, err := openFileStore(w.options.LogDB, memory, d.random.fork(), 0, func() int64 { return w.now })
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,8 @@ func (d *disk) openFiles(memory *vfs.MemFS) error {
 
 // openCut opens the store with a power cut in the midst and returns what that leaves.
 func (d *disk) openCut(memory *vfs.MemFS) (*vfs.MemFS, error) {
-	s, err := openPebbleStore(memory, d.random.fork(), 1+d.random.below(24))
+	w := d.host.world
+	s, err := openFileStore(w.options.LogDB, memory, d.random.fork(), 1+d.random.below(24), func() int64 { return w.now })
 	if err != nil {
 		return nil, err
 	}
@@ -77,14 +78,14 @@ func (d *disk) countCut(what cutting) {
 
 // closeFiles ends the store's goroutines.
 func (d *disk) closeFiles() {
-	if s := d.pebble(); s != nil {
+	if s := d.onFiles(); s != nil {
 		_ = s.Close() // it may have failed
 	}
 }
 
 // crashFiles cuts the power of a disk on files, opens what is left, and finds out what that is.
 func (d *disk) crashFiles() {
-	w, s := d.host.world, d.pebble()
+	w, s := d.host.world, d.onFiles()
 	image, what := s.cut()
 	d.countCut(what)
 	d.countFaults(s.files)
@@ -221,7 +222,7 @@ func (d *disk) take(found content) {
 	}
 	doubtful = append(slices.Clone(doubtful), d.uncertain...)
 	kept := d.match(base, doubtful, found)
-	if kept < least && !d.manifestHit {
+	if kept < least && !d.manifestHit && !d.apart(base, doubtful, found) {
 		w.violate("durability", "host %d: after a power cut the log store has not what was durable with the first of the %d writes under way , of which only "+
 			"the last %d may be missing (%d are there, files damaged: %v): %s", d.host.index+1, len(doubtful), len(doubtful)-least, kept, d.damaged, d.difference(found))
 		return
@@ -290,6 +291,29 @@ func (d *disk) match(base map[logdb.ReplicaKey]*mirror, writes []*write, found c
 	}
 }
 
+// apart reports whether a segmented log that was hit holds for each replica what it held at some time, though not for all at the same. If the
+// header of a record is damaged nothing tells whose it was but the next record of that replica; so whoever has none is as it was before.
+func (d *disk) apart(base map[logdb.ReplicaKey]*mirror, writes []*write, found content) bool {
+	if d.host.world.options.LogDB != seglogLogDB || !d.logHit {
+		return false
+	}
+	for _, p := range d.host.places {
+		if p == nil || found.damaged[keyOf(p)] {
+			continue
+		}
+		alone := content{logs: found.logs, damaged: map[logdb.ReplicaKey]bool{}}
+		for _, other := range d.host.places {
+			if other != nil && other != p {
+				alone.damaged[keyOf(other)] = true
+			}
+		}
+		if d.match(base, writes, alone) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
 func applyTo(logs map[logdb.ReplicaKey]*mirror, u *update) {
 	if u.remove {
 		delete(logs, u.key)
@@ -316,14 +340,16 @@ func (d *disk) lessThanDurable(found content) {
 	w.counters.add(countTailDamaged, 1)
 	var less []*place
 	for _, p := range d.host.places {
-		if p == nil || p.lost || found.damaged[keyOf(p)] || d.durable[keyOf(p)].equal(found.logs[keyOf(p)]) {
+		if p == nil || found.damaged[keyOf(p)] || d.durable[keyOf(p)].equal(found.logs[keyOf(p)]) {
 			continue
 		}
 		if m := found.logs[keyOf(p)]; m == nil || !noticed(m, d.host.promise.records[keyOf(p)]) {
 			d.replace()
 			return
 		}
-		less = append(less, p)
+		if !p.lost {
+			less = append(less, p)
+		}
 	}
 	for _, p := range d.host.places {
 		if p == nil || found.damaged[keyOf(p)] {
@@ -386,7 +412,7 @@ func (d *disk) restoreFiles(memory *vfs.MemFS) {
 
 // damageRead notes that a running replica has met damage in its log.
 func (d *disk) damageRead(key logdb.ReplicaKey, err error) {
-	w, s := d.host.world, d.pebble()
+	w, s := d.host.world, d.onFiles()
 	if s == nil || !d.damaged && !s.files.isDamaged() {
 		w.violate("durability", "host %d: reading what nobody has damaged: %v", d.host.index+1, err)
 		return
@@ -394,6 +420,7 @@ func (d *disk) damageRead(key logdb.ReplicaKey, err error) {
 	if p := d.host.places[key.ShardID-1]; !p.lost {
 		w.counters.add(countDamagedLog, 1)
 		d.loseLog(p)
+		p.hurt = d.host.life
 	}
 }
 

@@ -51,14 +51,17 @@
 // which (place.lost), and demand that it neither votes nor counts (R14 to R16). An older copy is put back only where the record
 // of promises shows it: for the others nothing is guaranteed.
 //
-// # Pebble, and files that fail
+// # The product's log stores, on files that fail
+//
+// With Options.LogDB "seglog" every host has the segmented log, on files in memory, one step at a time: such a run is the same to the last byte
+// each time, like one with the model.
 //
 // With Options.LogDB "pebble" every host has the product's store on Pebble, on files in memory. Pebble has goroutines, so such a run is drawn
 // from its seed but is not the same to the last byte; the checkers do not need that it is. A write is handed to Pebble when its time has
-// come, and the world stands still until Pebble has done with it (pebble_store.go).
+// come, and the world stands still until Pebble has done with it (file_store.go).
 //
-//	engine ─► disk ─► pebbleStore ─► pebblelog.Store ─► files ─► vfs.MemFS
-//	          mirrors  when            goroutines         faults   what was synced, what not
+//	engine ─► disk ─► fileStore ─► pebblelog.Store, goroutines ─► files ─► vfs.MemFS
+//	          mirrors  when        seglog.Store, RunOnce          faults   what was synced, what not
 //
 // The files (files.go, files_faults.go) lose what was not synced, block by block and name by name, in any order; are cut off within any
 // write, sync or rename, also while the store is opened; fail a sync and then say that all is well; get full; lose a write, or

@@ -27,8 +27,10 @@ type files struct {
 	what  cutting
 
 	ignoreSyncs bool
-	syncError   error // of the next sync of a log file
-	room        int64 // bytes until the disk is full, below 0 for no limit
+	// repeatable: what a power cut leaves is drawn in the order of the names, so that the same seed leaves the same.
+	repeatable bool
+	syncError  error // of the next sync of a log file
+	room       int64 // bytes until the disk is full, below 0 for no limit
 
 	losing  losing // what the next write that fits becomes
 	wanted  fileClass
@@ -121,7 +123,11 @@ func (f *files) strike(torn bool) {
 	if torn && f.random.IntN(2) == 0 {
 		kept = 100 // so that what is left of the write is there
 	}
-	f.image = f.memory.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kept, RNG: f.random})
+	if f.repeatable {
+		f.image = f.mix(kept)
+	} else {
+		f.image = f.memory.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kept, RNG: f.random})
+	}
 	f.what = cutting{torn: torn && kept > 0, unsynced: kept < 100 && len(f.dirty) > 0}
 	before, _ := f.memory.List(logDirectory)
 	after, _ := f.image.List(logDirectory)

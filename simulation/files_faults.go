@@ -10,7 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// fileClass says what a file of Pebble's is for.
+// fileClass says what a file of a log store is for.
 type fileClass uint8
 
 const (
@@ -23,7 +23,7 @@ const (
 func classOf(name string) fileClass {
 	base := path.Base(name)
 	switch {
-	case strings.HasSuffix(base, ".log"):
+	case strings.HasSuffix(base, ".log"), strings.HasSuffix(base, ".seg"):
 		return fileLog
 	case strings.HasSuffix(base, ".sst"):
 		return fileTable
@@ -33,34 +33,65 @@ func classOf(name string) fileClass {
 	return fileOther
 }
 
-// faultyFile is a file that was opened for writing, or a directory. Pebble only ever appends.
+// faultyFile is a file that was opened for writing, or a directory. Pebble only ever appends; the segmented log
+// writes blocks at offsets.
 type faultyFile struct {
 	vfs.File
 	files  *files
 	name   string
 	offset int64
+	placed bool // writes go to offset, not to the end of what was written before
 	// broken: a sync has failed; the system has dropped what it could not write and will not say so again.
 	broken bool
 }
 
 // Write implements vfs.File.
 func (f *faultyFile) Write(data []byte) (int, error) {
+	f.files.mu.Lock()
+	defer f.files.mu.Unlock()
+	return f.write(data)
+}
+
+// WriteAt implements vfs.File.
+func (f *faultyFile) WriteAt(data []byte, offset int64) (int, error) {
+	f.files.mu.Lock()
+	defer f.files.mu.Unlock()
+	f.offset, f.placed = offset, true
+	return f.write(data)
+}
+
+// put writes to the file itself.
+func (f *faultyFile) put(data []byte) (int, error) {
+	if f.placed {
+		return f.File.WriteAt(data, f.offset)
+	}
+	return f.File.Write(data)
+}
+
+// growth returns how much of the disk a write takes: blocks that were written before it has already.
+func (f *faultyFile) growth(data []byte) int64 {
+	if info, err := f.Stat(); f.placed && err == nil {
+		return min(int64(len(data)), max(0, f.offset+int64(len(data))-info.Size()))
+	}
+	return int64(len(data))
+}
+
+func (f *faultyFile) write(data []byte) (int, error) {
 	all := f.files
-	all.mu.Lock()
-	defer all.mu.Unlock()
 	all.dirty[f.name] = true
+	growth := f.growth(data)
 	switch {
 	case all.operation():
 		return f.writeTorn(data)
-	case all.room >= 0 && int64(len(data)) > all.room:
-		return f.writeFull(data)
+	case all.room >= 0 && growth > all.room:
+		return f.writeFull(data[:int64(len(data))-growth+all.room])
 	case all.losing != loseNothing && classOf(f.name) == all.wanted:
 		return f.writeLost(data)
 	}
 	if all.room > 0 {
-		all.room -= int64(len(data))
+		all.room -= growth
 	}
-	return f.advance(f.File.Write(data))
+	return f.advance(f.put(data))
 }
 
 func (f *faultyFile) advance(n int, err error) (int, error) {
@@ -80,7 +111,7 @@ func (f *faultyFile) writeTorn(data []byte) (int, error) {
 			copy(torn[from:to], data[from:to])
 		}
 	}
-	n, err := f.File.Write(torn)
+	n, err := f.put(torn)
 	all.strike(true)
 	if err == nil {
 		_, err = f.File.WriteAt(data, f.offset)
@@ -88,10 +119,10 @@ func (f *faultyFile) writeTorn(data []byte) (int, error) {
 	return f.advance(n, err)
 }
 
-// writeFull writes what there is room for. The disk is full from now on.
+// writeFull writes a part for which there is room. The disk is full from now on.
 func (f *faultyFile) writeFull(data []byte) (int, error) {
 	all := f.files
-	n, err := f.File.Write(data[:all.room])
+	n, err := f.put(data)
 	all.room = 0
 	all.counts.full++
 	if err == nil {
@@ -105,7 +136,7 @@ func (f *faultyFile) writeLost(data []byte) (int, error) {
 	all := f.files
 	if all.losing == misplaceWrite {
 		if !f.misplace(data) {
-			return f.advance(f.File.Write(data))
+			return f.advance(f.put(data))
 		}
 		all.counts.misdirected++
 	} else {
@@ -113,7 +144,7 @@ func (f *faultyFile) writeLost(data []byte) (int, error) {
 	}
 	all.losing, all.damaged = loseNothing, true
 	all.hit[classOf(f.name)] = true
-	return f.advance(f.File.Write(f.before(len(data))))
+	return f.advance(f.put(f.before(len(data))))
 }
 
 // misplace writes the data over another file, at the beginning of a sector.

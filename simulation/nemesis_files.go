@@ -15,7 +15,7 @@ var fileRates = map[string][firstFileOutcome - firstFileFault]float64{
 // beginFiles begins the faults of files, in a run on files.
 func (n *nemesis) beginFiles() {
 	w := n.world
-	if w.options.LogDB != pebbleLogDB {
+	if !isFiled(w.options.LogDB) {
 		return
 	}
 	for i, rate := range fileRates[w.options.Profile] {
@@ -38,7 +38,7 @@ func (n *nemesis) nextFile(kind counter, rate float64) {
 
 // injectFile does one fault to the files of a host. It is counted when it takes effect.
 func (n *nemesis) injectFile(kind counter, h *host) {
-	w, s := n.world, h.disk.pebble()
+	w, s := n.world, h.disk.onFiles()
 	if s == nil || !h.up {
 		return
 	}
@@ -83,7 +83,7 @@ func (n *nemesis) restartFailed(h *host) {
 
 // mayFail says that the files are damaged, or that a fault waits to happen there.
 func (d *disk) mayFail() bool {
-	s := d.pebble()
+	s := d.onFiles()
 	return s != nil && (d.damaged || s.files.armed())
 }
 

@@ -9,7 +9,11 @@ import (
 const (
 	modelLogDB  = "model"
 	pebbleLogDB = "pebble"
+	seglogLogDB = "seglog"
 )
+
+// isFiled reports whether a store is on files.
+func isFiled(logDB string) bool { return logDB == pebbleLogDB || logDB == seglogLogDB }
 
 // store is what a disk keeps its logs in: it completes writes when it is told to.
 type store interface {
@@ -22,5 +26,5 @@ type store interface {
 
 var (
 	_ store = (*modellog.Log)(nil)
-	_ store = (*pebbleStore)(nil)
+	_ store = (*fileStore)(nil)
 )

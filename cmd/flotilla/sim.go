@@ -61,7 +61,7 @@ func simCommand() *cobra.Command {
 	flags.IntVar(&s.options.Rate, "rate", 220, "client operations per second of virtual time")
 	flags.StringVar(&s.traceFile, "trace", "", "file for the whole trace (one seed), default after a violation: flotilla-sim-SEED.trace in the temporary directory")
 	flags.BoolVar(&s.requireRare, "require-all", false, "fail if a kind of fault or event never occurred in the whole range")
-	flags.StringVar(&s.options.LogDB, "logdb", "model", "the log store, model or pebble; a run with pebble is drawn from the seed, but not the same each time")
+	flags.StringVar(&s.options.LogDB, "logdb", "model", "the log store, model, pebble or seglog; a run with pebble is drawn from the seed, but not the same each time")
 	flags.BoolVar(&s.options.NoPorcupine, "no-porcupine", false, "leave the histories' second check out")
 	flags.BoolVar(&s.options.IgnoreFences, "ignore-fences", false, "look only at what the checkers outside the engine find")
 	flags.StringSliceVar(&s.options.Without, "without", nil, "kinds of faults to leave out")

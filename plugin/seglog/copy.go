@@ -22,6 +22,7 @@ type segmentCopy struct {
 	temp     string
 	buffer   []byte // not written yet; begins at written
 	written  int64
+	records  int
 }
 
 // copyLast copies the last segment and applies the copy. The original is given back once the copy's name is durable.
@@ -152,6 +153,7 @@ func (c *segmentCopy) add(g *scanned) error {
 		c.footer.add(o)
 		at += len(record.bytes)
 	}
+	c.records += len(g.records)
 	groupHeader{
 		segment: c.segment.number, offset: position, length: uint32(size), records: uint32(len(g.records)),
 		seq: g.header.seq, durable: min(g.header.durable, g.header.seq-1), floor: min(g.header.floor, g.header.seq),
@@ -179,6 +181,22 @@ func (c *segmentCopy) finish() error {
 	if err := d.sync(); err != nil {
 		return err
 	}
-	c.segment.file, err = d.openRead(c.segment.name)
-	return err
+	if c.segment.file, err = d.openRead(c.segment.name); err != nil {
+		return err
+	}
+	return c.readBack()
+}
+
+// readBack checks that the copy is there, before the original is given back.
+func (c *segmentCopy) readBack() error {
+	last := c.segment.next - 1
+	again := scanSegment(c.recovery.store.directory.readAll(c.segment.file, c.segment.size), c.segment.number, c.segment.first, last)
+	records := 0
+	for i := range again.groups {
+		records += len(again.groups[i].records)
+	}
+	if records != c.records {
+		return fmt.Errorf("%w: copy of the last segment: of %d records %d are there", logdb.ErrFailed, c.records, records)
+	}
+	return nil
 }

@@ -99,14 +99,14 @@
 //
 // Space is given back from the front of the stream, strictly in order: when the segments take more than one and a half times what is live and two segments more (one,
 // when the writer is idle), the keeper repeats what is live of the oldest one at the end of the stream, in pieces and at a bounded rate, looks
-// through the whole index that nothing refers to the segment any more, writes a group with a higher floor, syncs it, and only then gives the file
+// through the whole index that nothing refers to the segment any more, reads back what it wrote, writes a group with a higher floor, syncs it, and only then gives the file
 // back. Order is what makes this simple: what a truncation, compaction or removal made dead is older than the record that says so, so it is gone
 // first, and nothing has to be kept to hold it down. The price is that a log which is long and never compacted is moved once in each round of the stream.
 //
 // # Opening
 //
 // Footers are read, or, where there is none that can be, the segment; the last segment is read whole. What is whole in that one is copied into
-// a new file, under the same group numbers, sealed, synced and renamed, and the original given back; the copy's header says what it
+// a new file, under the same group numbers, sealed, synced, renamed and read back, and the original given back; the copy's header says what it
 // replaces, so both may be found. Then a segment is begun and its header synced. So nothing is believed that may stand in a page cache alone (R9), and what a power
 // cut tore off can never come back.
 //
@@ -122,7 +122,8 @@
 //     lost a part of its newest group. What this cannot see is the loss of all that a replica had in its newest groups: that is
 //     missed by what is remembered outside the store (R14).
 //   - What was found is written down as a record of its own, so that it is still known when the damaged segment is gone. It ends with Remove.
-//   - Batches in sealed segments are checked when Load or Read meets them.
+//   - Batches are checked when Load or Read meets them, twice, and what is damaged then is written down too: if it was the end of the stream that the
+//     disk has lost, a restart might take it for torn.
 //
 // # Failures
 //

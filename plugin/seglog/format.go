@@ -239,6 +239,6 @@ func rawRecordHeader(src []byte) recordHeader {
 	return recordHeader{
 		kind: recordKind(word >> 28), length: word & maxRecordBytes, bodySum: le.Uint32(src[24:]), previous: le.Uint64(src[32:]),
 		last: le.Uint32(src[28:])&recordLast != 0,
-		key: logdb.ReplicaKey{ShardID: le.Uint64(src[8:]), ReplicaID: le.Uint64(src[16:])},
+		key:  logdb.ReplicaKey{ShardID: le.Uint64(src[8:]), ReplicaID: le.Uint64(src[16:])},
 	}
 }

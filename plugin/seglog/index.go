@@ -65,6 +65,8 @@ type index struct {
 	replicas map[logdb.ReplicaKey]*replica
 	damage   map[logdb.ReplicaKey]string
 	segments map[uint32]*segment
+	// noted are the replicas whose damage was found by reading, and is written down or about to be.
+	noted map[logdb.ReplicaKey]bool
 	// oldest is the number of the first group that is still there: a record that names an earlier one as its predecessor has
 	// lost nothing.
 	oldest uint64
@@ -76,7 +78,7 @@ type index struct {
 
 func newIndex() *index {
 	return &index{
-		replicas: map[logdb.ReplicaKey]*replica{}, damage: map[logdb.ReplicaKey]string{}, segments: map[uint32]*segment{},
+		replicas: map[logdb.ReplicaKey]*replica{}, damage: map[logdb.ReplicaKey]string{}, segments: map[uint32]*segment{}, noted: map[logdb.ReplicaKey]bool{},
 	}
 }
 
@@ -149,8 +151,9 @@ func (x *index) apply(o *operation, segment uint32) {
 		x.config(r, configPlace{o.index, at})
 	case recordDamage:
 		x.move(&r.damageAt, segment)
-		r.damaged = true
 		x.damage[o.key] = o.damage
+		// In a running store whoever reads the damage is told; the rest of the log may still serve.
+		r.damaged = r.damaged || x.replaying
 	}
 }
 
@@ -166,6 +169,7 @@ func (x *index) remove(key logdb.ReplicaKey) {
 	}
 	delete(x.replicas, key)
 	delete(x.damage, key)
+	delete(x.noted, key)
 }
 
 func (x *index) save(r *replica, o *operation, segment uint32) {

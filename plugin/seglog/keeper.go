@@ -166,6 +166,14 @@ type cleaning struct {
 	segment *segment
 	keys    []logdb.ReplicaKey
 	at      int
+	written []writtenGroup
+}
+
+// writtenGroup is where something was moved to.
+type writtenGroup struct {
+	segment *segment
+	offset  int64
+	length  int
 }
 
 // clean empties the oldest segment, a piece at a time, if the segments take too much room for what is live in them. Segments go
@@ -190,12 +198,12 @@ func (s *Store) clean() (more bool, err error) {
 	if k.cleaning.at < len(k.cleaning.keys) {
 		return true, s.movePiece(k.cleaning)
 	}
-	oldest := k.cleaning.segment
+	oldest, written := k.cleaning.segment, k.cleaning.written
 	k.cleaning = nil
 	if s.inUse(oldest) {
-		return true, nil // something has come back to it meanwhile, or could not be read: again from the start
+		return true, nil // something could not be moved: again from the start
 	}
-	return true, s.drop(oldest)
+	return true, s.drop(oldest, written)
 }
 
 // toClean returns the oldest segment if it is to be emptied now: if the segments take more than one and a half times what is live and two of
@@ -253,8 +261,15 @@ func (s *Store) inUse(old *segment) bool {
 
 // drop takes the oldest segment, in which nothing is live, out of the stream. Before its file is touched a group is durable which says
 // that the stream begins behind it: so a file that is missing otherwise is noticed.
-func (s *Store) drop(oldest *segment) (err error) {
+//
+// What was moved is read back before: a write that the disk has lost would otherwise take with it what had been safe for long. A disk that does
+// that has failed.
+func (s *Store) drop(oldest *segment, written []writtenGroup) (err error) {
 	s.run(func() {
+		if err = s.readBack(written); err != nil {
+			s.fail(err)
+			return
+		}
 		s.writer.floor = s.order[1].first
 		marker := newGroupCommit()
 		marker.sync = true
@@ -270,4 +285,24 @@ func (s *Store) drop(oldest *segment) (err error) {
 	})
 	s.keeper.seen = s.counters.groups.Load()
 	return err
+}
+
+// readBack syncs what was moved and checks that it is there.
+func (s *Store) readBack(written []writtenGroup) error {
+	if s.latch.get() != nil || len(written) == 0 {
+		return s.latch.get()
+	}
+	if err := s.syncActive(); err != nil {
+		return err
+	}
+	for _, g := range written {
+		data := make([]byte, alignUp(int64(g.length)))
+		if n, err := g.segment.file.ReadAt(data, g.offset); n < len(data) {
+			return fmt.Errorf("read back %d bytes at %d of %s: %w", len(data), g.offset, g.segment.name, err)
+		}
+		if !groupWhole(data, g.segment.number, g.offset) {
+			return fmt.Errorf("%d bytes at %d of %s were written and synced, and are not there", g.length, g.offset, g.segment.name)
+		}
+	}
+	return nil
 }

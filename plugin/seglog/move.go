@@ -49,7 +49,11 @@ func (s *Store) movePiece(c *cleaning) error {
 			c.at++
 		}
 	}
-	return s.writeMoved(m)
+	at, err := s.writeMoved(m)
+	if at.segment != nil {
+		c.written = append(c.written, at)
+	}
+	return err
 }
 
 // collect adds what is live of a replica in the segment, up to the size of a piece. It reports whether there is more.
@@ -123,7 +127,7 @@ func (s *Store) collectRecords(m *moved, view *view) error {
 }
 
 // writeMoved writes one piece. It is synced with the next Commit, or when the segment is dropped.
-func (s *Store) writeMoved(m *moved) (err error) {
+func (s *Store) writeMoved(m *moved) (at writtenGroup, err error) {
 	for _, b := range m.broken {
 		s.options.Logger.Error("seglog: damage found while an old segment was emptied", "replica", b.key, "error", b.why)
 		m.group.add(recordDamage, b.key, []byte(b.why))
@@ -131,7 +135,7 @@ func (s *Store) writeMoved(m *moved) (err error) {
 	s.keeper.budget -= int64(m.group.Bytes())
 	s.counters.rewritten.Add(uint64(m.group.Bytes()))
 	if m.group.Empty() {
-		return nil
+		return at, nil
 	}
 	s.run(func() {
 		// What rests is seen already, and may have been collected here: it has to reach the disk first, or the stream would hold a later
@@ -143,11 +147,13 @@ func (s *Store) writeMoved(m *moved) (err error) {
 		c.append(&m.group)
 		c.moving = m.from
 		if err = s.append(c); err == nil {
+			w := &s.writer
+			at = writtenGroup{w.active, w.position - alignUp(int64(len(c.data))), len(c.data)}
 			s.forget(m)
 		}
 	})
 	s.keeper.seen = s.counters.groups.Load()
-	return err
+	return at, err
 }
 
 // forget takes what is damaged out of the index, once the replica is known to be damaged without it.
@@ -159,6 +165,7 @@ func (s *Store) forget(m *moved) {
 		if r == nil {
 			continue
 		}
+		r.damaged = true // now that something of it is gone
 		if i, found := r.findRun(b.first); found && r.runs[i].segment == m.from {
 			s.index.live(m.from, -int64(r.runs[i].length))
 			r.runs = slices.Delete(r.runs, i, i+1)

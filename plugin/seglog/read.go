@@ -131,6 +131,7 @@ func (v *view) checkRun(r *run, data []byte) (raftpb.Batch, error) {
 
 // readRuns reads batches and appends them. Those that stand near each other are read at once, and share memory that is theirs alone.
 func (v *view) readRuns(runs []run, into []raftpb.Batch) ([]raftpb.Batch, error) {
+	kept := len(into)
 	for len(runs) > 0 {
 		n, end := 1, int64(runs[0].offset)+int64(runs[0].length)
 		for ; n < len(runs); n++ {
@@ -144,14 +145,14 @@ func (v *view) readRuns(runs []run, into []raftpb.Batch) ([]raftpb.Batch, error)
 		start := int64(runs[0].offset)
 		data := make([]byte, end-start)
 		if err := v.read(runs[0].segment, start, data); err != nil {
-			return into, err
+			return into[:kept], err
 		}
 		for i := range runs[:n] {
 			from := int64(runs[i].offset) - start
 			to := from + int64(runs[i].length)
 			batch, err := v.checkRun(&runs[i], data[from:to:to])
 			if err != nil {
-				return into, err
+				return into[:kept], err
 			}
 			into = append(into, batch)
 		}
@@ -202,18 +203,53 @@ func (s *Store) Load(key logdb.ReplicaKey) (raftpb.Stored, error) {
 	}
 	r := &v.replica
 	stored := raftpb.Stored{State: r.state, Compacted: r.compacted, CompactedTerm: r.compactedTerm}
-	if err := v.loadRecords(&stored); err != nil {
-		return raftpb.Stored{}, err
-	}
-	if s.options.TrustIndex {
-		err = v.loadIndex(&stored)
-	} else {
-		err = v.loadLog(&stored)
-	}
+	err = s.twice(key, func() error {
+		stored.Configs = nil
+		if err := v.loadRecords(&stored); err != nil {
+			return err
+		}
+		if s.options.TrustIndex {
+			return v.loadIndex(&stored)
+		}
+		return v.loadLog(&stored)
+	})
 	if err != nil {
 		return raftpb.Stored{}, err
 	}
 	return stored, nil
+}
+
+// twice reads again what was found damaged, in case the disk has only been read wrongly, and writes down what still is: after a restart nothing
+// else might know, if what was lost is the end of the stream.
+func (s *Store) twice(key logdb.ReplicaKey, read func() error) error {
+	err := read()
+	if !errors.Is(err, logdb.ErrDamaged) {
+		return err
+	}
+	if err = read(); errors.Is(err, logdb.ErrDamaged) {
+		s.noteDamage(key, err)
+	}
+	return err
+}
+
+// noteDamage writes down that a replica is damaged, once, unless that is known.
+func (s *Store) noteDamage(key logdb.ReplicaKey, damage error) {
+	s.index.mu.Lock()
+	r := s.index.replicas[key]
+	known := r == nil || r.damageAt != 0 || s.index.noted[key]
+	s.index.noted[key] = s.index.noted[key] || r != nil
+	s.index.mu.Unlock()
+	s.mu.Lock()
+	if known || s.closing {
+		s.mu.Unlock()
+		return
+	}
+	group := Group{mustSync: true, lasting: true}
+	group.add(recordDamage, key, []byte(damage.Error()))
+	s.lastGroup(group.Bytes()).append(&group)
+	s.mu.Unlock()
+	s.options.Logger.Error("seglog: damage", "replica", key, "error", damage)
+	s.wakeWriter()
 }
 
 func (v *view) loadRecords(stored *raftpb.Stored) error {
@@ -299,12 +335,12 @@ func (s *Store) Read(
 	if err := v.fenced(); err != nil {
 		return into, err
 	}
-	kept := len(into)
-	read, err := v.readRuns(v.replica.runs, into)
-	if err != nil {
-		return into[:kept], err
-	}
-	return read, nil
+	kept, read := len(into), into
+	err = s.twice(key, func() (err error) {
+		read, err = v.readRuns(v.replica.runs, read[:kept])
+		return err
+	})
+	return read, err
 }
 
 // choose returns a copy of the runs that a Read is to return.

@@ -74,6 +74,28 @@ func scanSegment(data []byte, segment, first, demanded uint64) scan {
 	return s.scan
 }
 
+// groupWhole reports whether the bytes that were read at an offset of a segment begin with a whole group.
+func groupWhole(data []byte, segment uint64, offset int64) bool {
+	h, err := decodeGroupHeader(data, segment, offset)
+	if err != nil || int64(h.length) > int64(len(data)) {
+		return false
+	}
+	count := uint32(0)
+	for at := int64(headerSize); at < int64(h.length); count++ {
+		r, err := decodeRecordHeader(data[at:h.length], segment, offset+at)
+		if err != nil {
+			return false
+		}
+		var o operation
+		body := data[at+recordHeaderSize : at+recordHeaderSize+int64(r.length)]
+		if decodeOperation(r, body, offset+at, true, &o) != nil {
+			return false
+		}
+		at += int64(recordBytes(int(r.length)))
+	}
+	return count == h.records
+}
+
 func (s *scanner) add(g scanned) {
 	s.groups = append(s.groups, g)
 	s.next = g.header.seq + 1

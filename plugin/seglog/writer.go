@@ -206,7 +206,7 @@ func (s *Store) stillThere(o *operation, from uint32) bool {
 		i, found := r.findConfig(o.index)
 		return found && r.configs[i].segment == from
 	case recordDamage:
-		return r.damaged && (r.damageAt == from || r.damageAt == 0)
+		return r.damageAt == from
 	default:
 		return false
 	}
