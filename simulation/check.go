@@ -312,7 +312,6 @@ func (w *World) reported(h *host, e engine.Event) {
 		w.violate("election safety", "host %d: shard %d: replica %d claims term %d too", h.index+1, e.ShardID, e.Peer, e.Term)
 	case engine.EventReplicaHealed:
 		w.counters.add(countHealed, 1)
-		w.checkHealed(h, e)
 	case engine.EventReplicaHealFailed:
 		if !h.disk.failed {
 			w.violate("healing", "host %d: shard %d: %v", h.index+1, e.ShardID, e.Err)
@@ -325,16 +324,16 @@ func (w *World) reported(h *host, e engine.Event) {
 	}
 }
 
-// checkHealed: only a replica that lost something begins anew.
-func (w *World) checkHealed(h *host, e engine.Event) {
-	p := h.places[e.ShardID-1]
+// checkBegunAnew looks at a write that puts a new incarnation in the place of what was stored, once it is there after a power cut too:
+// whether or not anybody was told, the next start finds it. Only a replica that lost something begins anew, and none before the shard
+// knows it by what it becomes.
+func (w *World) checkBegunAnew(p *place, incarnation uint64) {
 	if !p.lost {
-		w.violate("healing", "host %d: replica %d of shard %d threw its state away, but its storage lost nothing", h.index+1, e.ReplicaID, e.ShardID)
+		w.violate("healing", "%s threw its state away, but its storage lost nothing", p.describe())
 	}
 	p.healed = true
-	if !p.shard.admits(h.index, p.incarnation()) {
-		w.violate("healing", "host %d: replica %d of shard %d threw its state away before the membership that heals it was decided", h.index+1,
-			e.ReplicaID, e.ShardID)
+	if !p.shard.admits(p.host.index, incarnation) {
+		w.violate("healing", "%s threw its state away before the membership that heals it was decided", p.describe())
 	}
 }
 

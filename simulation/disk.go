@@ -214,6 +214,9 @@ func (d *disk) harden(wr *write) {
 			d.remember(u.key)
 		}
 		m.apply(u)
+		if i > 0 && wr.updates[i-1].remove && wr.updates[i-1].key == u.key && u.incarnation != 0 {
+			d.host.world.checkBegunAnew(d.host.places[u.key.ShardID-1], u.incarnation)
+		}
 		d.host.world.checkDurable(d.host, m, u)
 	}
 }
