@@ -237,8 +237,12 @@ func (w *StepWorker) confirmed(r *Replica, state raft.ReadState) {
 			} else {
 				w.counters.roundReads++
 			}
-			r.readyReads = append(r.readyReads, batch)
 			r.waitingReads = append(r.waitingReads[:i], r.waitingReads[i+1:]...)
+			if len(r.readyReads) >= maxConfirmedReads {
+				batch.fail(ErrBusy)
+				return
+			}
+			r.readyReads = append(r.readyReads, batch)
 			return
 		}
 	}
@@ -246,13 +250,22 @@ func (w *StepWorker) confirmed(r *Replica, state raft.ReadState) {
 
 // handOverReads queues confirmed reads behind the batches that they have to see.
 func (w *StepWorker) handOverReads(r *Replica) {
+	for len(r.servedReads) > 0 && r.servedReads[0].ended.Load() {
+		r.servedReads[0] = nil
+		r.servedReads = r.servedReads[1:]
+	}
 	kept := r.readyReads[:0]
 	for _, batch := range r.readyReads {
 		if batch.index > r.handedOver {
 			kept = append(kept, batch)
 			continue
 		}
-		if r.applyQueue.push(applyItem{reads: batch}) {
+		schedule, ok := r.applyQueue.pushReads(batch)
+		if !ok {
+			batch.fail(ErrBusy)
+			continue
+		}
+		if schedule {
 			w.applied = append(w.applied, r)
 		}
 		r.servedReads = append(r.servedReads, batch)

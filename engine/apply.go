@@ -29,8 +29,14 @@ type applyItem struct {
 type applyQueue struct {
 	mu        sync.Mutex
 	items     []applyItem
+	reads     int // among items
 	scheduled bool
 }
+
+// maxConfirmedReads bounds the batches of reads of one shard that are confirmed and wait for its state machine, in front of its
+// queue and in it. Each was a round of the leader's; while a state machine does not return reads go on being confirmed, and those that timed
+// out leave the queue only when it does.
+const maxConfirmedReads = 1024
 
 // push appends items and reports whether the replica has to be handed to the pool.
 func (q *applyQueue) push(items ...applyItem) bool {
@@ -44,6 +50,19 @@ func (q *applyQueue) push(items ...applyItem) bool {
 	return true
 }
 
+// pushReads appends a batch of reads as push does, unless there are too many.
+func (q *applyQueue) pushReads(batch *readBatch) (schedule, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.reads >= maxConfirmedReads {
+		return false, false
+	}
+	q.reads++
+	q.items = append(q.items, applyItem{reads: batch})
+	schedule, q.scheduled = !q.scheduled, true
+	return schedule, true
+}
+
 // pop moves items into work, up to maxBytes of batches but at least one item; more says whether some are left. If
 // nothing was there the replica is not scheduled any more.
 func (q *applyQueue) pop(work []applyItem, maxBytes int) (taken []applyItem, more bool) {
@@ -52,6 +71,9 @@ func (q *applyQueue) pop(work []applyItem, maxBytes int) (taken []applyItem, mor
 	bytes, n := 0, 0
 	for n < len(q.items) && (n == 0 || bytes+len(q.items[n].batch) <= maxBytes) {
 		bytes += len(q.items[n].batch)
+		if q.items[n].reads != nil {
+			q.reads--
+		}
 		n++
 	}
 	work = append(work, q.items[:n]...)

@@ -28,7 +28,7 @@ func (w *StepWorker) depart(r *Replica, done func(error)) {
 			done(ErrNotStarted)
 			return
 		}
-		r.renewal.stop = done
+		w.stopRenewed(r, done)
 		return
 	}
 	if r.fenced || !r.core.IsLeader() {

@@ -44,6 +44,7 @@ func (b *readBatch) fail(err error) {
 	for i := range b.queries {
 		b.queries[i].answer(nil, err)
 	}
+	b.queries = nil // the batch itself may still be in a queue
 	b.release(err)
 }
 
@@ -64,6 +65,7 @@ func (b *readBatch) serve(r *Replica) {
 		value, err := r.Lookup(b.queries[i].query)
 		b.queries[i].answer(value, err)
 	}
+	b.queries = nil
 }
 
 // addRead queues a read; completion nil means that the caller blocks on the returned batch's waiters.

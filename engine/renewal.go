@@ -46,6 +46,7 @@ func (w *StepWorker) beginRenewals() {
 
 func (w *StepWorker) beginRenewal(r *Replica) {
 	if r.stopped || r.fenced {
+		r.renewal = nil // or a stop would wait for its end
 		return
 	}
 	w.engine.options.Logger.Warn("replica is healed: it begins anew", "shard", r.shardID, "replica", r.replicaID)
@@ -54,6 +55,10 @@ func (w *StepWorker) beginRenewal(r *Replica) {
 	w.wheel.disarm(r)
 	w.dropRoutes(r)
 	r.routesOf = nil
+	if d := r.departure; d != nil && !d.over { // its deadline is not looked at any more
+		d.over = true
+		w.stopRenewed(r, d.done)
+	}
 	r.pending.failAll(errLeaderChangedUnknown)
 	w.failReads(r, ErrNoLeader)
 	r.refuseQueued()
@@ -67,6 +72,13 @@ func (w *StepWorker) beginRenewal(r *Replica) {
 			w.engine.apply.submit([]*Replica{r})
 		}
 	}})
+}
+
+// stopRenewed lets a stop wait for the end of the renewal, which may wait for a state machine or a disk that does not return.
+func (w *StepWorker) stopRenewed(r *Replica, done func(error)) {
+	end := w.watchStop(r, done)
+	end.renewing = true
+	r.renewal.stop = end.end
 }
 
 // refuseQueued answers what callers queued while there is no core.
@@ -118,6 +130,9 @@ func (w *StepWorker) finishRenewal(r *Replica, bootstrap raftpb.Bootstrap) {
 	if err != nil {
 		w.failRenewal(r, err)
 		return
+	}
+	if r.retimed { // not by its options, which bound what it may promise a leader
+		_ = core.SetTimeouts(w.now, r.election, r.heartbeat)
 	}
 	r.core, r.promised, r.renewal = core, raft.Promised{}, nil
 	r.handedOver, r.toldApplied, r.lastCommit = 0, 0, 0

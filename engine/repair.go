@@ -33,10 +33,10 @@ func (r *Replica) Repair(done func(error)) {
 
 func (w *StepWorker) repair(r *Replica, done func(error)) {
 	switch {
-	case r.renewal != nil:
+	case r.renewal != nil && !r.renewal.failed:
 		done(nil) // it is being healed
 		return
-	case r.stopped || r.fenced:
+	case r.absent():
 		done(r.endedErr())
 		return
 	}

@@ -64,7 +64,9 @@ type Replica struct {
 	fenced                      bool
 	stopped                     bool
 	renewal                     *renewal // not nil while it is started anew
-	removed                     error    // set once it was shown that the replica is no member any more
+	retimed                     bool     // by SetTimeouts, and to what
+	election, heartbeat         time.Duration
+	removed                     error // set once it was shown that the replica is no member any more
 	lastCommit                  uint64
 	toldApplied                 uint64
 	progressAt                  raft.Instant // last commit, or last batch taken

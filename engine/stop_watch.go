@@ -15,6 +15,7 @@ type stopWatch struct {
 	replica  *Replica
 	done     func(error)
 	deadline raft.Instant
+	renewing bool        // it was being started anew when the stop came, which waits for that
 	written  atomic.Bool // its last write is over; what remains is the state machine's
 	ended    atomic.Bool // done was called
 }
@@ -51,7 +52,10 @@ func (w *StepWorker) expireStops() (next raft.Instant) {
 
 func (w *StepWorker) stuck(s *stopWatch) {
 	where := "its writes are not done"
-	if s.written.Load() {
+	switch {
+	case s.renewing && s.replica.renewal != nil:
+		where = "it is healed, and its state machine has not returned or its writes are not done"
+	case s.written.Load():
 		where = "its state machine has not returned"
 	}
 	w.engine.options.Logger.Error("a replica does not stop", "shard", s.replica.shardID, "replica", s.replica.replicaID, "because", where)

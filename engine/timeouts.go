@@ -22,6 +22,7 @@ func (r *Replica) SetTimeouts(election, heartbeat time.Duration, done func(error
 			done(fmt.Errorf("%w: shard %d: %w", ErrInvalidOptions, r.shardID, err))
 			return
 		}
+		r.retimed, r.election, r.heartbeat = true, election, heartbeat
 		done(nil)
 	})
 }
