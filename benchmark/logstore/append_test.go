@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,29 +22,42 @@ func pebbleStore() Store {
 	}}
 }
 
+// On a machine that is busy with something else nothing may end within a short span; then a longer one is measured.
 func TestAppendMeasuresEveryCombination(t *testing.T) {
 	defer goleak.VerifyNone(t)
-	var out bytes.Buffer
-	results, err := RunAppend(context.Background(), AppendConfig{
-		Stores: []Store{pebbleStore()}, Directory: t.TempDir(), Appenders: []int{1, 4}, Payloads: []int{16, 5000},
-		Warmup: 8 * time.Millisecond, Duration: 80 * time.Millisecond, Repeat: 2, KeepBytes: 20_000,
-	}, &out)
-	if err != nil {
-		t.Fatal(err)
+	for span := 80 * time.Millisecond; ; span *= 4 {
+		var out bytes.Buffer
+		results, err := RunAppend(context.Background(), AppendConfig{
+			Stores: []Store{pebbleStore()}, Directory: t.TempDir(), Appenders: []int{1, 4}, Payloads: []int{16, 5000},
+			Warmup: span / 10, Duration: span, Repeat: 2, KeepBytes: 20_000,
+		}, &out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(results) != 4 || strings.Count(out.String(), "pebble") != 4 {
+			t.Fatalf("%d results:\n%s", len(results), out.String())
+		}
+		nothing := func(r AppendResult) bool { return r.AppendsPerSecond == 0 || r.SyncsPerSecond == 0 || r.Ratio == 0 }
+		if slices.ContainsFunc(results, nothing) && span < 10*time.Second {
+			continue
+		}
+		for _, r := range results {
+			checkAppend(t, &r)
+		}
+		return
 	}
-	if len(results) != 4 || strings.Count(out.String(), "pebble") != 4 {
-		t.Fatalf("%d results:\n%s", len(results), out.String())
+}
+
+func checkAppend(t *testing.T, r *AppendResult) {
+	t.Helper()
+	if r.AppendsPerSecond <= 0 || r.SyncsPerSecond <= 0 || r.LatencyP50 <= 0 || r.BytesPerSync < float64(r.Payload) {
+		t.Errorf("nothing measured: %+v", r)
 	}
-	for _, r := range results {
-		if r.AppendsPerSecond <= 0 || r.SyncsPerSecond <= 0 || r.LatencyP50 <= 0 || r.BytesPerSync < float64(r.Payload) {
-			t.Errorf("nothing measured: %+v", r)
-		}
-		if r.AppendsPerSecond > 1.5*r.SyncsPerSecond*float64(r.Appenders) {
-			t.Errorf("more appends in a commit than appenders: %+v", r)
-		}
-		if len(techniques()) > 0 && (r.Ratio <= 0 || r.Limit == "") {
-			t.Errorf("no limit: %+v", r)
-		}
+	if r.AppendsPerSecond > 1.5*r.SyncsPerSecond*float64(r.Appenders) {
+		t.Errorf("more appends in a commit than appenders: %+v", r)
+	}
+	if len(techniques()) > 0 && (r.Ratio <= 0 || r.Limit == "") {
+		t.Errorf("no limit: %+v", r)
 	}
 }
 

@@ -71,7 +71,7 @@ func TestBenchOpensWhatItsChildFilled(t *testing.T) {
 
 func TestBenchAppends(t *testing.T) {
 	config := benchmark.DefaultConfig("flotilla")
-	config.Workload, config.Data, config.Duration = benchmark.WorkloadAppend, t.TempDir(), 20*time.Millisecond
+	config.Workload, config.Data, config.Duration = benchmark.WorkloadAppend, t.TempDir(), 10*time.Millisecond
 	report, err := Bench(context.Background(), config, nil, &bytes.Buffer{})
 	if err != nil || len(report.Append) != len(Stores())*len(benchmark.AppendMetrics()) {
 		t.Fatalf("%+v: %v", report, err)
