@@ -122,8 +122,8 @@ func TestReadIsDecidedByALaterReading(t *testing.T) {
 // clockPair is a leader and a voter whose clock has its own origin and pace, and a network that takes what it likes.
 type clockPair struct{ pace float64 }
 
-func (p clockPair) show(real Instant) uint64 {
-	return uint64(3_000_000_000) + uint64(float64(real)*p.pace)
+func (p clockPair) show(world Instant) uint64 {
+	return uint64(3_000_000_000) + uint64(float64(world)*p.pace)
 }
 
 // A clock that keeps within the bound is never said to exceed it, whatever the network does; one that gains clearly more is, before

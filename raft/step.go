@@ -21,7 +21,7 @@ func (c *Core) Step(now Instant, m *raftpb.Message) {
 		c.dropped++
 		return
 	}
-	if c.role < RoleBootstrapping && !c.termGate(now, m) {
+	if c.role < RoleBootstrapping && !c.termGate(now, m, p) {
 		return
 	}
 	h := handlers[c.role][m.Type]
@@ -66,7 +66,7 @@ func (c *Core) credible(m *raftpb.Message) bool {
 
 // termGate is the one place where terms of messages are compared. It returns whether the handler is to run: then the
 // message's term is the core's own, but for pre-votes and for forwards, which are decided once in whatever term.
-func (c *Core) termGate(now Instant, m *raftpb.Message) bool {
+func (c *Core) termGate(now Instant, m *raftpb.Message, p *peer) bool {
 	if termless[m.Type] || m.Term == c.term {
 		return true
 	}
@@ -82,7 +82,9 @@ func (c *Core) termGate(now Instant, m *raftpb.Message) bool {
 		}
 	case raftpb.MessageVote:
 		if !m.Transfer && c.leaderAlive(now) {
-			c.dropped++
+			if !c.sayRemoved(m, p) { // without pre-vote it would ask in ever higher terms and never hear of it
+				c.dropped++
+			}
 			return false
 		}
 	}
