@@ -24,6 +24,7 @@ type Core struct {
 	vote          uint64
 	sealed        uint64 // a term of a former session in which a vote may be forgotten: none is given in it (R14)
 	leader        uint64 // 0 when none is known
+	claim         claim  // who leads or led this term, as far as it is known
 	commit        uint64
 	handed        uint64  // last entry handed over for apply
 	applied       uint64  // last entry reported as applied
@@ -87,6 +88,10 @@ type acknowledgement struct {
 	match   uint64 // last entry known to agree with this leader's log, durable or not
 	sent    uint64 // last entry acknowledged in this term
 }
+
+// claim is who leads a term. It is remembered to the end of the term, also when that leader has stepped down or was given up: nobody
+// else can lead the same term (R20).
+type claim struct{ replica, session, incarnation uint64 }
 
 // heartbeatAnswer is the answer to the newest heartbeat.
 type heartbeatAnswer struct {

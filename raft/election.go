@@ -206,7 +206,7 @@ func (c *Core) becomeFollower(now Instant, term uint64) {
 // setTerm enters a higher term. What waits to be said in the old one is dropped: a promise of a term that is over is
 // worth nothing, and its write may never happen on its own.
 func (c *Core) setTerm(term uint64) {
-	c.term, c.vote = term, 0
+	c.term, c.vote, c.claim = term, 0, claim{}
 	c.save.state = true
 	c.ack, c.beat = acknowledgement{}, heartbeatAnswer{}
 	kept := c.outbox[:0]
@@ -226,6 +226,7 @@ func (c *Core) setLeader(replica, session, incarnation uint64) {
 	}
 	c.leader, c.leaderSession, c.leaderIncarnate = replica, session, incarnation
 	if replica != 0 {
+		c.claim = claim{replica, session, incarnation}
 		c.pull = pullState{}
 	}
 	if replica != 0 { // whoever has a leader has a quorum, and is known to it

@@ -4,7 +4,7 @@ import "github.com/flotilla-raft/flotilla/raftpb"
 
 // follow takes the sender as the leader of the term. It returns false when somebody else already is (R20).
 func (c *Core) follow(now Instant, m *raftpb.Message) bool {
-	if c.leader != 0 && (c.leader != m.From || c.leaderSession != m.FromSession) {
+	if c.claim.replica != 0 && (c.claim.replica != m.From || c.claim.session != m.FromSession) {
 		c.standDown(now, m)
 		return false
 	}
@@ -21,8 +21,8 @@ func (c *Core) follow(now Instant, m *raftpb.Message) bool {
 // standDown answers a second claim to one term: both claimants are told of the next term, which no one leads, and the
 // event says that storage is broken somewhere or a frame was forged (R20).
 func (c *Core) standDown(now Instant, m *raftpb.Message) {
-	c.event(Event{Kind: EventSecondLeader, Leader: c.leader, Replica: m.From})
-	former := raftpb.Message{From: c.leader, FromSession: c.leaderSession, FromIncarnation: c.leaderIncarnate}
+	c.event(Event{Kind: EventSecondLeader, Leader: c.claim.replica, Replica: m.From})
+	former := raftpb.Message{From: c.claim.replica, FromSession: c.claim.session, FromIncarnation: c.claim.incarnation}
 	c.becomeFollower(now, c.term+1)
 	c.answer(m, raftpb.MessageReplicateResponse, raftpb.ReasonNotLeader)
 	if former.From == c.options.ReplicaID {
