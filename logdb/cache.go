@@ -61,6 +61,14 @@ type CacheCounters struct {
 	Copies    uint64 // batches put with a chunk that they do not alias or that was gone
 }
 
+// HitRate returns which share of the Gets found their chunk, 0 if there was none.
+func (c *CacheCounters) HitRate() float64 {
+	if c.Hits+c.Misses == 0 {
+		return 0
+	}
+	return float64(c.Hits) / float64(c.Hits+c.Misses)
+}
+
 // NewCache returns an empty cache.
 func NewCache(options CacheOptions) *Cache {
 	budget := options.Bytes

@@ -2,12 +2,14 @@
 //
 // # The pieces
 //
-//	package logdb            the contract (LogDB, Group), the Cache, CheckSave and Loader
+//	package logdb            the contract (LogDB, Group), the Cache, metrics, CheckSave and Loader
 //	package logdb/pebblelog  the store on Pebble, the default
 //	package logdb/modellog   a store without a disk that completes when told, for simulation and comparison
 //	package logdb/logdbtest  the conformance, crash and fault suites that any store has to pass
 //
 // A host has one store for all its replicas, so that one sync serves them all, and one cache in front of it.
+//
+// A store may also say where its bytes are (SpaceReporter) and what it does (MetricsReporter).
 //
 // # The way of a write
 //

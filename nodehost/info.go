@@ -19,6 +19,8 @@ type Info struct {
 	Engine engine.Counters
 	Cache  logdb.CacheCounters
 	Peers  []PeerInfo // by address
+	// Log is what the log store has counted, nothing if it counts nothing (logdb.MetricsReporter).
+	Log logdb.Metrics
 	// DiskFull says that free space is below the reserve.
 	DiskFull bool
 	// StorageFailure is why the host takes no more writes until a restart, nil while it does.
@@ -48,6 +50,9 @@ func (h *NodeHost) Info() Info {
 		Peers:          h.transport.info(),
 		DiskFull:       h.diskFull.Load(),
 		StorageFailure: h.engine.StorageFailure(),
+	}
+	if reporter, ok := h.log.(logdb.MetricsReporter); ok {
+		info.Log = reporter.Metrics()
 	}
 	for _, shard := range h.running() {
 		leader, term := shard.replica.Leader()

@@ -51,6 +51,7 @@ func (s *Store) Commit(groups []logdb.Group, done func(error)) {
 		done(fmt.Errorf("%w: commit", logdb.ErrClosed))
 		return
 	}
+	s.waiting.Add(1)
 	s.apply(&w)
 	s.enqueue(w)
 	s.committing.Unlock()
@@ -77,6 +78,7 @@ func (s *Store) apply(w *write) {
 		return
 	}
 	s.counters.bytes.Add(uint64(bytes))
+	s.commitBytes.Record(uint64(bytes))
 	if err := s.applyBatch(w.groups, mustSync); err != nil {
 		s.latch.set(err)
 		w.err = s.latch.get()
@@ -125,5 +127,6 @@ func (s *Store) finish(w write) {
 		// After a failure Pebble may still refer to the memory of batches, so they are left to the garbage collector.
 		s.recycle(w.groups)
 	}
+	s.waiting.Add(-1)
 	w.done(w.err)
 }

@@ -44,6 +44,7 @@ type guard struct {
 
 	syncs        atomic.Uint64
 	bytesWritten atomic.Uint64
+	log          logMetrics
 }
 
 // maxOpenFailures is how often the disk, or Pebble after it, may fail while a store is opened before that is given up.
@@ -128,7 +129,7 @@ func (g *guard) create(name string, create func() (vfs.File, error)) (vfs.File, 
 		}
 		return nil, err
 	}
-	return &guardedFile{File: file, guard: g, swallow: isLog(name)}, nil
+	return &guardedFile{File: file, guard: g, swallow: isLog(name), log: isLog(name)}, nil
 }
 
 // syncDirectory makes durable what stands in the directory of the named file.
@@ -210,6 +211,7 @@ type guardedFile struct {
 	guard *guard
 	// swallow: Pebble must not hear of a failure, once it is open, or never for a directory.
 	swallow, directory bool
+	log                bool // of the write-ahead log
 }
 
 func (f *guardedFile) swallows() bool { return f.swallow && (f.directory || f.guard.opened.Load()) }
@@ -230,6 +232,7 @@ func (f *guardedFile) mutate(do func() error) error {
 
 func (f *guardedFile) Write(data []byte) (n int, err error) {
 	err = f.mutate(func() (err error) {
+		defer f.wrote(f.stopwatch(), &n)
 		n, err = f.File.Write(data)
 		f.guard.bytesWritten.Add(uint64(n))
 		return err
@@ -254,11 +257,13 @@ func (f *guardedFile) WriteAt(data []byte, offset int64) (n int, err error) {
 
 func (f *guardedFile) Sync() error {
 	f.guard.syncs.Add(1)
+	defer f.synced(f.stopwatch())
 	return f.mutate(f.File.Sync)
 }
 
 func (f *guardedFile) SyncData() error {
 	f.guard.syncs.Add(1)
+	defer f.synced(f.stopwatch())
 	return f.mutate(f.File.SyncData)
 }
 

@@ -43,6 +43,8 @@ type Store struct {
 	counters   struct {
 		commits, syncedCommits, groups, bytes atomic.Uint64
 	}
+	commitBytes logdb.Histogram
+	waiting     atomic.Int64 // Commits whose done was not called
 }
 
 // write is a Commit under way. It owns the groups until it is finished.
@@ -189,4 +191,5 @@ func (s *Store) Close() error {
 }
 
 var _ logdb.LogDB = (*Store)(nil)
+var _ logdb.MetricsReporter = (*Store)(nil)
 var _ vfs.FS = (*guard)(nil)

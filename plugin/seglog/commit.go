@@ -108,6 +108,7 @@ func (s *Store) Commit(groups []logdb.Group, done func(error)) {
 		return
 	}
 	s.counters.commits.Add(1)
+	s.metrics.queue.Add(1)
 	idle := !s.stepping && !s.anythingDue()
 	c := s.enqueue(groups, done)
 	s.recycle(groups)
@@ -199,6 +200,7 @@ func (s *Store) rest(c *groupCommit) {
 	if wake {
 		s.wakeKeeper()
 	}
+	s.metrics.queue.Add(-1)
 	done(err)
 }
 

@@ -55,6 +55,7 @@ type Store struct {
 		commits, groups, bytes, syncs, rotations, rewritten, removed atomic.Uint64
 		written                                                      atomic.Int64 // to the active segment
 	}
+	metrics metrics
 }
 
 // Counters says what a store has done since it was opened.
@@ -173,6 +174,7 @@ func (s *Store) completeResting() bool {
 		s.wakeKeeper()
 	}
 	for _, done := range calls {
+		s.metrics.queue.Add(-1)
 		done(err)
 	}
 	s.mu.Lock()
@@ -308,4 +310,6 @@ func (s *Store) closeFiles() error {
 var (
 	_ logdb.LogDB         = (*Store)(nil)
 	_ logdb.SpaceReporter = (*Store)(nil)
+
+	_ logdb.MetricsReporter = (*Store)(nil)
 )

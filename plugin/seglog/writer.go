@@ -44,6 +44,7 @@ func (s *Store) step() {
 		if w.err == nil {
 			w.err = err
 		}
+		s.metrics.queue.Add(-1)
 		w.done(w.err)
 	}
 	c.reset()
@@ -89,9 +90,13 @@ func (s *Store) write(c *groupCommit) error {
 		seq: w.seq, durable: w.durable, floor: w.floor,
 	}
 	header.encode(c.data)
+	watch := s.stopwatch()
 	if _, err := w.active.write.WriteAt(c.padded(), w.position); err != nil {
 		return fmt.Errorf("write %d bytes at %d of %s: %w", length, w.position, w.active.name, err)
 	}
+	watch.Stop(&s.metrics.write)
+	s.metrics.groupBytes.Record(uint64(length))
+	s.metrics.gathered.Record(uint64(len(c.waiters)))
 	s.counters.groups.Add(1)
 	s.counters.bytes.Add(uint64(length))
 	if c.sync {
@@ -119,9 +124,11 @@ func (s *Store) write(c *groupCommit) error {
 
 func (s *Store) syncActive() error {
 	w := &s.writer
+	watch := s.stopwatch()
 	if err := w.active.write.SyncData(); err != nil {
 		return fmt.Errorf("sync %s: %w", w.active.name, err)
 	}
+	watch.Stop(&s.metrics.sync)
 	s.counters.syncs.Add(1)
 	w.durable = w.seq
 	return nil
