@@ -11,6 +11,7 @@ import (
 
 	"github.com/flotilla-raft/flotilla/internal/overlayfs"
 	"github.com/flotilla-raft/flotilla/logdb"
+	"github.com/flotilla-raft/flotilla/plugin/seglog"
 )
 
 // ErrNoHost says that a directory is not the data directory of a host.
@@ -49,6 +50,9 @@ func OpenOffline(dir string, files vfs.FS, open func(LogDBContext) (logdb.LogDB,
 	lock, err := overlayfs.New(files).Lock(files.PathJoin(dir, lockName))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrDirectoryLocked, dir, err)
+	}
+	if open == nil && seglog.Exists(files, files.PathJoin(dir, logName)) {
+		open = SegmentedLog(seglog.Options{Manual: true, Buffered: true})
 	}
 	if open == nil {
 		open = openPebble

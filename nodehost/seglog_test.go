@@ -44,11 +44,33 @@ func TestSegmentedLog(t *testing.T) {
 		}
 	}
 	c.stop(0, 1)
+	lookOffline(t, c.dirs[0], len(shards))
 	log := filepath.Join(c.dirs[0], "log")
 	if err := errors.Join(os.RemoveAll(log), os.Rename(filepath.Join(c.dirs[1], "log"), log)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := nodehost.New(c.config(0)); !errors.Is(err, seglog.ErrOwner) {
 		t.Errorf("the log of another host: %v", err)
+	}
+}
+
+// lookOffline looks at the log of a host that does not run, twice: looking changes nothing.
+func lookOffline(t *testing.T, dir string, shards int) {
+	t.Helper()
+	for range 2 {
+		offline, err := nodehost.OpenOffline(dir, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, err := offline.LogDB.List()
+		if err != nil || len(keys) != shards || offline.LogDB.Name() != "seglog" {
+			t.Errorf("%s: %v, %v", offline.LogDB.Name(), keys, err)
+		}
+		if stored, err := offline.LogDB.Load(keys[0]); err != nil || stored.Last == 0 {
+			t.Errorf("%+v, %v", stored, err)
+		}
+		if err := offline.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -42,6 +42,15 @@ func decodeFormat(data []byte) (owner uint64, err error) {
 	return le.Uint64(data[20:]), nil
 }
 
+// Exists reports whether a directory holds a store of this package. fs nil stands for the operating system's.
+func Exists(fs vfs.FS, dir string) bool {
+	if fs == nil {
+		fs = vfs.Default
+	}
+	_, err := fs.Stat(fs.PathJoin(dir, formatName))
+	return err == nil
+}
+
 // checkFormat reads the FORMAT file, or writes one in a directory without segments.
 func (s *Store) checkFormat() error {
 	d := &s.directory
