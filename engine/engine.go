@@ -33,6 +33,8 @@ type Engine struct {
 	stopper  *syncutil.Stopper
 	applying sync.WaitGroup // apply workers
 
+	listening sync.WaitGroup // the worker that calls the listener
+
 	failure          atomic.Pointer[error] // the latch of R9
 	stalled          atomic.Bool
 	full             atomic.Bool
@@ -274,8 +276,8 @@ func (e *Engine) Counters() Counters {
 	return c
 }
 
-// Stop ends the goroutines that Start made and waits for them; for apply workers inside a state machine that does not return at most
-// MaxStopWait, then it reports ErrStuck and leaves them behind. Stop every replica first: what is still pending afterwards is never
+// Stop ends the goroutines that Start made and waits for them; for those inside a state machine or a listener that does not return at
+// most MaxStopWait each, then it reports ErrStuck and leaves them behind. Stop every replica first: what is still pending afterwards is never
 // answered. The promises that are not recorded yet are recorded.
 func (e *Engine) Stop() error {
 	e.mu.Lock()
@@ -283,7 +285,7 @@ func (e *Engine) Stop() error {
 	e.mu.Unlock()
 	e.stopper.Stop()
 	var faults *multierror.Error
-	if !e.waitApplying() {
+	if !e.waitFor(&e.applying) {
 		faults = multierror.Append(faults, fmt.Errorf("%w: a state machine has not returned after %s", ErrStuck, e.options.MaxStopWait))
 	}
 	for _, w := range e.workers {
@@ -291,7 +293,9 @@ func (e *Engine) Stop() error {
 		w.flushPromises()
 	}
 	e.promises.RunOnce(0)
-	e.events.RunOnce(0)
+	if !e.tellTheRest() {
+		faults = multierror.Append(faults, fmt.Errorf("%w: the listener of events has not returned after %s", ErrStuck, e.options.MaxStopWait))
+	}
 	if err := e.StorageFailure(); err != nil {
 		faults = multierror.Append(faults, fmt.Errorf("%w: %w", ErrStorageFailed, err))
 	}

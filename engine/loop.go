@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"sync"
 	"time"
 
 	"github.com/flotilla-raft/flotilla/raft"
@@ -51,7 +52,7 @@ func (e *Engine) Start() {
 // spawn starts a worker's goroutine unless the engine is being stopped: Stopper.Stop holds the stopper's own mutex until the
 // last worker has ended, so a step worker that let the apply pool grow then would wait for Stop, and Stop for it.
 //
-// Apply workers have a group of their own, for they may be inside a user's code for ever.
+// Workers that call a user's code have groups of their own, for they may be inside it for ever.
 func (e *Engine) spawn(worker Worker) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -59,19 +60,32 @@ func (e *Engine) spawn(worker Worker) {
 		return
 	}
 	stop := e.stopper.ShouldStop()
-	if _, applies := worker.(*applyWorker); !applies {
-		e.stopper.RunWorker(func() { loop(worker, e.options.Clock, stop) })
-		return
+	run := func() { loop(worker, e.options.Clock, stop) }
+	switch worker.(type) {
+	case *applyWorker:
+		e.applying.Go(run)
+	case *eventQueue:
+		e.listening.Go(run)
+	default:
+		e.stopper.RunWorker(run)
 	}
-	e.applying.Go(func() { loop(worker, e.options.Clock, stop) })
 }
 
-// waitApplying waits until every apply worker has ended, for at most MaxStopWait, and reports whether all have. One that has not is
-// inside a state machine that does not return; it ends when that does.
-func (e *Engine) waitApplying() bool {
+// tellTheRest calls the listener with the events that its worker has left, and reports whether it has returned.
+func (e *Engine) tellTheRest() bool {
+	if !e.waitFor(&e.listening) {
+		return false
+	}
+	e.listening.Go(func() { e.events.RunOnce(0) })
+	return e.waitFor(&e.listening)
+}
+
+// waitFor waits until every worker of a group has ended, for at most MaxStopWait, and reports whether all have. One that has not is
+// inside a user's code that does not return; it ends when that does.
+func (e *Engine) waitFor(group *sync.WaitGroup) bool {
 	ended := make(chan struct{})
 	go func() {
-		e.applying.Wait()
+		group.Wait()
 		close(ended)
 	}()
 	timer := time.NewTimer(e.options.MaxStopWait)

@@ -165,9 +165,9 @@ func (h *NodeHost) end() { h.operations.Done() }
 
 // Close hands leaderships over, answers every pending request, stops all replicas, closes log store and transport, and
 // gives the data directory free. Shards hand over all at once, for at most one election timeout, and refuse proposals with
-// ErrTransferring meanwhile. State machines and writes under way are waited for, each for at most Tuning.MaxStopWait: then Close
-// names the replicas that did not stop (ErrStuck), closes everything else, and leaves the goroutine of a state machine
-// that does not return behind, which ends when it does. Later calls wait for the first and return what it returned. It must not be called from a callback.
+// ErrTransferring meanwhile. State machines, writes under way and a callback of Events are waited for, each for at most Tuning.MaxStopWait: then Close
+// names the replicas that did not stop (ErrStuck), closes everything else, and leaves the goroutine of a state machine or a
+// callback that does not return behind, which ends when it does. Later calls wait for the first and return what it returned. It must not be called from a callback.
 func (h *NodeHost) Close() error {
 	h.closing.Do(func() { h.closeErr = h.close() })
 	return h.closeErr

@@ -73,3 +73,36 @@ func TestCloseReportsAStateMachineThatDoesNotReturn(t *testing.T) {
 	close(machine.release)
 	<-machine.returned
 }
+
+// Close returns although a callback of Events does not, as one that hands events to a goroutine which has ended. It once waited for ever.
+func TestCloseReportsACallbackThatDoesNotReturn(t *testing.T) {
+	c := newCluster(t, 1)
+	config := c.config(0)
+	config.Tuning.MaxStopWait = 100 * time.Millisecond
+	inside, release, returned := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	config.Events.ReplicaReady = func(nodehost.ReplicaName) {
+		close(inside)
+		<-release
+		close(returned)
+	}
+	host, err := nodehost.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := host.StartReplica(patient(t), nodehost.ReplicaConfig{ShardID: 7, ReplicaID: 1, Members: c.members()}, c.factory(0)); err != nil {
+		t.Fatal(err)
+	}
+	<-inside
+	if err := host.Close(); !errors.Is(err, nodehost.ErrStuck) || !strings.Contains(err.Error(), "listener") {
+		t.Errorf("Close says %v", err)
+	}
+	again, err := nodehost.New(c.config(0)) // the directory is free
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
+	}
+	close(release)
+	<-returned
+}
