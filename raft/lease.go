@@ -178,33 +178,55 @@ func (c *Core) refuseLeaseReads(reason raftpb.Reason) {
 // sending and the receipt. So between two answers this clock has gone on by at most the time from the sending of
 // the first to the receipt of the second; a voter whose clock went on by more than the bound allows for that has gained on this
 // one for certain, however slow the network is. One that falls behind only promises more than it says.
+//
+// Two comparisons go on at a time. A small drift shows only after many round trips. One that begins all at once would be hidden for as long in
+// what the bound had allowed until then, and shows soon in a comparison that began a short while ago.
 type clockWatch struct {
-	newest   uint64  // the voter's clock, as it last told it
-	sent     Instant // of the heartbeat whose answer began the comparison
-	clock    uint64  // the voter's clock in that answer, 0 for none
-	exceeded bool
+	newest      uint64 // the voter's clock, as it last told it
+	comparisons [len(clockWindows)]clockComparison
+	exceeded    bool
 }
 
-// clockWindow is how many election timeouts a comparison lasts. A small drift shows only after many round trips.
-const clockWindow = 32
+// clockComparison is where a comparison began.
+type clockComparison struct {
+	sent  Instant // of the heartbeat whose answer began it
+	clock uint64  // the voter's clock in that answer, 0 for none
+}
 
-// observe takes an answer and says that the bound is exceeded now and was not before. What was exceeded is over after a whole
-// comparison without.
+// clockWindows is how many election timeouts a comparison lasts.
+var clockWindows = [...]Instant{1, 32}
+
+// observe takes an answer and says that the bound is exceeded now and was not before. What was exceeded is over after a whole long
+// comparison in which neither kind showed it.
 func (w *clockWatch) observe(now, sent Instant, clock uint64, perSecond time.Duration, electionTimeout Instant) (drifts bool) {
 	if clock == 0 || clock >= maxNumber || clock < w.newest {
 		return false // of another answer that came late
 	}
 	w.newest = clock
-	if w.clock != 0 {
-		elapsed := now - w.sent
-		if Instant(clock-w.clock) > elapsed+drifted(elapsed, perSecond) {
-			drifts, w.exceeded, w.clock = !w.exceeded, true, 0
-		} else if elapsed > clockWindow*electionTimeout {
-			w.exceeded, w.clock = false, 0
+	if w.gained(now, clock, perSecond) {
+		drifts, w.exceeded = !w.exceeded, true
+		w.comparisons = [len(clockWindows)]clockComparison{}
+	}
+	for i := range w.comparisons {
+		comparison := &w.comparisons[i]
+		over := comparison.clock != 0 && now-comparison.sent > clockWindows[i]*electionTimeout
+		if over && i == len(clockWindows)-1 {
+			w.exceeded = false
+		}
+		if over || comparison.clock == 0 {
+			*comparison = clockComparison{sent: sent, clock: clock}
 		}
 	}
-	if w.clock == 0 {
-		w.sent, w.clock = sent, clock
-	}
 	return drifts
+}
+
+// gained says that the clock has gone on by more than the bound allows since a comparison began.
+func (w *clockWatch) gained(now Instant, clock uint64, perSecond time.Duration) bool {
+	for _, comparison := range w.comparisons {
+		elapsed := now - comparison.sent
+		if comparison.clock != 0 && Instant(clock-comparison.clock) > elapsed+drifted(elapsed, perSecond) {
+			return true
+		}
+	}
+	return false
 }

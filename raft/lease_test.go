@@ -152,6 +152,34 @@ func TestClockWatch(t *testing.T) {
 	})
 }
 
+// A clock that was good for most of a long comparison and then runs away is noticed within an election timeout, long before what the bound had
+// allowed until then is used up; and again by who begins to watch only then, after few answers.
+func TestClockThatRunsAwayIsNoticedSoon(t *testing.T) {
+	const bound, interval, roundTrip = 100 * time.Millisecond, Instant(100 * time.Millisecond), Instant(5 * time.Millisecond)
+	for _, good := range []int{0, 1, 5, 100, 310} { // heartbeats before
+		var w clockWatch
+		now, clock, noticed := Instant(time.Second), Instant(time.Hour), 0
+		for i := range good + 10 {
+			pace := Instant(10)
+			if i >= good {
+				pace = 14 // tenths
+			}
+			noticed++
+			clock += interval * pace / 10
+			now += interval
+			if w.observe(now, now-roundTrip, uint64(clock), bound, Instant(time.Second)) {
+				break
+			}
+			if i < good {
+				noticed = 0
+			}
+		}
+		if !w.exceeded || noticed > 6 {
+			t.Errorf("after %d good answers: noticed %t, by %d answers", good, w.exceeded, noticed)
+		}
+	}
+}
+
 // What is counted off a lease covers the drift that is allowed, to the nanosecond above.
 func TestDrifted(t *testing.T) {
 	for _, d := range []Instant{0, 1, 999_999, 1_000_000, Instant(time.Second), Instant(time.Hour)} {
