@@ -4,6 +4,7 @@
 //
 //	package logdb            the contract (LogDB, Group), the Cache, metrics, CheckSave and Loader
 //	package logdb/pebblelog  the store on Pebble, the default
+//	package plugin/seglog    the store on segment files of its own, one stream for all replicas
 //	package logdb/modellog   a store without a disk that completes when told, for simulation and comparison
 //	package logdb/logdbtest  the conformance, crash and fault suites that any store has to pass
 //

@@ -138,3 +138,25 @@ func TestCommitIndexesRest(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Where the file system lets blocks be written around the page cache the probe finds out, and leaves nothing behind.
+func TestProbe(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("writes around the page cache: %v", s.directory.direct)
+	if _, err := vfs.Default.Stat(vfs.Default.PathJoin(dir, probeName)); err == nil {
+		t.Error("the probe's file is left")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s = openManual(t, vfs.NewMem()); s.directory.direct {
+		t.Error("memory has no page cache to go around")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
