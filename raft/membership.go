@@ -94,7 +94,7 @@ func (c *Core) useNewestConfig() {
 	case memberOf(&m, c.options.ReplicaID) == nil:
 		c.addedAt = 0 // it counts from the membership that adds this replica again
 	case c.addedAt == 0:
-		c.addedAt = m.ID
+		c.addedAt = c.memberSince()
 	}
 	before := c.peers
 	c.peers = make([]*peer, 0, len(m.Members))
@@ -115,6 +115,19 @@ func (c *Core) useNewestConfig() {
 	c.learnRank()
 	c.event(Event{Kind: EventMembershipChanged, ID: m.ID})
 	c.checkTransferTarget()
+}
+
+// memberSince returns the oldest known membership since which this replica is a member in all. The newest may be one that only this
+// replica has, above the very removal that it has to obey.
+func (c *Core) memberSince() (id uint64) {
+	for i := len(c.configs) - 1; i >= 0; i-- {
+		m := &c.configs[i].Membership
+		if memberOf(m, c.options.ReplicaID) == nil {
+			break
+		}
+		id = m.ID
+	}
+	return id
 }
 
 func (c *Core) carryPeer(before []*peer, member *raftpb.Member) *peer {
