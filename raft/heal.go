@@ -95,9 +95,10 @@ func (c *Core) askOne(id uint64) {
 }
 
 // strayed finds what a leader says to another incarnation of this replica: either it is for one that is asked for, which ends
-// the healing, or the shard knows an incarnation whose state is gone. A replica with a log does not believe the latter: such
-// messages may be late ones to its former self. Whatever a leader says to one that asks to be healed tells whom to ask: it may know
-// of no member by itself.
+// the healing, or the shard knows an incarnation that this replica is not. One with a log does not believe the latter, such
+// messages may be late ones to its former self; but while it has no leader it asks. It may have come back from a crash as what it was,
+// when it was healed already: then nobody ever speaks to it. A leader that knows it drops the question. Whatever a leader says to
+// one that asks to be healed tells whom to ask: it may know of no member by itself.
 func (c *Core) strayed(m *raftpb.Message) bool {
 	own := m.ToIncarnation == 0 || m.ToIncarnation == c.bootstrap.Incarnation
 	if own && (c.role != RoleAbstaining || !c.heal.asks) {
@@ -116,7 +117,7 @@ func (c *Core) strayed(m *raftpb.Message) bool {
 		return true
 	case c.role == RoleBootstrapping:
 		c.abstain()
-	case c.role == RoleFollower && c.log.last == 0:
+	case c.role == RoleFollower && c.log.last == 0 || c.role <= RoleCandidate && c.leader == 0:
 		c.beginHealing()
 	case c.role != RoleAbstaining:
 		return false
