@@ -80,6 +80,8 @@ type found struct {
 type recovery struct {
 	store *Store
 	files []*found // by number
+	// old are segments that were emptied before, and whose files are still there.
+	old []*found
 	// damage is what was found of damage, for replicas that are known.
 	damage []damaged
 	floor  uint64
@@ -90,7 +92,7 @@ func (s *Store) recover() error {
 	r := &recovery{store: s}
 	s.index.replaying = true
 	if err := r.run(); err != nil {
-		for _, f := range r.files {
+		for _, f := range append(r.files, r.old...) {
 			if !slices.Contains(s.order, &f.segment) {
 				err = errors.Join(err, closeSegment(&f.segment))
 			}
@@ -113,7 +115,10 @@ func (r *recovery) run() error {
 	if err := r.replay(); err != nil {
 		return err
 	}
-	return r.begin()
+	if err := r.begin(); err != nil {
+		return err
+	}
+	return r.giveBackOld()
 }
 
 // list finds the files of the directory. What was in preparation is removed, a spare file is kept.
@@ -259,13 +264,17 @@ func (r *recovery) dropReplaced() error {
 		}
 		return drop
 	})
+	if len(gone) == 0 {
+		return nil
+	}
+	// The name of a copy may stand in memory alone: a process that was killed before it synced the directory leaves it so.
+	if err := s.directory.sync(); err != nil {
+		return err
+	}
 	for _, f := range gone {
 		if err := s.giveBack(&f.segment); err != nil {
 			return err
 		}
-	}
-	if len(gone) == 0 {
-		return nil
 	}
 	return s.directory.sync()
 }
@@ -281,9 +290,7 @@ func (r *recovery) replay() error {
 	last := r.files[len(r.files)-1]
 	tail := r.scanLast(last)
 	r.floor = max(last.header.floor, tail.floor)
-	if err := r.dropOld(); err != nil {
-		return err
-	}
+	r.dropOld()
 	r.next = r.files[0].header.first
 	s.index.oldest = r.next
 	if r.floor != 0 && r.floor < r.next {
@@ -312,13 +319,25 @@ func (r *recovery) replay() error {
 	return nil
 }
 
-// dropOld removes segments that were emptied, and whose files are still there: one of them without another would look like a hole.
-func (r *recovery) dropOld() error {
+// dropOld leaves segments out that were emptied, and whose files are still there: one of them without another would look like a hole.
+//
+// Their files stay until giveBackOld. That they were emptied is read in the last segment, and so is perhaps what was moved out of them:
+// both may stand in the page cache alone until the copy is synced.
+func (r *recovery) dropOld() {
 	for len(r.files) > 1 && r.files[1].header.first <= r.floor {
-		if err := r.store.giveBack(&r.files[0].segment); err != nil {
+		r.old = append(r.old, r.files[0])
+		r.files = r.files[1:]
+	}
+}
+
+// giveBackOld gives back what dropOld left out, once the segment that was begun says durably where the stream begins.
+func (r *recovery) giveBackOld() error {
+	for len(r.old) > 0 {
+		old := r.old[0]
+		r.old = r.old[1:]
+		if err := r.store.giveBack(&old.segment); err != nil {
 			return err
 		}
-		r.files = r.files[1:]
 	}
 	return nil
 }
