@@ -73,6 +73,9 @@ func (w *World) checkCampaign(h *host, u *update, before raftpb.HardState) {
 		return
 	}
 	attempt := 4*w.plan.raft.ElectionTimeout + 100*time.Millisecond
+	if w.now-h.paused <= int64(attempt) { // what it had heard before its process stood still it has heard
+		attempt += time.Duration(h.paused - h.pausedAt)
+	}
 	if p.told != 0 && w.now-p.told <= int64(attempt) {
 		return
 	}

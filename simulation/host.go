@@ -27,6 +27,7 @@ type host struct {
 	life      uint32 // counts the starts in this world
 	up        bool
 	paused    int64 // nothing runs here before this instant
+	pausedAt  int64 // since when
 	jumped    int64 // when the clock jumped last
 	slowApply int64 // its state machines take their time for every turn before this instant
 	lazy      bool  // workers of this host are often run late
@@ -147,7 +148,7 @@ func (h *host) crash() {
 	}
 	w := h.world
 	h.up = false
-	h.paused, h.doom, h.slowApply = 0, 0, 0
+	h.paused, h.pausedAt, h.doom, h.slowApply = 0, 0, 0, 0
 	w.orphan(h)
 	h.disk.crash()
 	for _, p := range h.places {

@@ -142,6 +142,9 @@ func (n *nemesis) injectProcess(kind counter, h *host) bool {
 			return false
 		}
 		n.note(h, "pause", 0, 0)
+		if h.paused <= w.now {
+			h.pausedAt = w.now
+		}
 		h.paused = max(h.paused, w.now+n.random.between(int64(5*time.Millisecond), int64(pick(&n.random, []time.Duration{300 * time.Millisecond, 5 * time.Second}))))
 	case countSlowApply:
 		if !h.up {
