@@ -20,6 +20,8 @@ func (s *shard) checkChange(save *raftpb.Save, c *configuration) {
 		return // the first leader records the first members
 	}
 	s.checkAsked(previous, c)
+	s.proveByTime(previous.index, previous.term)
+	s.proveByTime(c.index-1, c.term)
 	switch {
 	case !overlapping(previous, c):
 		w.violate("membership", "shard %d: replica %d puts membership %d after %d in term %d, and two disjoint majorities could decide: %v after %v",
