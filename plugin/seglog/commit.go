@@ -26,6 +26,8 @@ type groupCommit struct {
 	sync    bool
 	// due says that it is to be written now; otherwise it rests until something else is written, or the writer is idle.
 	due bool
+	// seen is where the records begin whose hard states are not visible yet, 0 if none is.
+	seen int
 	// moving is the segment that its first records repeat, 0 for none.
 	moving  uint32
 	waiters []waiter
@@ -204,10 +206,12 @@ func (s *Store) rest(c *groupCommit) {
 	done(err)
 }
 
-// applyStates makes the hard states in a group that is not written yet visible. The locks of store and index are held.
+// applyStates makes the hard states in a group that is not written yet visible, those that were added since it was called for it last. The locks of store and index are held.
 func (s *Store) applyStates(c *groupCommit) {
 	var o operation
-	for at := headerSize; at < len(c.data); {
+	at := max(headerSize, c.seen)
+	c.seen = len(c.data)
+	for at < len(c.data) {
 		h := rawRecordHeader(c.data[at:])
 		body := c.data[at+recordHeaderSize : at+recordHeaderSize+int(h.length)]
 		at += recordBytes(int(h.length))

@@ -148,7 +148,7 @@ func (c *segmentCopy) add(g *scanned) error {
 		o := &record.operation
 		o.offset = position + int64(at)
 		placeRecord(bytes[at:], o.previous, c.segment.number, o.offset)
-		c.recovery.identify(o, g.header.seq)
+		c.recovery.identify(o, g.header.seq, uint32(c.segment.number))
 		c.recovery.store.index.apply(o, uint32(c.segment.number))
 		c.footer.add(o)
 		at += len(record.bytes)

@@ -101,6 +101,11 @@ func judgeDamage(t *testing.T, h *history, files map[string][]byte, where string
 			t.Fatalf("%s: open: %v", where, err)
 		}
 		got := fingerprint(t, s, h.keys)
+		for _, key := range h.keys {
+			if _, err := s.Load(key); errors.Is(err, logdb.ErrDamaged) {
+				checkNamed(t, key, err, where)
+			}
+		}
 		if err := s.Close(); err != nil {
 			t.Fatalf("%s: close: %v", where, err)
 		}
@@ -122,6 +127,18 @@ func judgeDamage(t *testing.T, h *history, files map[string][]byte, where string
 		}
 	}
 	return verdicts
+}
+
+// checkNamed: an error about damage names shard, replica, file, place, and what it concerns of the log.
+func checkNamed(t *testing.T, key logdb.ReplicaKey, err error, where string) {
+	t.Helper()
+	text := err.Error()
+	if !strings.Contains(text, key.String()) || !strings.Contains(text, segmentSuffix) || !strings.Contains(text, " at ") {
+		t.Fatalf("%s: the error does not say where the damage is: %s", where, text)
+	}
+	if !strings.Contains(text, "index") && !strings.Contains(text, "batch [") && !strings.Contains(text, "record at") {
+		t.Fatalf("%s: the error does not say what is damaged: %s", where, text)
+	}
 }
 
 func count(verdicts []verdict, want verdict) (n int) {

@@ -58,7 +58,7 @@ func (s *Store) movePiece(c *cleaning) error {
 
 // collect adds what is live of a replica in the segment, up to the size of a piece. It reports whether there is more.
 func (s *Store) collect(m *moved, key logdb.ReplicaKey) (more bool, err error) {
-	view, err := s.view(key)
+	view, err := s.viewRuns(key, func(r *replica) ([]run, error) { return r.piece(m.from, moveBytes-m.group.Bytes()), nil })
 	if errors.Is(err, logdb.ErrNotFound) {
 		return false, nil
 	}
@@ -94,6 +94,21 @@ func (s *Store) collect(m *moved, key logdb.ReplicaKey) (more bool, err error) {
 		m.group.addSave(recordSave|recordMoved, key, saveBatch, raftpb.HardState{}, 0, batch)
 	}
 	return false, nil
+}
+
+// piece returns a copy of the runs in a segment, up to the size of a piece and one more, so that a log of any length is looked through
+// without being copied. What is left out behind damaged ones is found when the segment is looked through again.
+func (r *replica) piece(segment uint32, bytes int) (runs []run) {
+	for i := range r.runs {
+		if r.runs[i].segment != segment {
+			continue
+		}
+		if runs = append(runs, r.runs[i]); bytes < 0 {
+			break
+		}
+		bytes -= int(r.runs[i].length)
+	}
+	return runs
 }
 
 // collectRecords adds the bootstrap and the configurations that are in the segment.

@@ -96,7 +96,7 @@ func (v *view) fenced() error {
 func (v *view) read(number uint32, offset int64, into []byte) error {
 	segment := v.find(number)
 	if segment == nil {
-		return fmt.Errorf("%w: %v: segment %d is missing", logdb.ErrDamaged, v.key, number)
+		return fmt.Errorf("%w: %v: %s is missing, with %d bytes at %d", logdb.ErrDamaged, v.key, segmentName(uint64(number)), len(into), offset)
 	}
 	if n, err := segment.file.ReadAt(into, offset); n < len(into) {
 		if size, statErr := v.store.directory.fileSize(segment.name); statErr == nil && offset+int64(len(into)) > size {
@@ -145,7 +145,7 @@ func (v *view) readRuns(runs []run, into []raftpb.Batch) ([]raftpb.Batch, error)
 		start := int64(runs[0].offset)
 		data := make([]byte, end-start)
 		if err := v.read(runs[0].segment, start, data); err != nil {
-			return into[:kept], err
+			return into[:kept], fmt.Errorf("batches [%d, %d]: %w", runs[0].first, runs[n-1].last(), err)
 		}
 		for i := range runs[:n] {
 			from := int64(runs[i].offset) - start
@@ -307,8 +307,8 @@ func (v *view) loadIndex(stored *raftpb.Stored) error {
 	for i := range v.replica.runs {
 		r := &v.replica.runs[i]
 		if r.first > stored.Last+1 || i > 0 && r.first != stored.Last+1 || r.last() <= stored.Last || r.term < term {
-			return fmt.Errorf("%w: %v: batch [%d, %d] of term %d follows index %d of term %d",
-				logdb.ErrDamaged, v.key, r.first, r.last(), r.term, stored.Last, term)
+			return fmt.Errorf("%w: %v: batch [%d, %d] of term %d at %d of %s follows index %d of term %d",
+				logdb.ErrDamaged, v.key, r.first, r.last(), r.term, r.offset, segmentName(uint64(r.segment)), stored.Last, term)
 		}
 		if term != r.term {
 			stored.Terms = append(stored.Terms, raftpb.TermStart{Term: r.term, First: max(r.first, stored.Compacted+1)})

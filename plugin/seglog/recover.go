@@ -84,6 +84,7 @@ type recovery struct {
 	old []*found
 	// damage is what was found of damage, for replicas that are known.
 	damage []damaged
+	unread []unread
 	floor  uint64
 	next   uint64 // the number of the group that comes next
 }
@@ -383,7 +384,7 @@ func (r *recovery) replayFooter(f *found) error {
 			break
 		}
 		if first {
-			x.follows(&o)
+			r.follows(&o, uint32(f.number))
 		}
 		x.apply(&o, uint32(f.number))
 	}
@@ -409,13 +410,13 @@ func (r *recovery) apply(g *scanned, segment uint32) {
 	x := r.store.index
 	for i := range g.records {
 		o := &g.records[i].operation
-		r.identify(o, g.header.seq)
+		r.identify(o, g.header.seq, segment)
 		x.apply(o, segment)
 	}
 }
 
 // identify gives a scanned record its id and checks that none is missing before it.
-func (r *recovery) identify(o *operation, seq uint64) {
+func (r *recovery) identify(o *operation, seq uint64, segment uint32) {
 	x := r.store.index
 	if o.kind == recordVoid {
 		return
@@ -425,7 +426,7 @@ func (r *recovery) identify(o *operation, seq uint64) {
 		last = known.last
 	}
 	o.id = nextID(last, seq)
-	x.follows(o)
+	r.follows(o, segment)
 }
 
 // report tells the log what a scan has found, and remembers whose damage it is.
@@ -437,6 +438,7 @@ func (r *recovery) report(f *found, found *scan) {
 	}
 	for _, d := range found.damage {
 		if !d.known {
+			r.unread = append(r.unread, unread{f.name, d})
 			logger.Error("seglog: damage whose owner cannot be read", "file", f.name, "offset", d.offset, "what", d.why)
 			continue
 		}
@@ -450,14 +452,15 @@ func (r *recovery) report(f *found, found *scan) {
 func (r *recovery) judge() {
 	x := r.store.index
 	for _, d := range r.damage {
-		x.fence(d.key, x.get(d.key), d.why)
+		p := x.get(d.key)
+		x.fence(d.key, p, fmt.Sprintf("%s; %s", d.why, p.extent()))
 	}
 	for _, key := range x.keys() {
 		p := x.replicas[key]
 		x.dropOldConfigs(p) // those that a compaction left since a newer one had been moved behind it
 		v := view{store: r.store, key: key, replica: *p}
 		if err := v.loadIndex(&raftpb.Stored{Compacted: p.compacted}); err != nil {
-			x.fence(key, p, err.Error())
+			x.fence(key, p, fmt.Sprintf("%s; %s", err.Error(), p.extent()))
 		}
 	}
 }
