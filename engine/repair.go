@@ -61,6 +61,8 @@ func repairError(r *Replica, reason raftpb.Reason) error {
 		return refused("has healing turned off")
 	case raftpb.ReasonLost:
 		return refused("is the only voter, nobody else has its data")
+	case raftpb.ReasonNotReady:
+		return refused("may be needed: it is not known that the others have a leader and a quorum without it")
 	}
 	return refused("is needed for the membership change under way")
 }

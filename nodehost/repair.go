@@ -16,7 +16,9 @@ import (
 // Repair has the replica rebuilt from the others: it stops voting and acknowledging, and asks to be made a learner of a new incarnation,
 // which takes a quorum without it; only then is what it holds thrown away and everything fetched anew, and it becomes what it was. It
 // returns once that has begun, and goes on after a restart; Events.ReplicaHealed tells that the replica begins anew. A leader is better asked
-// to hand over first. Errors: ErrRepairRefused (healing is turned off, or nobody else has the data), ErrStopped, ErrFenced.
+// to hand over first. Have one replica of a shard repaired at a time, and change no members until it is healed: replicas that doubt what they
+// hold leave no quorum when they are too many, and nobody is healed then. What is known here of that is looked at. Errors: ErrRepairRefused
+// (healing is turned off, nobody else has the data, or the others are not known to have a leader and a quorum without it), ErrStopped, ErrFenced.
 func (s *Shard) Repair(ctx context.Context) error {
 	_, err := ask(ctx, s, mayChange, func(done func(struct{}, error)) {
 		s.replica.Repair(func(err error) { done(struct{}{}, err) })

@@ -13,7 +13,7 @@ func Lost() Promised { return Promised{VoteTerm: math.MaxUint64} }
 // Repair makes the replica doubt what it holds: it abstains from now on, remembers that across restarts, and asks to be healed.
 // Nothing is thrown away before the others have made it a learner of a new incarnation, which takes a quorum without it. Reasons:
 // Stopped; Denied if healing is turned off; Lost if this is the only voter, whose data nobody else has; PendingChange if
-// two configurations are in effect, which it may be needed for.
+// two configurations are in effect, which it may be needed for; NotReady if the others are not known to go on without it.
 func (c *Core) Repair(now Instant) raftpb.Reason {
 	c.now = now
 	switch {
@@ -27,6 +27,8 @@ func (c *Core) Repair(now Instant) raftpb.Reason {
 		return raftpb.ReasonPendingChange
 	case c.role == RoleAbstaining && c.heal.promised == Lost():
 		return raftpb.ReasonNone
+	case c.role != RoleAbstaining && !c.sparable(now):
+		return raftpb.ReasonNotReady
 	}
 	c.heal.promised = Lost()
 	if c.role == RoleAbstaining {
@@ -35,4 +37,34 @@ func (c *Core) Repair(now Instant) raftpb.Reason {
 		c.abstain()
 	}
 	return raftpb.ReasonNone
+}
+
+// sparable says that the others go on without this replica, as far as is known here: one of them leads, or this one does and hears a quorum
+// besides itself, and those that said that they lost their state, with this one, leave a quorum. Without one nobody would ever be
+// healed, nor could the doubt be taken back.
+func (c *Core) sparable(now Instant) bool {
+	switch c.role {
+	case RoleFollower:
+		if c.leader == 0 || c.heardAt+c.electionTimeout() <= now {
+			return false
+		}
+	case RoleLeader:
+		if !c.quorumHas(func(p *peer) bool { return p != nil && !p.lost && p.lastContact+c.electionTimeout() > now }) {
+			return false
+		}
+	default:
+		return false
+	}
+	voters, left := 0, 0
+	for i := range c.membership.Members {
+		member := &c.membership.Members[i]
+		if member.Kind == raftpb.Learner {
+			continue
+		}
+		voters++
+		if member.ReplicaID != c.options.ReplicaID && !c.saysLost(member.ReplicaID, now) {
+			left++
+		}
+	}
+	return left > voters/2
 }
