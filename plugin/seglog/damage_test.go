@@ -136,6 +136,9 @@ func checkNamed(t *testing.T, key logdb.ReplicaKey, err error, where string) {
 	if !strings.Contains(text, key.String()) || !strings.Contains(text, segmentSuffix) || !strings.Contains(text, " at ") {
 		t.Fatalf("%s: the error does not say where the damage is: %s", where, text)
 	}
+	if strings.Count(text, logdb.ErrDamaged.Error()) != 1 {
+		t.Fatalf("%s: the error says twice that there is damage: %s", where, text)
+	}
 	if !strings.Contains(text, "index") && !strings.Contains(text, "batch [") && !strings.Contains(text, "record at") {
 		t.Fatalf("%s: the error does not say what is damaged: %s", where, text)
 	}

@@ -3,6 +3,8 @@ package seglog
 import (
 	"fmt"
 	"strings"
+
+	"github.com/flotilla-raft/flotilla/logdb"
 )
 
 // unread is damage whose owner cannot be read.
@@ -56,6 +58,11 @@ func (r *recovery) whereGroup(group uint64) string {
 		}
 	}
 	return text.String()
+}
+
+// reasonOf returns what an error about damage says besides that it is damage, and whose: that is said again where the reason is told.
+func reasonOf(key logdb.ReplicaKey, err error) string {
+	return strings.Replace(err.Error(), fmt.Sprintf("%v: %v: ", logdb.ErrDamaged, key), "", 1)
 }
 
 // extent says what is there of a log that is damaged.

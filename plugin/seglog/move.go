@@ -85,7 +85,7 @@ func (s *Store) collect(m *moved, key logdb.ReplicaKey) (more bool, err error) {
 		}
 		batch, err := view.readRun(&r.runs[i])
 		if errors.Is(err, logdb.ErrDamaged) {
-			m.broken = append(m.broken, brokenRun{key, r.runs[i].first, err.Error()})
+			m.broken = append(m.broken, brokenRun{key, r.runs[i].first, reasonOf(key, err)})
 			continue
 		}
 		if err != nil {
@@ -117,7 +117,7 @@ func (s *Store) collectRecords(m *moved, view *view) error {
 	add := func(kind recordKind, at place) error {
 		body, err := view.readRecord(kind, at)
 		if errors.Is(err, logdb.ErrDamaged) {
-			m.broken = append(m.broken, brokenRun{view.key, 0, err.Error()})
+			m.broken = append(m.broken, brokenRun{view.key, 0, reasonOf(view.key, err)})
 			return nil
 		}
 		if err != nil {

@@ -245,7 +245,7 @@ func (s *Store) noteDamage(key logdb.ReplicaKey, damage error) {
 		return
 	}
 	group := Group{mustSync: true, lasting: true}
-	group.add(recordDamage, key, []byte(damage.Error()))
+	group.add(recordDamage, key, []byte(reasonOf(key, damage)))
 	s.lastGroup(group.Bytes()).append(&group)
 	s.mu.Unlock()
 	s.options.Logger.Error("seglog: damage", "replica", key, "error", damage)

@@ -460,7 +460,7 @@ func (r *recovery) judge() {
 		x.dropOldConfigs(p) // those that a compaction left since a newer one had been moved behind it
 		v := view{store: r.store, key: key, replica: *p}
 		if err := v.loadIndex(&raftpb.Stored{Compacted: p.compacted}); err != nil {
-			x.fence(key, p, fmt.Sprintf("%s; %s", err.Error(), p.extent()))
+			x.fence(key, p, fmt.Sprintf("%s; %s", reasonOf(key, err), p.extent()))
 		}
 	}
 }
