@@ -174,7 +174,8 @@ type ReplicaConfig struct {
 	// LeaseRead lets this replica answer Read without a round of messages while it leads and a quorum of the voters has promised to elect
 	// nobody else; as a follower it makes that promise. It is for all members of a shard or none: one without it promises nothing. It
 	// rests on the clocks of the hosts, see MaxClockDrift, and docs/guarantees.md. A replica with it that is started again votes
-	// for nobody for an election timeout; do not lower ElectionTimeout and start it again within the old one.
+	// for nobody for an election timeout; do not lower ElectionTimeout, or turn LeaseRead off, and start it again within the old one:
+	// the replica would not know what it may have promised.
 	LeaseRead bool
 	// MaxClockDrift is how far the clocks of two hosts may drift apart in a second. Default 100 ms, at most 500 ms. If a host's clock
 	// runs wilder than that, a read under a lease may miss what was acknowledged; it is noticed (Events.ClockDrift), and reads

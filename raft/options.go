@@ -42,7 +42,8 @@ type Options struct {
 	// LeaseRead lets this replica answer linearizable reads without a round of heartbeats while it leads and a quorum of the voters
 	// has promised to elect nobody else (lease.go); as a follower it makes that promise. It rests on clocks: those of two
 	// hosts must not drift apart by more than MaxClockDrift, and must go on while a host is suspended. Members
-	// without it promise nothing. A replica with it that is started again votes for nobody for an election timeout.
+	// without it promise nothing. A replica with it that is started again votes for nobody for an election timeout;
+	// one that is started without it has to have been down for as long.
 	LeaseRead bool
 	// MaxClockDrift is how far the clocks of two hosts may drift apart in a second. Default 100 ms: a lease is a tenth
 	// shorter, which costs nothing, since heartbeats renew it ten times meanwhile; and it covers what time daemons do, that let
