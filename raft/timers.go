@@ -67,6 +67,7 @@ func (c *Core) Tick(now Instant) {
 
 // heartbeatDue is the pace of a leader and of a replica that asks the other initial members what they are.
 func (c *Core) heartbeatDue(now Instant) {
+	c.noteStandstill(now)
 	c.heartbeatAt = c.nextHeartbeat(now)
 	switch c.role {
 	case RoleLeader:

@@ -20,7 +20,22 @@ import "github.com/flotilla-raft/flotilla/raftpb"
 // witnessState is a leader's account of the witnesses' standing in.
 type witnessState struct {
 	standsIn bool
-	count    uint64 // times that the commit index moved by it
+	count    uint64  // times that the commit index moved by it
+	awake    Instant // since then this leader has not stood still
+}
+
+// silent says that a data voter was not heard for an election timeout. The time in which this replica itself stood still is not counted: its
+// clock may have jumped, or its process was not run, and the voter was well all the while. How long that was shows at the beat of
+// heartbeats, which is late then; what is handed in before it sees the clock as it stood when the beat was due.
+func (c *Core) silent(p *peer) bool {
+	return max(p.lastContact, c.standIns.awake)+c.electionTimeout() <= min(c.now, c.heartbeatAt)
+}
+
+// noteStandstill takes how late the beat is.
+func (c *Core) noteStandstill(now Instant) {
+	if now > c.heartbeatAt+Instant(c.options.HeartbeatInterval) {
+		c.standIns.awake = now
+	}
 }
 
 // headersOnly says that a member gets headers: a witness, or what is to become one.
@@ -72,7 +87,7 @@ func (c *Core) dataMatchOf(e electorate, members []raftpb.Member, standIn bool) 
 			witnesses = insertSorted(witnesses, p.countedMatch())
 		default:
 			data = insertSorted(data, p.countedMatch())
-			if p.lastContact+c.electionTimeout() <= c.now {
+			if c.silent(p) {
 				silent++
 			}
 		}
