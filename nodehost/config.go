@@ -151,7 +151,8 @@ type ReplicaConfig struct {
 	// ShardID names the shard, ReplicaID this host's member of it; both are 1 or above.
 	ShardID, ReplicaID uint64
 	// Members are the shard's first members, replica IDs and addresses, the same on every one of them; this host's
-	// entry has Config.Address. Ignored once the host has state of the replica. Empty if Join.
+	// entry has Config.Address. Ignored once the host has state of the replica. Empty if Join. A host that lost its data must not name
+	// itself here as the only one again after the shard has grown: it would begin another shard. It is to Join instead.
 	Members map[uint64]string
 	// Learners and Witnesses are those of Members that are no voters; at least one voter is left. The same on every host.
 	Learners, Witnesses []uint64
