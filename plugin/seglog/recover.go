@@ -185,14 +185,12 @@ func (r *recovery) readFiles() error {
 }
 
 func (r *recovery) readFile(f *found) error {
-	head, err := r.readAt(f, 0, headerSize)
-	if err != nil {
-		return err
-	}
+	head, failure := r.readAt(f, 0, headerSize)
+	var err error
 	f.header, err = decodeSegmentHeader(head, f.number)
 	f.begun = err == nil
-	if read, err := r.readFooter(f); err != nil || read {
-		return err
+	if r.readFooter(f) {
+		return nil
 	}
 	f.data = r.store.directory.readAll(f.file, f.size)
 	if f.begun {
@@ -203,8 +201,9 @@ func (r *recovery) readFile(f *found) error {
 	if h, at := s.nextGroup(blockSize); at >= 0 {
 		f.begun = true
 		f.header = segmentHeader{segment: f.number, first: h.seq}
+		return nil
 	}
-	return nil
+	return failure // whether it was begun is not known: it must not be taken for a file that was only prepared
 }
 
 // readAt reads up to length bytes.
@@ -220,31 +219,29 @@ func (r *recovery) readAt(f *found, offset int64, length int) ([]byte, error) {
 }
 
 // readFooter reads the footer of a sealed segment. A footer that cannot be read is no loss: what it says stands in the segment.
-func (r *recovery) readFooter(f *found) (read bool, err error) {
+// A block that the disk does not give back is one of the reasons.
+func (r *recovery) readFooter(f *found) (read bool) {
 	end := f.size &^ (blockSize - 1)
 	if end < 2*blockSize {
-		return false, nil
+		return false
 	}
 	last, err := r.readAt(f, end-blockSize, headerSize)
 	if err != nil {
-		return false, err
+		return false
 	}
 	t, err := decodeTrailer(last, f.number)
 	if err != nil {
-		return false, nil //nolint:nilerr // it is not sealed, or it is read whole
+		return false // it is not sealed, or it is read whole
 	}
 	data, err := r.readAt(f, t.footerOffset, int(t.footerLength))
-	if err != nil {
-		return false, err
-	}
-	if len(data) != int(t.footerLength) || footerChecksum(data) != t.footerSum {
-		return false, nil
+	if err != nil || len(data) != int(t.footerLength) || footerChecksum(data) != t.footerSum {
+		return false
 	}
 	if !f.begun {
 		f.begun, f.header = true, segmentHeader{segment: f.number, first: t.first}
 	}
 	f.footer, f.first, f.next = data, t.first, t.last+1
-	return true, nil
+	return true
 }
 
 // dropReplaced removes segments of which another is the copy, before anything else is changed: a copy of the copy must not be
