@@ -104,6 +104,9 @@ func (c *Core) beginChange(change raftpb.MembershipChange) (operation uint64, re
 	if reason != raftpb.ReasonNone {
 		return 0, reason
 	}
+	if !cancel && !c.canDecide(&next) {
+		return 0, raftpb.ReasonNotReady
+	}
 	next.Operation = raftpb.OperationSelf
 	c.appendMembership(next)
 	return c.log.last, raftpb.ReasonNone

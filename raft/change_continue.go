@@ -35,7 +35,9 @@ func (c *Core) continueChange(now Instant) {
 		c.appendMembership(raftpb.Membership{Members: m.Members, Operation: m.Operation})
 	case !finished(m) && c.allCaughtUp(now):
 		learned, _ := c.learnIncarnations(m)
-		c.appendMembership(switchOver(&learned, reachedGoals(learned.Members)))
+		if next := switchOver(&learned, reachedGoals(learned.Members)); c.canDecide(&next) {
+			c.appendMembership(next)
+		}
 	default:
 		c.recordIncarnations()
 	}
