@@ -106,6 +106,14 @@ func (c *Core) strayed(m *raftpb.Message) bool {
 	}
 	switch m.Type {
 	case raftpb.MessageReplicate, raftpb.MessageHeartbeat, raftpb.MessageProbe:
+	case raftpb.MessagePreVote, raftpb.MessageVote:
+		// Where those that lost their state leave no quorum there is no leader to say it, and whoever was added later is none that an
+		// initial member would ask. Without this all initial members on empty disks begin the shard a second time beside it.
+		if c.role != RoleBootstrapping {
+			return false
+		}
+		c.abstain()
+		return true
 	default:
 		return false
 	}
