@@ -118,7 +118,7 @@ func (w *World) checkVote(h *host, s *shard, m *raftpb.Message, candidate uint64
 	if d == nil || d.state.Term < m.Term || d.state.Term == m.Term && d.state.Vote != candidate {
 		w.violate("promises", "shard %d: replica %d tells its vote for %d in term %d before it is durable", s.id, m.From, candidate, m.Term)
 	}
-	if p := h.places[s.id-1]; p != nil && p.forgot() && d != nil && m.Type == raftpb.MessageVoteResponse {
+	if p := h.places[s.id-1]; p != nil && p.forgot() && !p.anew() && d != nil && m.Type == raftpb.MessageVoteResponse {
 		w.violate("lost promises", "shard %d: replica %d votes in term %d although its storage lost what it had promised", s.id, m.From, m.Term)
 	}
 }
@@ -206,9 +206,12 @@ func (w *World) checkMatching(s *shard, m *mirror, index, replica uint64) {
 // checkDurable follows writes that became durable.
 func (w *World) checkDurable(h *host, m *mirror, u *update) {
 	s := w.shard(u.key.ShardID)
-	s.begun[voter{host: h.index, incarnation: m.incarnation}] = true
-	if p := h.places[s.id-1]; p.forgot() {
-		return // its votes and acknowledgements do not count (R15)
+	own := voter{host: h.index, incarnation: m.incarnation}
+	if s.begun[own] == 0 {
+		s.begun[own] = max(1, w.now)
+	}
+	if p := h.places[s.id-1]; p.forgot() && s.begun[own] <= p.lostAt {
+		return // the votes and acknowledgements of what lost its state do not count (R15)
 	}
 	for i := range u.entries {
 		if term := u.entries[i].term; term == m.state.Term {

@@ -82,7 +82,8 @@ type place struct {
 	removed, removing bool
 	// lost says that the replica's storage lost what it had promised, so that it may abstain for good; the incarnation
 	// before it does not vote any more.
-	lost bool
+	lost   bool
+	lostAt int64
 	// hurt is the life of the host in which the running replica met the damage that lost says: until that life ends it knows all that it promised.
 	hurt uint32
 	// healed says that the shard knows the replica by another incarnation since, which has promised nothing yet.

@@ -103,7 +103,7 @@ func (s *shard) noteConfigurations(save *raftpb.Save) {
 func (s *shard) checkVotersExist(c *configuration) {
 	for _, set := range c.sets {
 		for _, v := range set {
-			if v.incarnation != 0 && !s.begun[voter{host: v.host, incarnation: v.incarnation}] {
+			if v.incarnation != 0 && s.begun[voter{host: v.host, incarnation: v.incarnation}] == 0 {
 				s.world.violate("healing", "shard %d: membership %d makes replica %d a voter by an incarnation that was never stored", s.id, c.index, v.host+1)
 			}
 		}
@@ -178,9 +178,26 @@ func (s *shard) keeps(v voter, without []*place) bool {
 				return false
 			}
 		}
-		return !p.removed && (!p.lost || p.healed && p.incarnation() == v.incarnation)
+		return !p.removed && (!p.lost || p.anew() && p.incarnation() == v.incarnation)
 	}
 	return true // on no host of this run's members: it is not the nemesis's to break
+}
+
+// anew says that a replica that lost its state is known by an incarnation that began since. Mostly it was healed; one that was added, and
+// lost its state before it ever answered, is made a member as what answers first, and there is nothing to heal.
+func (p *place) anew() bool {
+	own := voter{host: p.host.index, incarnation: p.incarnation()}
+	if p.healed || p.shard.begun[own] <= p.lostAt {
+		return p.healed
+	}
+	for i := range p.shard.configurations {
+		for _, v := range p.shard.configurations[i].members {
+			if v.host == own.host && v.incarnation == own.incarnation {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // incarnation returns what the place's replica is, 0 if nothing is stored of it.
@@ -195,7 +212,7 @@ func (p *place) incarnation() uint64 {
 func (s *shard) followHealing() {
 	c := s.committedConfiguration()
 	for _, p := range s.places {
-		if p.lost && p.healed && c.votes(p.host.index, p.incarnation()) {
+		if p.lost && p.anew() && c.votes(p.host.index, p.incarnation()) {
 			p.lost, p.healed = false, false
 			s.world.counters.add(countPromoted, 1)
 		}

@@ -359,7 +359,7 @@ func (n *nemesis) mayLose(places []*place) bool {
 // lose notes that a replica's storage lost what it had promised.
 func (w *World) lose(p *place) {
 	kept := p.shard.keepsQuorum(nil)
-	p.lost, p.healed = true, false
+	p.lost, p.healed, p.lostAt = true, false, p.host.world.now
 	if kept && !p.shard.keepsQuorum(nil) {
 		w.counters.add(countStopped, 1)
 	}

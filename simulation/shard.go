@@ -28,7 +28,7 @@ type shard struct {
 	changeRequests []*changeRequest
 	operations     []memberOperation
 	votes          map[voteKey]uint64
-	begun          map[voter]bool  // incarnations that were durable somewhere; looked up, never iterated
+	begun          map[voter]int64 // since when incarnations were durable somewhere; looked up, never iterated
 	configurations []configuration // by their entries, the initial one first
 	incarnations   []voter         // that held an entry; a bit of variant.holders each
 	shown          []moment        // when which entry was shown, ascending
@@ -67,7 +67,7 @@ type leaderCheck struct {
 }
 
 func newShard(w *World, id uint64, r *random) *shard {
-	s := &shard{world: w, id: id, members: map[uint64]string{}, leaders: map[uint64]claim{}, votes: map[voteKey]uint64{}, begun: map[voter]bool{}}
+	s := &shard{world: w, id: id, members: map[uint64]string{}, leaders: map[uint64]claim{}, votes: map[voteKey]uint64{}, begun: map[voter]int64{}}
 	size := pick(r, []int{3, 3, 3, 3, 5, 5, 7, 1, 2, 4})
 	size = min(size, len(w.hosts))
 	order := make([]int, len(w.hosts))
