@@ -360,6 +360,9 @@ func (n *nemesis) mayLose(places []*place) bool {
 func (w *World) lose(p *place) {
 	kept := p.shard.keepsQuorum(nil)
 	p.lost, p.healed, p.lostAt = true, false, p.host.world.now
+	if len(p.shard.voters) == 1 { // it has nobody to ask: whoever starts it again has to know that the shard exists
+		p.joins = true
+	}
 	if kept && !p.shard.keepsQuorum(nil) {
 		w.counters.add(countStopped, 1)
 	}
