@@ -92,7 +92,8 @@ func (c *Core) handleBootstrapResponse(now Instant, m *raftpb.Message, _ *peer) 
 }
 
 // foundState: the shard exists already. Either it knows this very incarnation, then nothing was lost and the replica
-// follows; or it knows another one, whose promises this replica does not remember: it abstains. The other incarnations are
+// follows; or it knows another one, whose promises this replica does not remember: it abstains; or the ID was added again, as a learner
+// whose incarnation nobody knows yet: then it is one that joins, for whoever had the ID before was removed. The other incarnations are
 // learned, for this replica may yet be the first leader whose entries stay and record them.
 func (c *Core) foundState(now Instant, m *raftpb.Message) {
 	membership, err := raftpb.DecodeMembership(m.Payload)
@@ -113,6 +114,9 @@ func (c *Core) foundState(now Instant, m *raftpb.Message) {
 		c.completeBootstrap(now)
 	case self.Incarnation != 0:
 		c.abstain()
+	case self.Kind == raftpb.Learner && membership.ID != 0:
+		c.bootstrap.Join, c.bootstrap.Initial = true, raftpb.Membership{}
+		c.completeBootstrap(now)
 	}
 }
 
