@@ -3,6 +3,7 @@ package benchmark
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -157,4 +158,29 @@ func (r Requirement) Judge(figure, right float64) Verdict {
 		verdict.Met = figure > bound
 	}
 	return verdict
+}
+
+// JudgeAll holds requirements against the figures of one run and prints each verdict. figure returns a figure and what a factor multiplies, 1
+// where the number stands alone. The error is ErrRequirement if one was missed, or that of figure.
+func JudgeAll(requirements []Requirement, figure func(Requirement) (value, right float64, err error), out io.Writer) ([]Verdict, error) {
+	var verdicts []Verdict
+	var missed []string
+	for _, requirement := range requirements {
+		value, right, err := figure(requirement)
+		if err != nil {
+			return verdicts, err
+		}
+		verdict := requirement.Judge(value, right)
+		verdicts = append(verdicts, verdict)
+		word := "MET    "
+		if !verdict.Met {
+			word = "MISSED "
+			missed = append(missed, verdict.Requirement)
+		}
+		fmt.Fprintf(out, "%s %s (%.4g, bound %.4g)\n", word, verdict.Requirement, verdict.Figure, verdict.Bound)
+	}
+	if len(missed) > 0 {
+		return verdicts, fmt.Errorf("%w: %s", ErrRequirement, strings.Join(missed, ", "))
+	}
+	return verdicts, nil
 }

@@ -66,26 +66,15 @@ func (r *Report) print(out io.Writer) {
 }
 
 // judge holds the requirements against the figures and prints each.
-func (r *Report) judge(requirements []benchmark.Requirement, out io.Writer) error {
-	var missed []string
-	for _, requirement := range requirements {
+func (r *Report) judge(requirements []benchmark.Requirement, out io.Writer) (err error) {
+	r.Requirements, err = benchmark.JudgeAll(requirements, func(requirement benchmark.Requirement) (value, right float64, err error) {
 		figure, floor := r.figure(requirement.Metric)
 		if requirement.Engine != benchmark.Floor {
 			floor = 1
 		}
-		verdict := requirement.Judge(figure, floor)
-		r.Requirements = append(r.Requirements, verdict)
-		word := "MET    "
-		if !verdict.Met {
-			word = "MISSED "
-			missed = append(missed, verdict.Requirement)
-		}
-		fmt.Fprintf(out, "%s %s (%.4g, bound %.4g)\n", word, verdict.Requirement, verdict.Figure, verdict.Bound)
-	}
-	if len(missed) > 0 {
-		return fmt.Errorf("%w: %s", benchmark.ErrRequirement, strings.Join(missed, ", "))
-	}
-	return nil
+		return figure, floor, nil
+	}, out)
+	return err
 }
 
 // figure finds a figure by its name in requirements, and its floor if it has one.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -124,26 +123,15 @@ func (r *Report) figure(store, name string) (value float64, found bool) {
 }
 
 // judge holds requirements against the figures of a store and prints each.
-func (r *Report) judge(store string, requirements []benchmark.Requirement, out io.Writer) error {
-	var missed []string
-	for _, requirement := range requirements {
-		figure, found := r.figure(store, requirement.Metric)
+func (r *Report) judge(store string, requirements []benchmark.Requirement, out io.Writer) (err error) {
+	r.Requirements, err = benchmark.JudgeAll(requirements, func(requirement benchmark.Requirement) (value, right float64, err error) {
+		value, found := r.figure(store, requirement.Metric)
 		if !found {
-			return fmt.Errorf("%w: %s: no such figure of %s", ErrConfig, requirement, store)
+			return 0, 0, fmt.Errorf("%w: %s: no such figure of %s", ErrConfig, requirement, store)
 		}
-		verdict := requirement.Judge(figure, 1)
-		r.Requirements = append(r.Requirements, verdict)
-		word := "MET    "
-		if !verdict.Met {
-			word = "MISSED "
-			missed = append(missed, verdict.Requirement)
-		}
-		fmt.Fprintf(out, "%s %s (%.4g, bound %.4g)\n", word, verdict.Requirement, verdict.Figure, verdict.Bound)
-	}
-	if len(missed) > 0 {
-		return fmt.Errorf("%w: %s", benchmark.ErrRequirement, strings.Join(missed, ", "))
-	}
-	return nil
+		return value, 1, nil
+	}, out)
+	return err
 }
 
 func (r *Report) write(name string) error {

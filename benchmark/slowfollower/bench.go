@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/flotilla-raft/flotilla/benchmark"
 )
@@ -42,21 +41,10 @@ func Bench(ctx context.Context, config benchmark.Config, out io.Writer) (report 
 }
 
 // judge holds the requirements against the medians and prints each.
-func (r *Report) judge(requirements []benchmark.Requirement, out io.Writer) error {
-	var missed []string
+func (r *Report) judge(requirements []benchmark.Requirement, out io.Writer) (err error) {
 	fields := r.Median.fields()
-	for _, requirement := range requirements {
-		verdict := requirement.Judge(*fields[requirement.Metric], 1)
-		r.Requirements = append(r.Requirements, verdict)
-		word := "MET    "
-		if !verdict.Met {
-			word = "MISSED "
-			missed = append(missed, verdict.Requirement)
-		}
-		fmt.Fprintf(out, "%s %s (%.4g, bound %.4g)\n", word, verdict.Requirement, verdict.Figure, verdict.Bound)
-	}
-	if len(missed) > 0 {
-		return fmt.Errorf("%w: %s", benchmark.ErrRequirement, strings.Join(missed, ", "))
-	}
-	return nil
+	r.Requirements, err = benchmark.JudgeAll(requirements, func(requirement benchmark.Requirement) (value, right float64, err error) {
+		return *fields[requirement.Metric], 1, nil
+	}, out)
+	return err
 }
