@@ -1,11 +1,9 @@
 package snapshot
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
 	"sync"
 
@@ -41,8 +39,10 @@ type Directory struct {
 	path string
 	dir  vfs.File
 
-	mu     sync.Mutex
-	number uint64 // of the last pending file
+	mu      sync.Mutex
+	number  uint64 // of the last pending file
+	catalog catalog
+	removed bool // a file, since the directory was synced
 }
 
 // OpenDirectory opens a directory, made if it does not exist, and removes what was never finished.
@@ -62,6 +62,9 @@ func OpenDirectory(files vfs.FS, path string) (d *Directory, err error) {
 		return fail(errors.Join(err, d.dir.Close()))
 	}
 	for _, name := range names {
+		if whole, ok := parseName(name); ok {
+			d.catalog.add(whole)
+		}
 		if strings.HasPrefix(name, pendingPrefix) {
 			if err := files.Remove(files.PathJoin(path, name)); err != nil {
 				return fail(errors.Join(err, d.dir.Close()))
@@ -172,39 +175,41 @@ func (d *Directory) Publish(finished ...Finished) error {
 			continue
 		}
 		f.Pending.directory = nil
+		d.mu.Lock()
+		d.catalog.add(f.Name)
+		d.mu.Unlock()
 		published = true
 	}
 	if !published {
 		return failures
 	}
-	if err := d.dir.Sync(); err != nil {
-		failures = errors.Join(failures, fmt.Errorf("snapshot: sync %s: %w", d.path, err))
-	}
-	return failures
+	return errors.Join(failures, d.sync())
 }
 
 // List returns the snapshots of a replica, newest first.
-func (d *Directory) List(shardID, replicaID uint64) ([]Name, error) {
-	all, err := d.All()
-	return slices.DeleteFunc(all, func(n Name) bool { return n.ShardID != shardID || n.ReplicaID != replicaID }), err
+func (d *Directory) List(shardID, replicaID uint64) []Name {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.catalog.list(owner{shardID, replicaID})
 }
 
 // All returns every snapshot, by shard and replica, newest first.
-func (d *Directory) All() ([]Name, error) {
-	files, err := d.fs.List(d.path)
+func (d *Directory) All() []Name {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.catalog.all()
+}
+
+// Path returns the path of a snapshot, for messages.
+func (d *Directory) Path(name Name) string { return d.join(name.file()) }
+
+// Size returns the length of a snapshot's file.
+func (d *Directory) Size(name Name) (int64, error) {
+	info, err := d.fs.Stat(d.join(name.file()))
 	if err != nil {
-		return nil, fmt.Errorf("snapshot: list %s: %w", d.path, err)
+		return 0, fmt.Errorf("snapshot: %s: %w", name.file(), err)
 	}
-	var names []Name
-	for _, file := range files {
-		if name, ok := parseName(file); ok {
-			names = append(names, name)
-		}
-	}
-	slices.SortFunc(names, func(a, b Name) int {
-		return cmp.Or(cmp.Compare(a.ShardID, b.ShardID), cmp.Compare(a.ReplicaID, b.ReplicaID), cmp.Compare(b.Index, a.Index))
-	})
-	return names, nil
+	return info.Size(), nil
 }
 
 // Open opens a snapshot for reading.
@@ -219,14 +224,52 @@ func (d *Directory) Open(name Name) (vfs.File, error) {
 // Retain removes all but the newest snapshots of a replica; keep 0 removes all. The removal is durable no later than the next Publish: a
 // snapshot that comes back after a crash is whole.
 func (d *Directory) Retain(shardID, replicaID uint64, keep int) error {
-	names, err := d.List(shardID, replicaID)
-	if err != nil {
-		return err
-	}
+	names := d.List(shardID, replicaID)
 	for _, name := range names[min(keep, len(names)):] {
-		if err := d.fs.Remove(d.join(name.file())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("snapshot: remove %s: %w", name.file(), err)
+		if err := d.RemoveOne(name); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// RemoveOne removes a snapshot, durably no later than the next Publish.
+func (d *Directory) RemoveOne(name Name) error {
+	if err := d.fs.Remove(d.join(name.file())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("snapshot: remove %s: %w", name.file(), err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.catalog.remove(name)
+	d.removed = true
+	return nil
+}
+
+// Remove removes all snapshots of a replica and returns once that is durable, what was removed of it before included.
+func (d *Directory) Remove(shardID, replicaID uint64) error {
+	if err := d.Retain(shardID, replicaID, 0); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	removed := d.removed
+	d.mu.Unlock()
+	if !removed {
+		return nil
+	}
+	return d.sync()
+}
+
+func (d *Directory) sync() error {
+	d.mu.Lock()
+	removed := d.removed
+	d.removed = false // what is removed while it syncs is for the next one
+	d.mu.Unlock()
+	err := d.dir.Sync()
+	if err == nil {
+		return nil
+	}
+	d.mu.Lock()
+	d.removed = d.removed || removed
+	d.mu.Unlock()
+	return fmt.Errorf("snapshot: sync %s: %w", d.path, err)
 }
