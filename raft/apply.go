@@ -84,16 +84,6 @@ func (c *Core) Applied(index uint64) {
 	}
 }
 
-// Compact says that the log up to index is removed from the store, and nobody here needs it any more. Indexes that are
-// not applied are ignored.
-func (c *Core) Compact(index uint64) {
-	if index <= c.log.compacted() || index > c.applied {
-		return
-	}
-	c.log.compact(index)
-	c.pruneConfigs()
-}
-
 // isDamage says that the log store found damaged batches, rather than failing to read.
 func isDamage(err error) bool {
 	return errors.Is(err, raftpb.ErrBodyChecksum) || errors.Is(err, raftpb.ErrBadBatch)

@@ -82,12 +82,18 @@ var emptyCells = map[Role]map[raftpb.MessageType]string{
 }
 
 // unspoken are types that nobody sends yet.
-var unspoken = []raftpb.MessageType{}
+var unspoken = []raftpb.MessageType{raftpb.MessageInstallSnapshot}
+
+// engines are types that the engine takes before they reach a core.
+var engines = []raftpb.MessageType{raftpb.MessageSnapshotPull, raftpb.MessageSnapshotChunk}
 
 func init() {
 	for role := range emptyCells {
 		for _, t := range unspoken {
 			emptyCells[role][t] = "nobody sends it yet"
+		}
+		for _, t := range engines {
+			emptyCells[role][t] = "the engine's own: bytes of a snapshot"
 		}
 	}
 }

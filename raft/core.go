@@ -67,12 +67,14 @@ type Core struct {
 	bootstrap  raftpb.Bootstrap
 	addedAt    uint64 // ID of the first membership known here that has this replica
 
-	outbox   []raftpb.Message // waits for (term, vote) to be durable (R6)
-	readsOut []ReadState
-	refusals []Refusal
-	events   []Event
-	logReads []LogRead
-	readSeq  uint64 // number of the last log read
+	outbox      []raftpb.Message // waits for (term, vote) to be durable (R6)
+	readsOut    []ReadState
+	refusals    []Refusal
+	events      []Event
+	logReads    []LogRead
+	installs    []Install
+	compactions []Compaction
+	readSeq     uint64 // number of the last log read
 
 	random    random
 	roundTrip roundTrip

@@ -53,7 +53,7 @@ func (n *network) fuzzCall(r *fuzzReader, node *testNode) {
 	case 10:
 		clear(node.cache.chunks)
 	case 11:
-		node.core.Compact(r.number())
+		node.core.Compact(n.now, r.number())
 	case 12, 13:
 		n.win(node)
 	case 14:

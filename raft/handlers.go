@@ -14,6 +14,7 @@ var handlers [roleCount][raftpb.MessageTypeCount]handler
 var termless = [raftpb.MessageTypeCount]bool{
 	raftpb.MessageBootstrap: true, raftpb.MessageBootstrapResponse: true, raftpb.MessageRemoved: true,
 	raftpb.MessageHeal: true, raftpb.MessageHealResponse: true, raftpb.MessagePull: true, raftpb.MessagePullResponse: true,
+	raftpb.MessageSnapshotPull: true, raftpb.MessageSnapshotChunk: true,
 }
 
 // sessionBound messages are void unless they name this session of the receiver.

@@ -39,6 +39,14 @@ type Options struct {
 	// others. Such a replica abstains until it is removed and added again.
 	DisableHealing bool
 
+	// Applied is the last entry whose effect the state machine holds at the start. Less than what is removed from the log is taken
+	// for what the machine must have been recovered to already, unless Stored.Installing says that it is yet to be recovered; more
+	// than the log holds shows that the log store lost something, and the replica abstains. 0: a machine that begins anew.
+	Applied uint64
+	// DisableFollowerSnapshots lets a leader name only itself as the source of snapshots. Otherwise it prefers a follower that
+	// answers, holds state and has what the snapshot must reach.
+	DisableFollowerSnapshots bool
+
 	// LeaseRead lets this replica answer linearizable reads without a round of heartbeats while it leads and a quorum of the voters
 	// has promised to elect nobody else (lease.go); as a follower it makes that promise. It rests on clocks: those of two
 	// hosts must not drift apart by more than MaxClockDrift, and must go on while a host is suspended. Members

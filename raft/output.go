@@ -33,6 +33,23 @@ type ReadState struct {
 	Lease bool // this leader's lease showed it, not a round of heartbeats; false for what was forwarded
 }
 
+// Install says that this replica needs a snapshot that reaches (LogIndex, LogTerm) at least: the engine fetches one from replica Source
+// under StreamID, and then calls Core.SnapshotReceived or Core.SnapshotFailed. One is asked for at a time; one that is not
+// ended may be asked for again with another source or stream, by a leader that has given the former up.
+type Install struct {
+	ShardID, ReplicaID uint64
+	Leader, Term       uint64
+	Source             uint64 // the replica to ask for it
+	StreamID           uint64
+	LogIndex, LogTerm  uint64
+}
+
+// Compaction says that the log up to Index may be removed: the engine puts it into the next group (logdb.Group.Compact).
+type Compaction struct {
+	ShardID, ReplicaID uint64
+	Index, Term        uint64
+}
+
 // RefusalKind says what was refused.
 type RefusalKind uint8
 
@@ -108,6 +125,9 @@ type Output struct {
 	Reads    []ReadState
 	Refusals []Refusal
 	Events   []Event
+	// Installs and Compactions: see the types.
+	Installs    []Install
+	Compactions []Compaction
 
 	batches []raftpb.Batch
 }
@@ -125,5 +145,7 @@ func (o *Output) Reset() {
 	o.Reads = o.Reads[:0]
 	o.Refusals = o.Refusals[:0]
 	o.Events = o.Events[:0]
+	o.Installs = o.Installs[:0]
+	o.Compactions = o.Compactions[:0]
 	o.batches = o.batches[:0]
 }

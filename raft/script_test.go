@@ -437,7 +437,7 @@ var scriptCommands = map[string]func(*script){
 	"compact": func(s *script) {
 		node := s.node()
 		node.disk.compact(s.number("index"))
-		node.core.Compact(s.number("index"))
+		node.core.Compact(s.n.now, s.number("index"))
 		clear(node.cache.chunks)
 	},
 	"storage": func(s *script) {

@@ -48,8 +48,8 @@ const (
 	MessageTransferLeader
 	// MessageTransferLeaderResponse refuses that: Request echoed, Reason says why.
 	MessageTransferLeaderResponse
-	// MessageSnapshotStatus tells the leader how the receiver's snapshot went: LogIndex, LogTerm of the
-	// snapshot; Reason none when it is installed.
+	// MessageSnapshotStatus tells the leader how the receiver's snapshot went. HintIndex: the stream of the leader's last
+	// MessageInstallSnapshot. Reason none: the log begins behind (LogIndex, LogTerm), durably; else why it does not.
 	MessageSnapshotStatus
 	// MessageBootstrap asks an initial member what it is: the sender is empty (R16). Payload: the
 	// sender's initial Membership, encoded.
@@ -79,6 +79,19 @@ const (
 	// (LogIndex, LogTerm); ReasonConflict: the responder does not hold the entry that was asked for, and (LogIndex, LogTerm) is
 	// where the logs can agree at best.
 	MessagePullResponse
+	// MessageInstallSnapshot tells a follower that what it needs of the log is compacted. (LogIndex, LogTerm): the entry that a
+	// snapshot has to reach at least; HintIndex: the stream to ask for; HintTerm: the replica to ask for it. It is repeated until
+	// MessageSnapshotStatus answers it. To a witness: Payload is the SnapshotMeta, encoded, which is all that it
+	// needs, and HintTerm is 0.
+	MessageInstallSnapshot
+	// MessageSnapshotPull asks a replica for a snapshot's bytes. Outside of terms, for the engine, not for the core. HintIndex: the
+	// stream; LogIndex: the entry that the snapshot has to reach at least; HintTerm: the offset up to which the sender has
+	// the bytes; Backlog: how many bytes behind that it takes now.
+	MessageSnapshotPull
+	// MessageSnapshotChunk answers it with bytes. Outside of terms, for the engine. HintIndex: the stream; LogIndex, LogTerm: the
+	// snapshot's entry; HintTerm: the offset of Payload in the snapshot; Request: the CRC-32C of Payload; Commit: the size of the
+	// snapshot, 0 while it is not known; the chunk that ends there is the last. With a Reason there are no bytes, and none will come.
+	MessageSnapshotChunk
 
 	// MessageTypeCount is one more than the highest message type.
 	MessageTypeCount

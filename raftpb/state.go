@@ -135,6 +135,15 @@ type Save struct {
 	// State replaces the stored hard state if StateChanged.
 	State        HardState
 	StateChanged bool
+	// Installing, if not nil, begins the log anew: it removes what is stored up to Installing.Index, and all above unless
+	// KeepSuffix, makes (Installing.Index, Installing.Term) the compacted entry and Installing.Config the config record of what is
+	// compacted. It is remembered until Installed: the state machine may hold anything until then, and has to
+	// be recovered from that snapshot.
+	Installing *SnapshotMeta
+	// KeepSuffix says that the stored log holds (Installing.Index, Installing.Term): what follows it stays.
+	KeepSuffix bool
+	// Installed forgets what Installing had to be remembered for, that of this save included.
+	Installed bool
 	// TruncateFrom, if not 0, removes every stored batch whose first index is at or above it, and every
 	// config record at or above it. It is always the first index of a stored batch; if the log was cut
 	// inside a batch, Batches begins with the piece that is kept.
@@ -161,6 +170,9 @@ type Stored struct {
 	Terms []TermStart
 	// Configs are the stored memberships, ascending by index: the newest at or below Compacted, and all above.
 	Configs []ConfigRecord
+	// Installing, if not nil, is the snapshot that the state machine has to be recovered from; see Save.Installing. Compacted is
+	// at or above its Index.
+	Installing *SnapshotMeta
 }
 
 // SnapshotKind says what kind of state machine a snapshot is of: only the same kind can recover from it.

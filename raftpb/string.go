@@ -28,6 +28,7 @@ var messageTypeNames = [...]string{
 	MessageChangeMembers: "ChangeMembers", MessageChangeMembersResponse: "ChangeMembersResponse",
 	MessageHeal: "Heal", MessageHealResponse: "HealResponse",
 	MessagePull: "Pull", MessagePullResponse: "PullResponse",
+	MessageInstallSnapshot: "InstallSnapshot", MessageSnapshotPull: "SnapshotPull", MessageSnapshotChunk: "SnapshotChunk",
 }
 
 // String returns the type's name in one word.

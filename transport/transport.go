@@ -35,6 +35,8 @@ const (
 	LaneControl Lane = iota
 	// LaneBulk carries Replicate messages, their answers, and forwarded proposals.
 	LaneBulk
+	// LaneSnapshot carries the bytes of snapshots and the requests for them.
+	LaneSnapshot
 	// LaneCount is the number of lanes.
 	LaneCount
 )
@@ -46,6 +48,8 @@ func (l Lane) String() string {
 		return "control"
 	case LaneBulk:
 		return "bulk"
+	case LaneSnapshot:
+		return "snapshot"
 	}
 	return "unknown"
 }
@@ -56,6 +60,8 @@ func LaneOf(t raftpb.MessageType) Lane {
 	switch t {
 	case raftpb.MessageReplicate, raftpb.MessageProbe, raftpb.MessageReplicateResponse, raftpb.MessagePropose, raftpb.MessageProposeResponse:
 		return LaneBulk
+	case raftpb.MessageSnapshotPull, raftpb.MessageSnapshotChunk:
+		return LaneSnapshot
 	}
 	return LaneControl
 }

@@ -6,21 +6,23 @@ import (
 	"github.com/flotilla-raft/flotilla/raftpb"
 )
 
-// Bulk is what carries entries or waits behind them; everything else is control, types that are added later included.
+// Bulk is what carries entries or waits behind them, snapshot what carries snapshots and asks for them; everything else is
+// control, types that are added later included.
 func TestLaneOf(t *testing.T) {
-	bulk := map[raftpb.MessageType]bool{
-		raftpb.MessageReplicate: true, raftpb.MessageProbe: true, raftpb.MessageReplicateResponse: true,
-		raftpb.MessagePropose: true, raftpb.MessageProposeResponse: true,
+	lanes := map[raftpb.MessageType]Lane{
+		raftpb.MessageReplicate: LaneBulk, raftpb.MessageProbe: LaneBulk, raftpb.MessageReplicateResponse: LaneBulk,
+		raftpb.MessagePropose: LaneBulk, raftpb.MessageProposeResponse: LaneBulk,
+		raftpb.MessageSnapshotPull: LaneSnapshot, raftpb.MessageSnapshotChunk: LaneSnapshot,
 	}
 	for kind := raftpb.MessageType(0); kind <= raftpb.MessageTypeCount; kind++ {
-		if got := LaneOf(kind); (got == LaneBulk) != bulk[kind] {
-			t.Errorf("message type %v travels on the %v lane", kind, got)
+		if got := LaneOf(kind); got != lanes[kind] {
+			t.Errorf("message type %v travels on the %v lane, want %v", kind, got, lanes[kind])
 		}
 	}
 }
 
 func TestLaneNames(t *testing.T) {
-	for lane, want := range map[Lane]string{LaneControl: "control", LaneBulk: "bulk", LaneCount: "unknown"} {
+	for lane, want := range map[Lane]string{LaneControl: "control", LaneBulk: "bulk", LaneSnapshot: "snapshot", LaneCount: "unknown"} {
 		if got := lane.String(); got != want {
 			t.Errorf("lane %d is called %q, want %q", lane, got, want)
 		}

@@ -349,14 +349,14 @@ func TestBreakConnection(t *testing.T) {
 		t.Error("a broken lane took a message")
 	}
 	w.settle(t)
-	if len(w.nodes[0].downs) != 2 || len(w.nodes[1].downs) != 0 || w.nodes[0].ups != 3 {
+	if len(w.nodes[0].downs) != 3 || len(w.nodes[1].downs) != 0 || w.nodes[0].ups != 4 {
 		t.Errorf("a: %d ups, downs %v; b: downs %v", w.nodes[0].ups, w.nodes[0].downs, w.nodes[1].downs)
 	}
 	w.send(0, 1, transport.LaneBulk, 4)
-	if w.settle(t); !slices.Equal(w.nodes[1].seen, []uint64{1, 1, 4}) {
+	if w.settle(t); !slices.Equal(w.nodes[1].seen, []uint64{1, 1, 1, 4}) {
 		t.Errorf("received %v", w.nodes[1].seen)
 	}
-	if got := w.nodes[0].Peer("b").Counters(); got.Disconnects != 2 || got.MessagesRefused != 1 {
+	if got := w.nodes[0].Peer("b").Counters(); got.Disconnects != 3 || got.MessagesRefused != 1 {
 		t.Errorf("counters %+v", got)
 	}
 }

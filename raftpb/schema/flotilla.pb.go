@@ -59,6 +59,9 @@ const (
 	MessageType_MESSAGE_TYPE_HEAL_RESPONSE            MessageType = 24
 	MessageType_MESSAGE_TYPE_PULL                     MessageType = 25
 	MessageType_MESSAGE_TYPE_PULL_RESPONSE            MessageType = 26
+	MessageType_MESSAGE_TYPE_INSTALL_SNAPSHOT         MessageType = 27
+	MessageType_MESSAGE_TYPE_SNAPSHOT_PULL            MessageType = 28
+	MessageType_MESSAGE_TYPE_SNAPSHOT_CHUNK           MessageType = 29
 )
 
 // Enum value maps for MessageType.
@@ -91,6 +94,9 @@ var (
 		24: "MESSAGE_TYPE_HEAL_RESPONSE",
 		25: "MESSAGE_TYPE_PULL",
 		26: "MESSAGE_TYPE_PULL_RESPONSE",
+		27: "MESSAGE_TYPE_INSTALL_SNAPSHOT",
+		28: "MESSAGE_TYPE_SNAPSHOT_PULL",
+		29: "MESSAGE_TYPE_SNAPSHOT_CHUNK",
 	}
 	MessageType_value = map[string]int32{
 		"MESSAGE_TYPE_UNSPECIFIED":              0,
@@ -120,6 +126,9 @@ var (
 		"MESSAGE_TYPE_HEAL_RESPONSE":            24,
 		"MESSAGE_TYPE_PULL":                     25,
 		"MESSAGE_TYPE_PULL_RESPONSE":            26,
+		"MESSAGE_TYPE_INSTALL_SNAPSHOT":         27,
+		"MESSAGE_TYPE_SNAPSHOT_PULL":            28,
+		"MESSAGE_TYPE_SNAPSHOT_CHUNK":           29,
 	}
 )
 
@@ -1318,7 +1327,7 @@ const file_raftpb_schema_flotilla_proto_rawDesc = "" +
 	"\vincarnation\x18\x01 \x01(\x06R\vincarnation\x12\x12\n" +
 	"\x04join\x18\x02 \x01(\bR\x04join\x12.\n" +
 	"\ainitial\x18\x03 \x01(\v2\x14.flotilla.MembershipR\ainitial\x12\x1a\n" +
-	"\bcomplete\x18\x04 \x01(\bR\bcomplete*\xdc\x06\n" +
+	"\bcomplete\x18\x04 \x01(\bR\bcomplete*\xc0\a\n" +
 	"\vMessageType\x12\x1c\n" +
 	"\x18MESSAGE_TYPE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15MESSAGE_TYPE_PRE_VOTE\x10\x01\x12\"\n" +
@@ -1347,7 +1356,10 @@ const file_raftpb_schema_flotilla_proto_rawDesc = "" +
 	"\x11MESSAGE_TYPE_HEAL\x10\x17\x12\x1e\n" +
 	"\x1aMESSAGE_TYPE_HEAL_RESPONSE\x10\x18\x12\x15\n" +
 	"\x11MESSAGE_TYPE_PULL\x10\x19\x12\x1e\n" +
-	"\x1aMESSAGE_TYPE_PULL_RESPONSE\x10\x1a*\xdf\x03\n" +
+	"\x1aMESSAGE_TYPE_PULL_RESPONSE\x10\x1a\x12!\n" +
+	"\x1dMESSAGE_TYPE_INSTALL_SNAPSHOT\x10\x1b\x12\x1e\n" +
+	"\x1aMESSAGE_TYPE_SNAPSHOT_PULL\x10\x1c\x12\x1f\n" +
+	"\x1bMESSAGE_TYPE_SNAPSHOT_CHUNK\x10\x1d*\xdf\x03\n" +
 	"\x06Reason\x12\x0f\n" +
 	"\vREASON_NONE\x10\x00\x12\x11\n" +
 	"\rREASON_DENIED\x10\x01\x12\x13\n" +

@@ -33,7 +33,7 @@ func TestHandshakeRefusalsOfTheAcceptor(t *testing.T) {
 		{"Kind", func(g *greeting) { g.kind = kindWelcome }, transport.ErrFrame, "wanted a hello"},
 		{"NoHostID", func(g *greeting) { g.identity.HostID = 0 }, transport.ErrFrame, "without host id"},
 		{"NoAddress", func(g *greeting) { g.identity.Address = "" }, transport.ErrFrame, "address"},
-		{"Lane", func(g *greeting) { g.lane = transport.LaneCount }, transport.ErrFrame, "lane 2"},
+		{"Lane", func(g *greeting) { g.lane = transport.LaneCount }, transport.ErrFrame, "lane 3"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			conn := dialRaw(t, h)

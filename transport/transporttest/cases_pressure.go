@@ -93,6 +93,7 @@ func testConcurrency(s *suite) {
 					control.From = m.From
 					s.sendAll(a.Peer(to.identity.Address), transport.LaneBulk, []raftpb.Message{m})
 					s.sendAll(a.Peer(to.identity.Address), transport.LaneControl, []raftpb.Message{control})
+					s.sendAll(a.Peer(to.identity.Address), transport.LaneSnapshot, []raftpb.Message{control})
 				}
 			}
 		})
