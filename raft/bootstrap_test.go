@@ -61,3 +61,42 @@ func TestFirstLeaderRecordsWhomItHeard(t *testing.T) {
 		}
 	}
 }
+
+// TestALateAnswerOfAFormerSelfIsNotTaken: 2 answered, was set up anew, and answered as what it is now, before its former answer arrives. Taken
+// for the newest one it would fill the table for good with who is gone.
+func TestALateAnswerOfAFormerSelfIsNotTaken(t *testing.T) {
+	initial := raftpb.Membership{Members: []raftpb.Member{
+		{ReplicaID: 1, Kind: raftpb.Voter, Incarnation: 11}, {ReplicaID: 2, Kind: raftpb.Voter}, {ReplicaID: 3, Kind: raftpb.Voter},
+	}}
+	stored := raftpb.Stored{Bootstrap: raftpb.Bootstrap{Incarnation: 11, Initial: initial}}
+	c, err := New(0, Options{ShardID: testShard, ReplicaID: 1, Session: 101}, stored, Promised{}, fixedCache{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := func(from, incarnation, request uint64) {
+		c.Step(0, &raftpb.Message{
+			Type: raftpb.MessageBootstrapResponse, ShardID: testShard, From: from, FromIncarnation: incarnation, FromSession: incarnation,
+			To: 1, ToIncarnation: 11, ToSession: 101, Request: request, Payload: raftpb.EncodeMembership(initial),
+		})
+	}
+	known := func(id, want uint64) {
+		t.Helper()
+		if got := memberOf(&c.bootstrap.Initial, id).Incarnation; got != want {
+			t.Errorf("replica %d is known as incarnation %d, want %d", id, got, want)
+		}
+	}
+	c.askInitialMembers() // 2 requests are on their way
+	answer(2, 12, 1)
+	c.askInitialMembers()
+	answer(2, 112, 3)
+	known(2, 112)
+	answer(2, 12, 2)
+	known(2, 112)
+	answer(3, 13, 3) // the table is full
+	c.askInitialMembers()
+	answer(2, 212, c.asked)
+	known(2, 112)
+	if c.role != RoleBootstrapping {
+		t.Errorf("role %s: nobody has shown the same table", c.role)
+	}
+}

@@ -65,6 +65,7 @@ type Core struct {
 	changes    changeState
 	configs    []raftpb.ConfigRecord // the newest committed one and all above
 	bootstrap  raftpb.Bootstrap
+	asked      uint64 // bootstrapping: how often the other initial members were asked
 	addedAt    uint64 // ID of the first membership known here that has this replica
 
 	outbox      []raftpb.Message // waits for (term, vote) to be durable (R6)

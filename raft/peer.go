@@ -22,6 +22,7 @@ type peer struct {
 	ahead       bool   // denied the vote, for its log has more
 	taken       window // forwarded proposals that were decided (R2)
 	heal        healRequest
+	exchange    exchange
 	after       uint64 // entry that has to be committed before a leader addresses this incarnation; see unhealed
 
 	state       ProgressState

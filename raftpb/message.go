@@ -51,11 +51,12 @@ const (
 	// MessageSnapshotStatus tells the leader how the receiver's snapshot went. HintIndex: the stream of the leader's last
 	// MessageInstallSnapshot. Reason none: the log begins behind (LogIndex, LogTerm), durably; else why it does not.
 	MessageSnapshotStatus
-	// MessageBootstrap asks an initial member what it is: the sender is empty (R16). Payload: the
-	// sender's initial Membership, encoded.
+	// MessageBootstrap asks an initial member what it is: the sender is empty (R16). Request: its number. Payload: the
+	// sender's initial Membership, encoded, with the incarnations that it knows; when it knows all, they stay.
 	MessageBootstrap
-	// MessageBootstrapResponse answers: Reason none means "empty too"; ReasonNotEmpty carries the newest
-	// Membership in Payload.
+	// MessageBootstrapResponse answers: Request echoed. Reason none means "empty too", Payload as in MessageBootstrap;
+	// ReasonNotEmpty carries the newest Membership in Payload, or the initial one, with all its incarnations, of a sender that knows
+	// another incarnation of the receiver.
 	MessageBootstrapResponse
 	// MessageRemoved tells the receiver that it is no member any more: Payload is the committed Membership
 	// that says so (R18).

@@ -117,8 +117,8 @@ type TermStart struct {
 type Bootstrap struct {
 	Incarnation uint64
 	Join        bool       // the replica joins an existing shard and waits for its leader
-	Initial     Membership // the initial members when not joining; incarnations filled in as they are learned
-	Complete    bool       // every initial voter has answered "empty too" (R16); Initial then has their incarnations
+	Initial     Membership // the initial members when not joining; once the incarnations of all voters are known they stay (R16)
+	Complete    bool       // every initial voter has shown the same Initial: the replica may vote
 }
 
 // Save is what one step of one replica wants written, atomically and durably. The log store applies its
