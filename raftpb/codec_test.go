@@ -262,7 +262,7 @@ func TestRecordCodecsAgree(t *testing.T) {
 	})
 }
 
-// TestSplitIsTheSameOnTheWire: whatever is spliced, the bytes are those of AppendMessage, and no large batch was copied.
+// TestSplitIsTheSameOnTheWire: whatever is spliced, the bytes are those of AppendMessage, and no large batch or payload was copied.
 func TestSplitIsTheSameOnTheWire(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		messages := rapid.SliceOfN(rapid.Custom(drawMessage), 1, 4).Draw(t, "messages")
@@ -280,6 +280,12 @@ func TestSplitIsTheSameOnTheWire(t *testing.T) {
 					}
 					large++
 				}
+			}
+			if payload := messages[i].Payload; len(payload) > 0 && len(payload) >= threshold {
+				if large >= len(splices) || &splices[large].Batch[0] != &payload[0] {
+					t.Fatal("a large payload is not spliced as it is")
+				}
+				large++
 			}
 		}
 		if large != len(splices) {

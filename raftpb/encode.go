@@ -52,19 +52,19 @@ func AppendMessage(dst []byte, m *Message) []byte {
 	return appendMessageTail(dst, m)
 }
 
-// Splice is a place in encoded messages at which the bytes of a batch were left out: they belong before the byte at
+// Splice is a place in encoded messages at which the bytes of a batch or payload were left out: they belong before the byte at
 // Offset. Splices are in ascending order of Offset, and several may have the same.
 type Splice struct {
 	Offset int
 	Batch  Batch
 }
 
-// AppendMessageSplit appends what AppendMessage would, but leaves out the bytes of each batch that is at least threshold
-// bytes long (header included) and appends a Splice for it instead: small batches are cheaper to copy, large ones are
+// AppendMessageSplit appends what AppendMessage would, but leaves out the bytes of each batch and payload that is at least
+// threshold bytes long (a batch's header included) and appends a Splice for it instead: small batches are cheaper to copy, large ones are
 // cheaper to write by writev from where they are. Offsets count from the beginning of dst, so that one dst and one list
 // of splices serve all messages of a frame. AppendBuffers puts both together.
 //
-// The batches in splices must stay unchanged until the frame is written (R4).
+// The batches and payloads in splices must stay unchanged until the frame is written (R4).
 func AppendMessageSplit(dst []byte, splices []Splice, m *Message, threshold int) ([]byte, []Splice) {
 	dst = appendMessageHead(dst, m)
 	for _, batch := range m.Batches {
@@ -75,7 +75,13 @@ func AppendMessageSplit(dst []byte, splices []Splice, m *Message, threshold int)
 			dst = append(dst, batch...)
 		}
 	}
-	return appendMessageTail(dst, m), splices
+	dst = appendMessageMiddle(dst, m)
+	if len(m.Payload) == 0 || len(m.Payload) < threshold {
+		return appendMessageEnd(appendPayload(dst, m), m), splices
+	}
+	dst = appendLength(dst, messagePayload, len(m.Payload))
+	splices = append(splices, Splice{Offset: len(dst), Batch: m.Payload})
+	return appendMessageEnd(dst, m), splices
 }
 
 // AppendBuffers appends the slices, in order, whose concatenation is dst with the batches of splices in their places: the
@@ -118,15 +124,26 @@ func appendMessageHead(dst []byte, m *Message) []byte {
 }
 
 func appendMessageTail(dst []byte, m *Message) []byte {
+	return appendMessageEnd(appendPayload(appendMessageMiddle(dst, m), m), m)
+}
+
+func appendMessageMiddle(dst []byte, m *Message) []byte {
 	dst = appendFixed(dst, messageTime, uint64(m.Time))
 	dst = appendUint(dst, messageReason, uint64(m.Reason))
 	dst = appendBool(dst, messageTransfer, m.Transfer)
 	dst = appendUint(dst, messageHintIndex, m.HintIndex)
-	dst = appendUint(dst, messageHintTerm, m.HintTerm)
+	return appendUint(dst, messageHintTerm, m.HintTerm)
+}
+
+func appendPayload(dst []byte, m *Message) []byte {
 	if len(m.Payload) > 0 {
 		dst = appendLength(dst, messagePayload, len(m.Payload))
 		dst = append(dst, m.Payload...)
 	}
+	return dst
+}
+
+func appendMessageEnd(dst []byte, m *Message) []byte {
 	return appendUint(dst, messageBacklog, m.Backlog)
 }
 

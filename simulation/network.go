@@ -266,7 +266,11 @@ func (n *network) deliver(f *frame) {
 		numbers: [6]uint64{f.number, uint64(len(f.bytes))}})
 	handler := target.endpoint.handler
 	if l.used+len(f.bytes) > len(l.chunk.Bytes) {
-		l.chunk, l.used = handler.NewChunk(max(16<<10, len(f.bytes))), 0
+		newChunk := handler.NewChunk
+		if l.lane == transport.LaneSnapshot {
+			newChunk = transport.PrivateChunk
+		}
+		l.chunk, l.used = newChunk(max(16<<10, len(f.bytes))), 0
 	}
 	end := l.used + copy(l.chunk.Bytes[l.used:], f.bytes)
 	l.decoder.Reset()

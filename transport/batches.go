@@ -34,3 +34,6 @@ func OwnBatches(messages []raftpb.Message, chunk uint64) bool {
 	}
 	return aliased
 }
+
+// PrivateChunk makes the buffers of LaneSnapshot, where others come from Handler.NewChunk.
+func PrivateChunk(size int) Chunk { return Chunk{Bytes: make([]byte, size)} }

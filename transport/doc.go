@@ -13,9 +13,10 @@
 //
 // # Lanes
 //
-// Everything between two hosts travels on one of two lanes, each with a connection and a queue of its own: [LaneControl] for what
-// is small and urgent, [LaneBulk] for entries and all that waits for entries. A peer that chews on bulk data goes on
-// hearing heartbeats. Lanes are one-way: A's messages to B travel on connections that A made, and B's answers on B's, so that
+// Everything between two hosts travels on one of three lanes, each with a connection and a queue of its own: [LaneControl] for what
+// is small and urgent, [LaneBulk] for entries and all that waits for entries, [LaneSnapshot] for the chunks of snapshots and what
+// asks for them. A peer that chews on bulk data goes on hearing heartbeats, and one that receives gigabytes of state goes on
+// replicating. Lanes are one-way: A's messages to B travel on connections that A made, and B's answers on B's, so that
 // no side waits for the other's reader.
 //
 // # A lane's life
@@ -35,11 +36,12 @@
 // # Who owns which bytes
 //
 //   - The slice given to Send is the caller's again when Send returns. Small batches and payloads have been copied by then; large
-//     batches are referenced until they are written or discarded, and must never change (R4: a batch is immutable from its
+//     ones are referenced until they are written or discarded, and must never change (R4: a batch is immutable from its
 //     stamp on).
 //   - A [Chunk] belongs to the transport from Handler.NewChunk until messages out of it are delivered; the part that those
 //     messages alias is immutable from then on, and the rest is filled by later frames. Chunks are the unit of the log
-//     cache, which is why the handler hands them out.
+//     cache, which is why the handler hands them out. What comes on [LaneSnapshot] is not cached: its bytes alias memory of
+//     their own, which is the handler's from the delivery on.
 //   - Batches keep their chunk's capacity (two-index slices): cap(chunk.Bytes) - cap(batch) is a batch's offset, which the log
 //     cache stores instead of a pointer. Therefore nobody may append to a batch.
 //   - The slice given to Handler.Receive is the transport's again when Receive returns; the lists of batches in the

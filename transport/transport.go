@@ -92,7 +92,7 @@ type Peer interface {
 	// Address returns the host's address.
 	Address() string
 	// Send queues messages in order on a lane and returns how many it took: the rest, always a suffix, found the
-	// queue full or the peer unreachable and is refused, not dropped in silence. Small batches are copied before it
+	// queue full or the peer unreachable and is refused, not dropped in silence. Small batches and payloads are copied before it
 	// returns; the bytes of large ones are kept until written and must never change (R4). The slice itself is not retained.
 	Send(lane Lane, messages []raftpb.Message) int
 	// Counters returns a copy of the peer's counters.
@@ -117,13 +117,14 @@ type Chunk struct {
 // Handler is the host's side of a transport. Calls come from the transport's goroutines, for different connections
 // concurrently; they must be short.
 type Handler interface {
-	// NewChunk returns a fresh buffer of at least size bytes for received batches. Its bytes belong to the transport until it has
+	// NewChunk returns a fresh buffer of at least size bytes for batches received on LaneControl and LaneBulk. Its bytes belong to the transport until it has
 	// delivered messages from them, and are immutable from then on.
 	NewChunk(size int) Chunk
 	// Receive takes the messages of one frame. The slice belongs to the transport and is reused after the call; the lists
 	// of batches in the messages are fresh and may be kept. Batches and payloads alias a Chunk whose number each such
 	// message carries, and keep the chunk's capacity: cap(chunk.Bytes) - cap(batch) is a batch's offset. Nobody appends
-	// to them. One connection's frames come in order.
+	// to them. One connection's frames come in order. On LaneSnapshot bytes alias memory that is nobody else's, and Chunk is 0:
+	// a state that is streamed must not push the log out of its cache.
 	Receive(from HostIdentity, lane Lane, messages []raftpb.Message)
 	// PeerUp says that an outgoing lane to address is connected, PeerDown that it is lost or could not be made.
 	PeerUp(address string, lane Lane, identity HostIdentity)

@@ -37,7 +37,7 @@ func TestConformance(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			transporttest.Run(t, func(t *testing.T) transporttest.Network {
 				network, err := NewNetwork(Options{
-					Seed: 1, Faults: c.faults, BulkQueueBytes: 1 << 20, ControlQueueBytes: 256 << 10, ReconnectPause: time.Millisecond,
+					Seed: 1, Faults: c.faults, BulkQueueBytes: 1 << 20, SnapshotQueueBytes: 1 << 20, ControlQueueBytes: 256 << 10, ReconnectPause: time.Millisecond,
 				})
 				if err != nil {
 					t.Fatal(err)

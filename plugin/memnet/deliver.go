@@ -134,10 +134,14 @@ type receiver struct {
 func (r *receiver) receive(handler transport.Handler, from transport.HostIdentity, lane transport.Lane, frame []byte) error {
 	if r.used+len(frame) > len(r.chunk.Bytes) {
 		size := bulkChunkBytes
-		if lane == transport.LaneControl {
+		newChunk := handler.NewChunk
+		switch lane {
+		case transport.LaneControl:
 			size = controlChunkBytes
+		case transport.LaneSnapshot:
+			newChunk = transport.PrivateChunk
 		}
-		r.chunk, r.used = handler.NewChunk(max(size, len(frame))), 0
+		r.chunk, r.used = newChunk(max(size, len(frame))), 0
 	}
 	end := r.used + copy(r.chunk.Bytes[r.used:], frame)
 	r.decoder.Reset()

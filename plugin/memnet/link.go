@@ -72,8 +72,11 @@ func newLink(h *Host, p *peer, lane transport.Lane) *link {
 		limit: h.network.options.BulkQueueBytes, wake: make(chan struct{}, 1),
 		random: rand.New(rand.NewPCG(h.network.options.Seed, hash.Sum64())),
 	}
-	if lane == transport.LaneControl {
+	switch lane {
+	case transport.LaneControl:
 		l.limit = h.network.options.ControlQueueBytes
+	case transport.LaneSnapshot:
+		l.limit = h.network.options.SnapshotQueueBytes
 	}
 	l.faults.Store(h.network.faultsLocked(r))
 	return l

@@ -386,6 +386,7 @@ func TestOptionsFaults(t *testing.T) {
 		{"DelayMin -1ns", Options{Faults: Faults{DelayMin: -1}}},
 		{"ControlQueueBytes", Options{ControlQueueBytes: -1}},
 		{"BulkQueueBytes", Options{BulkQueueBytes: -1}},
+		{"SnapshotQueueBytes", Options{SnapshotQueueBytes: -1}},
 		{"ReconnectPause", Options{ReconnectPause: -1}},
 	} {
 		if _, err := NewNetwork(c.options); !errors.Is(err, transport.ErrConfig) || !strings.Contains(err.Error(), c.text) {

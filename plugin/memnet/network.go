@@ -105,7 +105,7 @@ func (n *Network) SetPartitioned(from, to string, partitioned bool) {
 	n.setFaultsLocked(route{from, to}, faults)
 }
 
-// BreakConnection ends the connections of both lanes from one address to another: what is under way is lost, and the
+// BreakConnection ends the connections of all lanes from one address to another: what is under way is lost, and the
 // sender's handler gets PeerDown. They are made again as after any loss.
 func (n *Network) BreakConnection(from, to string) {
 	n.breakLinks(func(l *link) bool { return l.route == route{from, to} })

@@ -11,9 +11,10 @@ import (
 
 // Defaults of Options.
 const (
-	// DefaultControlQueueBytes and DefaultBulkQueueBytes are those of the TCP transport.
-	DefaultControlQueueBytes = 4 << 20
-	DefaultBulkQueueBytes    = 64 << 20
+	// DefaultControlQueueBytes, DefaultBulkQueueBytes and DefaultSnapshotQueueBytes are those of the TCP transport.
+	DefaultControlQueueBytes  = 4 << 20
+	DefaultBulkQueueBytes     = 64 << 20
+	DefaultSnapshotQueueBytes = 4 << 20
 	// DefaultReconnectPause is short, because an attempt in memory costs nothing.
 	DefaultReconnectPause = 10 * time.Millisecond
 )
@@ -24,14 +25,14 @@ type Options struct {
 	Seed uint64
 	// Faults are those of every link for which SetFaults was not called.
 	Faults Faults
-	// ControlQueueBytes and BulkQueueBytes bound what is under way from one host to another on a lane. Defaults:
-	// DefaultControlQueueBytes, DefaultBulkQueueBytes.
-	ControlQueueBytes, BulkQueueBytes int
+	// ControlQueueBytes, BulkQueueBytes and SnapshotQueueBytes bound what is under way from one host to another on a lane.
+	// Defaults: DefaultControlQueueBytes, DefaultBulkQueueBytes, DefaultSnapshotQueueBytes.
+	ControlQueueBytes, BulkQueueBytes, SnapshotQueueBytes int
 	// ReconnectPause is the time between two attempts to connect. Default: DefaultReconnectPause.
 	ReconnectPause time.Duration
 }
 
-// Faults are what a network does to the frames of a link, the way from one host to another on both lanes. The zero value
+// Faults are what a network does to the frames of a link, the way from one host to another on all lanes. The zero value
 // delivers everything at once and in order. Probabilities are per frame, between 0 and 1.
 type Faults struct {
 	// DelayMin and DelayMax bound the delay, drawn evenly for each frame. Frames stay in order all the same.
@@ -79,7 +80,7 @@ func (o Options) Validate() error {
 		value int64
 	}{
 		{"ControlQueueBytes", int64(o.ControlQueueBytes)}, {"BulkQueueBytes", int64(o.BulkQueueBytes)},
-		{"ReconnectPause", int64(o.ReconnectPause)},
+		{"SnapshotQueueBytes", int64(o.SnapshotQueueBytes)}, {"ReconnectPause", int64(o.ReconnectPause)},
 	} {
 		if size.value < 0 {
 			wrong = multierror.Append(wrong, fmt.Errorf("%s is %d, must not be negative", size.name, size.value))
@@ -97,6 +98,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.BulkQueueBytes == 0 {
 		o.BulkQueueBytes = DefaultBulkQueueBytes
+	}
+	if o.SnapshotQueueBytes == 0 {
+		o.SnapshotQueueBytes = DefaultSnapshotQueueBytes
 	}
 	if o.ReconnectPause == 0 {
 		o.ReconnectPause = DefaultReconnectPause

@@ -150,8 +150,11 @@ func (t *Transport) receive(conn net.Conn, hello greeting, p *peer) error {
 			t.handler.Receive(hello.identity, hello.lane, messages)
 		},
 	}
-	if hello.lane == transport.LaneControl {
+	switch hello.lane {
+	case transport.LaneControl:
 		reader.chunkSize = controlChunkBytes
+	case transport.LaneSnapshot:
+		reader.chunkSize, reader.newChunk = snapshotChunkBytes, transport.PrivateChunk
 	}
 	return reader.run()
 }

@@ -34,7 +34,7 @@ func (l loopback) Address(t *testing.T) string {
 func (l loopback) options(identity transport.HostIdentity) Options {
 	return Options{
 		ListenAddress: identity.Address, Identity: identity, TLS: l.tls,
-		BulkQueueBytes: 1 << 20, ControlQueueBytes: 256 << 10,
+		BulkQueueBytes: 1 << 20, SnapshotQueueBytes: 1 << 20, ControlQueueBytes: 256 << 10,
 		ReconnectMin: time.Millisecond, ReconnectMax: 10 * time.Millisecond,
 	}
 }

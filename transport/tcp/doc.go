@@ -51,7 +51,8 @@
 //
 // # Receiving in place
 //
-// A connection reads into a chunk from Handler.NewChunk: 256 KiB for bulk, 64 KiB for control. Whole frames are decoded where
+// A connection reads into a chunk from Handler.NewChunk: 256 KiB for bulk, 64 KiB for control; the snapshot lane makes its own,
+// of 1 MiB. Whole frames are decoded where
 // they lie; what messages alias is pinned, frames that nothing aliases leave their room to the next read. When the
 // chunk is full the partial frame at its end moves to the next chunk, the only copy there is. A frame that is larger than a chunk gets one of its own
 // size, beyond 1 MiB only after half of it has arrived. See frameReader.

@@ -11,6 +11,9 @@ import (
 const (
 	bulkChunkBytes    = 256 << 10
 	controlChunkBytes = 64 << 10
+	// snapshotChunkBytes holds several chunks of a snapshot, so that the frame which straddles the end of one, and is copied, is
+	// one of several.
+	snapshotChunkBytes = 1 << 20
 
 	// leastRead is the room below which a new chunk is begun rather than filling the old one by tiny reads.
 	leastRead = 4 << 10

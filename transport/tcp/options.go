@@ -20,6 +20,8 @@ const (
 	DefaultControlQueueBytes = 4 << 20
 	// DefaultBulkQueueBytes is about half a second of a 1 Gbit/s link.
 	DefaultBulkQueueBytes = 64 << 20
+	// DefaultSnapshotQueueBytes is little: what a stream needs is in flight, and what a lost connection discards is sent again.
+	DefaultSnapshotQueueBytes = 4 << 20
 	// DefaultMaxFrameBytes leaves room for the largest Replicate message that anybody would configure.
 	DefaultMaxFrameBytes = 64 << 20
 	// DefaultDialTimeout is a few round trips round the globe.
@@ -54,9 +56,9 @@ type Options struct {
 	TLS *tls.Config
 	// Logger receives connections coming and going, never single messages. Default: nothing is logged.
 	Logger *slog.Logger
-	// ControlQueueBytes and BulkQueueBytes bound what waits for one peer on a lane, bytes being written included.
-	// Defaults: DefaultControlQueueBytes, DefaultBulkQueueBytes.
-	ControlQueueBytes, BulkQueueBytes int
+	// ControlQueueBytes, BulkQueueBytes and SnapshotQueueBytes bound what waits for one peer on a lane, bytes being written
+	// included. Defaults: DefaultControlQueueBytes, DefaultBulkQueueBytes, DefaultSnapshotQueueBytes.
+	ControlQueueBytes, BulkQueueBytes, SnapshotQueueBytes int
 	// MaxFrameBytes bounds the payload of a frame in both directions; a larger message is refused by Send, a larger
 	// frame closes the connection. All hosts of a deployment use the same value. Default: DefaultMaxFrameBytes.
 	MaxFrameBytes int
@@ -65,8 +67,8 @@ type Options struct {
 	// ReconnectMin and ReconnectMax bound the pause after a failed attempt. It doubles with each failure; the actual
 	// pause is drawn between half of it and all of it. Defaults: DefaultReconnectMin, DefaultReconnectMax.
 	ReconnectMin, ReconnectMax time.Duration
-	// ControlWriteTimeout and BulkWriteTimeout bound how long a connection may make no progress with bytes
-	// outstanding, plus one second for each MiB of a write. Defaults: DefaultControlWriteTimeout, DefaultBulkWriteTimeout.
+	// ControlWriteTimeout and BulkWriteTimeout, which is the snapshot lane's too, bound how long a connection may make no progress
+	// with bytes outstanding, plus one second for each MiB of a write. Defaults: DefaultControlWriteTimeout, DefaultBulkWriteTimeout.
 	ControlWriteTimeout, BulkWriteTimeout time.Duration
 	// KeepAlive is the idle time after which the kernel probes a connection. Default: DefaultKeepAlive.
 	KeepAlive time.Duration
@@ -155,7 +157,7 @@ func (o Options) validateSizes(fault func(string, ...any)) {
 	for _, size := range []struct {
 		name  string
 		value int
-	}{{"ControlQueueBytes", o.ControlQueueBytes}, {"BulkQueueBytes", o.BulkQueueBytes}} {
+	}{{"ControlQueueBytes", o.ControlQueueBytes}, {"BulkQueueBytes", o.BulkQueueBytes}, {"SnapshotQueueBytes", o.SnapshotQueueBytes}} {
 		if size.value < 0 {
 			fault("%s is %d, must not be negative", size.name, size.value)
 		}
@@ -186,6 +188,7 @@ func (o Options) validateTimes(fault func(string, ...any)) {
 func (o Options) withDefaults() Options {
 	setDefault(&o.ControlQueueBytes, DefaultControlQueueBytes)
 	setDefault(&o.BulkQueueBytes, DefaultBulkQueueBytes)
+	setDefault(&o.SnapshotQueueBytes, DefaultSnapshotQueueBytes)
 	setDefault(&o.MaxFrameBytes, DefaultMaxFrameBytes)
 	setDefault(&o.DialTimeout, DefaultDialTimeout)
 	if o.ReconnectMin == 0 {
@@ -235,8 +238,11 @@ func mutual(config *tls.Config) *tls.Config {
 }
 
 func (o *Options) queueBytes(lane transport.Lane) int {
-	if lane == transport.LaneControl {
+	switch lane {
+	case transport.LaneControl:
 		return o.ControlQueueBytes
+	case transport.LaneSnapshot:
+		return o.SnapshotQueueBytes
 	}
 	return o.BulkQueueBytes
 }

@@ -33,6 +33,7 @@ func TestOptionsFaults(t *testing.T) {
 		{"InsecureSkipVerify", func(o *Options) { o.TLS = &tls.Config{InsecureSkipVerify: true} }},
 		{"ControlQueueBytes is -1", func(o *Options) { o.ControlQueueBytes = -1 }},
 		{"BulkQueueBytes is -1", func(o *Options) { o.BulkQueueBytes = -1 }},
+		{"SnapshotQueueBytes is -1", func(o *Options) { o.SnapshotQueueBytes = -1 }},
 		{"MaxFrameBytes is 1,", func(o *Options) { o.MaxFrameBytes = 1 }},
 		{"MaxFrameBytes is 2147483647", func(o *Options) { o.MaxFrameBytes = 1<<31 - 1 }},
 		{"DialTimeout", func(o *Options) { o.DialTimeout = -1 }},
@@ -68,6 +69,7 @@ func TestOptionsDefaults(t *testing.T) {
 	}
 	filled := o.withDefaults()
 	if filled.queueBytes(transport.LaneBulk) != DefaultBulkQueueBytes || filled.queueBytes(transport.LaneControl) != DefaultControlQueueBytes ||
+		filled.queueBytes(transport.LaneSnapshot) != DefaultSnapshotQueueBytes ||
 		filled.ReconnectMin != DefaultReconnectMin || filled.ReconnectMax != DefaultReconnectMax || filled.Logger == nil {
 		t.Errorf("defaults: %+v", filled)
 	}

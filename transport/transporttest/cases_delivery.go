@@ -112,6 +112,31 @@ func testBatches(s *suite) {
 	}
 }
 
+// Clause: what comes on the snapshot lane arrives byte for byte, and takes no chunk of the handler's; payloads, small ones copied and
+// large ones referenced, are immutable from their delivery on (the recorder compares at the end).
+func testSnapshotChunks(s *suite) {
+	a, b := s.host(), s.host()
+	p := a.Peer(b.identity.Address)
+	var sent []raftpb.Message
+	for i, size := range []int{0, 1, 1000, 16<<10 - 1, 16 << 10, 64 << 10, 256 << 10, 300_000, 1 << 20, 256 << 10, 256 << 10, 0, 7} {
+		m := ping(uint64(i))
+		m.Payload, m.Backlog = batch(uint64(i), size)[:size], 5 // a field behind the payload
+		sent = append(sent, m)
+		s.sendAll(p, transport.LaneSnapshot, sent[i:])
+	}
+	for i, got := range b.WaitReceived(transport.LaneSnapshot, len(sent)) {
+		if m := &got.Message; m.Request != uint64(i) || !bytes.Equal(m.Payload, sent[i].Payload) || m.Backlog != 5 {
+			s.Errorf("message %d came as number %d with %d bytes, want %d bytes", i, m.Request, len(m.Payload), len(sent[i].Payload))
+		}
+	}
+	b.Wait("any moment", func(r *Recorder) bool {
+		if len(r.chunks) != 0 {
+			s.Errorf("the snapshot lane took %d chunks of the handler's", len(r.chunks))
+		}
+		return true
+	})
+}
+
 // Clause: a chunk's bytes are immutable from their delivery on, also while later frames, with and without batches, are
 // received into the rest of it (the recorder compares at the end).
 func testChunkReuse(s *suite) {

@@ -10,16 +10,23 @@ import (
 
 // Clause: queues are bounded and report what they refuse, always a suffix. A peer that stops reading bulk delays nothing on its
 // control lane. What was taken arrives once it reads again.
-func testStuckBulk(s *suite) {
+func testStuckBulk(s *suite) { stuck(s, transport.LaneBulk, transport.LaneControl) }
+
+// Clause: a peer that stops reading snapshots delays neither entries nor control.
+func testStuckSnapshot(s *suite) {
+	stuck(s, transport.LaneSnapshot, transport.LaneControl, transport.LaneBulk)
+}
+
+func stuck(s *suite, full transport.Lane, free ...transport.Lane) {
 	a, b := s.host(), s.host()
 	p := s.connect(a, b)
-	b.Block(transport.LaneBulk)
+	b.Block(full)
 	const bound = 512 << 20 // of bytes, to end a run whose queue has none
 	var taken uint64
 	refused := false
 	for bytes := 0; !refused; {
 		group := []raftpb.Message{replicate(taken+1, 1000), replicate(taken+2, 40_000), replicate(taken+3, 10)}
-		n := p.Send(transport.LaneBulk, group)
+		n := p.Send(full, group)
 		taken += uint64(n)
 		refused = n < len(group)
 		if bytes += 41_000; bytes > bound {
@@ -29,22 +36,24 @@ func testStuckBulk(s *suite) {
 	if p.Counters().MessagesRefused == 0 {
 		s.Error("refused messages were not counted")
 	}
-	before := len(b.WaitReceived(transport.LaneControl, 1))
-	for i := range 200 { // each at once: none waits for the bulk lane, or for a message after it
-		if p.Send(transport.LaneControl, pings(uint64(i), 1)) != 1 {
-			s.Fatal("the control lane refuses because the bulk lane is full")
+	for _, lane := range free {
+		before := len(b.WaitReceived(lane, 1))
+		for i := range 200 { // each at once: none waits for the full lane, or for a message after it
+			if p.Send(lane, pings(uint64(i), 1)) != 1 {
+				s.Fatalf("the %v lane refuses because the %v lane is full", lane, full)
+			}
+			b.WaitReceived(lane, before+i+1)
 		}
-		b.WaitReceived(transport.LaneControl, before+i+1)
 	}
-	b.Unblock(transport.LaneBulk)
-	got := b.WaitReceived(transport.LaneBulk, int(taken)+1)[1:]
+	b.Unblock(full)
+	got := b.WaitReceived(full, int(taken)+1)[1:]
 	for i := range got {
 		if got[i].Message.Request != uint64(i)+1 {
 			s.Fatalf("message %d of those that were taken has number %d", i+1, got[i].Message.Request)
 		}
 	}
-	s.sendAll(p, transport.LaneBulk, []raftpb.Message{ping(taken + 1)})
-	got = b.WaitReceived(transport.LaneBulk, int(taken)+2)
+	s.sendAll(p, full, []raftpb.Message{ping(taken + 1)})
+	got = b.WaitReceived(full, int(taken)+2)
 	if len(got) != int(taken)+2 {
 		s.Errorf("%d messages arrived, %d were taken: refused ones must not be sent", len(got), taken+2)
 	}

@@ -12,6 +12,6 @@
 //   - PeerUp and PeerDown of an address and lane alternate, a failed attempt being a PeerDown too;
 //   - nothing is called after Close has returned;
 //   - a message that carries batches or a payload names a chunk that this very handler handed out, its bytes lie inside
-//     that chunk, and the offset follows from the capacities;
+//     that chunk, and the offset follows from the capacities; on the snapshot lane it names none;
 //   - what was delivered stays byte for byte what it was until the end of the case, lists of batches included.
 package transporttest

@@ -75,7 +75,7 @@ func (r *Recorder) Receive(from transport.HostIdentity, lane transport.Lane, mes
 	defer r.mu.Unlock()
 	r.checkOpen("Receive")
 	for i := range messages {
-		r.checkAlias(&messages[i])
+		r.checkAlias(lane, &messages[i])
 		entry := Received{From: from, Message: messages[i], payload: bytes.Clone(messages[i].Payload)}
 		for _, batch := range messages[i].Batches {
 			entry.batches = append(entry.batches, bytes.Clone(batch))
@@ -87,8 +87,14 @@ func (r *Recorder) Receive(from transport.HostIdentity, lane transport.Lane, mes
 }
 
 // checkAlias checks that a message's bytes lie in the chunk that it names.
-func (r *Recorder) checkAlias(m *raftpb.Message) {
+func (r *Recorder) checkAlias(lane transport.Lane, m *raftpb.Message) {
 	if len(m.Batches) == 0 && len(m.Payload) == 0 {
+		return
+	}
+	if lane == transport.LaneSnapshot {
+		if m.Chunk != 0 {
+			r.t.Errorf("message %v on the snapshot lane names chunk %d; its bytes belong to no cache", m.Type, m.Chunk)
+		}
 		return
 	}
 	chunk := r.chunks[m.Chunk]

@@ -36,6 +36,7 @@ func Run(t *testing.T, newNetwork func(t *testing.T) Network) {
 		{"SmallBatchesAreCopied", testSmallBatchesAreCopied},
 		{"Batches", testBatches},
 		{"ChunkReuse", testChunkReuse},
+		{"SnapshotChunks", testSnapshotChunks},
 		{"OwnAddress", testOwnAddress},
 		{"Lifecycle", testLifecycle},
 		{"UpAndDown", testUpAndDown},
@@ -44,6 +45,7 @@ func Run(t *testing.T, newNetwork func(t *testing.T) Network) {
 		{"StaleEpoch", testStaleEpoch},
 		{"Deployment", testDeployment},
 		{"StuckBulk", testStuckBulk},
+		{"StuckSnapshot", testStuckSnapshot},
 		{"ManyPeers", testManyPeers},
 		{"Concurrency", testConcurrency},
 		{"CloseDuringTraffic", testCloseDuringTraffic},
@@ -105,8 +107,9 @@ func (s *suite) stop(h *host) {
 
 func (s *suite) closeAll() {
 	for _, h := range s.hosts {
-		h.Unblock(transport.LaneControl)
-		h.Unblock(transport.LaneBulk)
+		for lane := range transport.LaneCount {
+			h.Unblock(lane)
+		}
 	}
 	for _, h := range s.hosts {
 		s.stop(h)
@@ -143,7 +146,7 @@ func (s *suite) sendAll(to transport.Peer, lane transport.Lane, messages []raftp
 	})
 }
 
-// connect makes both lanes from one host to another.
+// connect makes all lanes from one host to another.
 func (s *suite) connect(from, to *host) transport.Peer {
 	s.Helper()
 	p := from.Peer(to.identity.Address)
