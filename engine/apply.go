@@ -130,7 +130,7 @@ type applyWorker struct {
 	idle  raft.Instant // since when it has had nothing to do, 0 while it has; owned by RunOnce
 
 	work    []applyItem
-	entries []rsm.Entry
+	batches rsm.Turn
 }
 
 func newApplyPool(e *Engine, workers int) *applyPool {
@@ -283,7 +283,7 @@ func (w *applyWorker) turn(r *Replica) {
 		switch item := &w.work[i]; {
 		case item.batch != nil:
 			n := i + 1
-			for n < len(w.work) && w.work[n].batch != nil {
+			for n < len(w.work) && w.work[n].batch != nil && w.work[n-1].batch.Kind() != raftpb.KindMembership { // which ends a turn of rsm's
 				n++
 			}
 			w.apply(r, w.work[i:n])
@@ -307,25 +307,25 @@ func (w *applyWorker) turn(r *Replica) {
 
 // apply runs consecutive batches through the state machine in one Update and completes their waiters.
 func (w *applyWorker) apply(r *Replica, items []applyItem) {
-	w.entries = w.entries[:0]
+	w.batches.Reset()
 	var err error
 	if failure := r.machine.Failure(); failure != nil {
 		err = failure
 	}
 	for i := 0; i < len(items) && err == nil; i++ {
-		if w.entries, err = r.machine.Entries(items[i].batch, w.entries); err != nil {
+		if err = r.machine.Add(&w.batches, items[i].batch); err != nil {
 			err = r.machine.Quarantine(err)
 		}
 	}
 	if err == nil {
-		err = r.machine.Apply(w.entries, items[0].batch.First()-1, items[len(items)-1].batch.Last())
+		err = r.machine.Apply(&w.batches)
 	}
 	if err != nil {
 		w.fail(r, items)
 	} else {
 		w.complete(items)
 	}
-	clear(w.entries)
+	w.batches.Reset()
 }
 
 // abandon answers whoever waits for an item that will not be done.
@@ -341,7 +341,7 @@ func (w *applyWorker) abandon(item *applyItem) {
 }
 
 func (w *applyWorker) complete(items []applyItem) {
-	entries := w.entries
+	entries := w.batches.Entries()
 	for i := range items {
 		item := &items[i]
 		if item.batch.Kind() != raftpb.KindCommands {

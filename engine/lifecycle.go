@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -43,6 +44,9 @@ func (e *Engine) StartReplica(options ReplicaOptions, factory rsm.Factory, done 
 	if s.err == nil {
 		s.machine, s.err = makeMachine(factory, options.ShardID, options.ReplicaID)
 	}
+	if s.err == nil {
+		s.err = s.openMachine()
+	}
 	switch {
 	case s.err != nil:
 		s.fail(s.err)
@@ -63,6 +67,7 @@ type start struct {
 	stored  raftpb.Stored
 	damaged bool // what is stored cannot be read, and stored is made up
 	machine rsm.StateMachine
+	manager *rsm.Manager // of machine
 	err     error
 }
 
@@ -144,7 +149,7 @@ func (s *start) install() {
 		shardID:   s.options.ShardID,
 		replicaID: s.options.ReplicaID,
 		session:   e.nonZeroRandom(),
-		machine:   rsm.NewManager(s.machine, s.stored.Compacted),
+		machine:   s.manager,
 	}
 	r.handedOver, r.toldApplied = s.stored.Compacted, s.stored.Compacted
 	r.pending.base = 1
@@ -163,6 +168,27 @@ func (s *start) install() {
 		w.add(r)
 		s.done(r, nil)
 	})
+}
+
+// openMachine makes the manager of the state machine, at the beginning of the log.
+func (s *start) openMachine() (err error) {
+	if s.manager, err = rsm.OpenManager(context.Background(), s.machine); err == nil {
+		err = s.manager.StartAt(s.stored.Compacted, s.stored.CompactedTerm, configAt(&s.stored, s.stored.Compacted))
+	}
+	if err != nil {
+		return fmt.Errorf("shard %d: %w", s.options.ShardID, err)
+	}
+	return nil
+}
+
+// configAt returns the newest stored membership at or below index.
+func configAt(stored *raftpb.Stored, index uint64) (newest raftpb.ConfigRecord) {
+	for _, config := range stored.Configs {
+		if config.Index <= index {
+			newest = config
+		}
+	}
+	return newest
 }
 
 // coreOptions are those of the replica's next core.

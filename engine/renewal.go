@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/flotilla-raft/flotilla/logdb"
@@ -94,7 +95,7 @@ func (r *Replica) refuseQueued() {
 
 // swapMachine is step 2, and hands over to the following ones. It runs on an apply worker.
 func (e *Engine) swapMachine(r *Replica, incarnation uint64) {
-	err := r.machine.Renew(func() (rsm.StateMachine, error) { return makeMachine(r.factory, r.shardID, r.replicaID) })
+	err := r.machine.Renew(context.Background(), func() (rsm.StateMachine, error) { return makeMachine(r.factory, r.shardID, r.replicaID) })
 	if err != nil {
 		e.renewalFailed(r, err)
 		return

@@ -1,6 +1,7 @@
 package rsm
 
 import (
+	"context"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -28,85 +29,161 @@ func (f *Failure) Error() string {
 // Unwrap makes errors.Is find both ErrQuarantined and the cause.
 func (f *Failure) Unwrap() []error { return []error{ErrQuarantined, f.Cause} }
 
-// Manager applies committed batches to one state machine. Apply and Close are called by one goroutine at a time; Lookup and
-// Applied are safe for concurrent use.
+// Manager applies committed batches to one state machine, takes images of it and recovers it from snapshots. What it asks of the engine:
+//
+//   - Apply, StartAt, Prepare, Recover, Renew, Close and the Tell methods are called by one goroutine at a time, the one that applies the shard.
+//   - An Image is saved and closed by any one goroutine. Sync runs on any goroutine, one at a time, beside Apply.
+//   - Recover, Renew and Close come when there is no Image and no Sync, and Apply when there is no Image of a KindMemory.
+//
+// The last point is asserted, never waited for: a wait would hold a worker up, or the simulator's only goroutine for ever. Lookup,
+// Applied, AppliedAt, SyncedIndex and Failure are safe for concurrent use.
 type Manager struct {
 	machine StateMachine
+	kind    Kind
 	applied atomic.Uint64
+	synced  atomic.Uint64
 	failure atomic.Pointer[Failure]
 
-	// mu lets Lookups run together and keeps them out of Update and Close.
+	// An on-disk machine comes up with what it had applied: entries up to opened are not shown to it.
+	opened uint64
+
+	placeMu sync.Mutex // a leaf
+	at      place      // of applied
+	kept    place      // of the last entry that an on-disk machine counts as applied
+
+	images, exclusive atomic.Int32 // open ones; exclusive are those that no Update may meet
+	syncing           atomic.Int32
+
+	// mu lets Lookups run together and keeps them out of Update, Recover and Close.
 	mu     sync.RWMutex
 	closed bool
 }
 
-// NewManager returns a manager whose state machine reflects the log up to and including applied.
+// place is a position in the log with what a snapshot has to know of it.
+type place struct {
+	index, term uint64
+	config      raftpb.ConfigRecord // the newest membership at or below index
+}
+
+// NewManager returns a manager whose state machine, one in memory, reflects the log up to and including applied.
 func NewManager(machine StateMachine, applied uint64) *Manager {
-	m := &Manager{machine: machine}
-	m.applied.Store(applied)
+	m := &Manager{machine: machine, kind: KindOf(machine)}
+	m.reset(place{index: applied})
 	return m
 }
+
+// reset makes the state machine's state that of a place in the log.
+func (m *Manager) reset(at place) {
+	m.placeMu.Lock()
+	m.at, m.kept = at, at
+	m.placeMu.Unlock()
+	m.applied.Store(at.index)
+}
+
+// Kind returns what the state machine is.
+func (m *Manager) Kind() Kind { return m.kind }
 
 // Applied returns the index of the last entry whose effect Lookups see.
 func (m *Manager) Applied() uint64 { return m.applied.Load() }
 
-// Failure returns how the state machine failed, or nil.
-func (m *Manager) Failure() *Failure { return m.failure.Load() }
-
-// Entries appends the commands of a batch to into, for Apply, and returns it. Entries of the engine's own append nothing.
-// The only errors are those of a damaged body.
-func (m *Manager) Entries(batch raftpb.Batch, into []Entry) ([]Entry, error) {
-	if batch.Kind() != raftpb.KindCommands {
-		return into, nil
-	}
-	if batch.Flags()&raftpb.FlagCompressed != 0 {
-		plain, err := batch.Plain(nil)
-		if err != nil {
-			return into, err
-		}
-		batch = plain
-	}
-	index := batch.First()
-	iterator := batch.Iterator()
-	for iterator.Next() {
-		into = append(into, Entry{Index: index, Command: iterator.Command()})
-		index++
-	}
-	return into, iterator.Err()
+// AppliedAt returns Applied with that entry's term and the newest membership at or below it. Both are those of StartAt, or zero, until
+// something was applied or recovered. The membership is shared and must not be changed.
+func (m *Manager) AppliedAt() (index, term uint64, config raftpb.ConfigRecord) {
+	m.placeMu.Lock()
+	defer m.placeMu.Unlock()
+	return m.at.index, m.at.term, m.at.config
 }
 
-// Apply hands entries to the state machine and moves the applied index from before to last, which covers them and the
-// engine's own entries among them. Results are in the entries when it returns nil. The error is a *Failure; it is
-// returned again by every later call.
-func (m *Manager) Apply(entries []Entry, before, last uint64) error {
-	if failure := m.failure.Load(); failure != nil {
-		return failure
+// StartAt says which entry the first Apply follows, with its term and the newest membership at or below it, as they are stored in the log. For a machine
+// in memory that is what NewManager or Recover said, or the beginning of the log. An on-disk machine may be started anywhere at or below the
+// index that it came up with: what it has is not shown to it again, and Applied counts up from index. ErrStateBehind: it came up with less, so
+// that it lacks entries.
+func (m *Manager) StartAt(index, term uint64, config raftpb.ConfigRecord) error {
+	if m.kind == KindOnDisk && index > m.opened {
+		return fmt.Errorf("%w: it has applied up to index %d, the log begins behind index %d", ErrStateBehind, m.opened, index)
 	}
-	if applied := m.applied.Load(); before != applied {
-		invariant.Fail("apply of (%d, %d] does not follow the applied index %d", before, last, applied)
-	}
-	if len(entries) > 0 {
-		if failure := m.update(entries); failure != nil {
-			return failure
-		}
-	}
-	m.applied.Store(last)
+	m.reset(place{index: index, term: term, config: config})
 	return nil
 }
 
+// Failure returns how the state machine failed, or nil.
+func (m *Manager) Failure() *Failure { return m.failure.Load() }
+
+// Apply hands the entries of a turn to the state machine and moves the applied index over all that was added to the turn. Results are in the
+// turn when it returns nil. The error is a *Failure; it is returned again by every later call.
+func (m *Manager) Apply(turn *Turn) error {
+	if failure := m.failure.Load(); failure != nil {
+		return failure
+	}
+	if applied := m.applied.Load(); turn.first != applied+1 {
+		invariant.Fail("apply of [%d, %d] does not follow the applied index %d", turn.first, turn.last, applied)
+	}
+	if m.exclusive.Load() != 0 {
+		invariant.Fail("apply of [%d, %d] while the state machine is saved", turn.first, turn.last)
+	}
+	if len(turn.entries) > turn.skipped {
+		if failure := m.update(turn); failure != nil {
+			return failure
+		}
+	}
+	m.advance(turn)
+	if turn.membership != nil {
+		if failure := m.tellMembership(turn.last, *turn.membership); failure != nil {
+			return failure
+		}
+	}
+	return nil
+}
+
+// advance moves the places. The applied index goes last: whoever sees it sees what belongs to it.
+func (m *Manager) advance(turn *Turn) {
+	m.placeMu.Lock()
+	if turn.shown > m.kept.index {
+		m.kept = place{turn.shown, turn.shownTerm, m.at.config} // a membership ends its turn, so none is in between
+	}
+	m.at.index, m.at.term = turn.last, turn.term
+	if turn.membership != nil {
+		m.at.config = raftpb.ConfigRecord{Index: turn.last, Membership: *turn.membership}
+	}
+	m.placeMu.Unlock()
+	m.applied.Store(turn.last)
+}
+
 // update publishes a failure before it lets go of the lock: a Lookup that waits for it must not see what it leaves.
-func (m *Manager) update(entries []Entry) (failure *Failure) {
+func (m *Manager) update(turn *Turn) *Failure {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.trying(func() error {
+		if keeper, ok := m.machine.(SessionKeeper); ok {
+			return m.updateKeeper(keeper, turn)
+		}
+		return m.machine.Update(turn.entries[turn.skipped:])
+	})
+}
+
+func (m *Manager) updateKeeper(keeper SessionKeeper, turn *Turn) error {
+	delta := &SessionDelta{Index: turn.last}
+	if err := keeper.UpdateWithSessions(turn.entries[turn.skipped:], delta); err != nil {
+		return err
+	}
+	if !delta.taken {
+		return ErrSessionsUnwritten
+	}
+	return nil
+}
+
+// trying calls the state machine. An error, or a panic, is its failure.
+func (m *Manager) trying(call func() error) (failure *Failure) {
 	defer func() {
 		if value := recover(); value != nil {
-			failure = &Failure{Index: m.applied.Load(), Cause: fmt.Errorf("panic: %v", value), Stack: debug.Stack()}
+			failure = &Failure{Index: m.applied.Load(), Cause: fmt.Errorf("%w: %v", ErrMachinePanicked, value), Stack: debug.Stack()}
 		}
 		if failure != nil {
-			m.failure.Store(failure)
+			m.failure.CompareAndSwap(nil, failure)
+			failure = m.failure.Load()
 		}
 	}()
-	if err := m.machine.Update(entries); err != nil {
+	if err := call(); err != nil {
 		return &Failure{Index: m.applied.Load(), Cause: err}
 	}
 	return nil
@@ -138,11 +215,11 @@ func (m *Manager) Lookup(query any) (value any, err error) {
 	return m.machine.Lookup(query)
 }
 
-// Renew closes the state machine and puts another one in its place, which reflects an empty log. Lookups wait meanwhile and see the one
-// or the other. It is called as Close is, when everything that was handed over is applied. If the factory fails, the
-// state machine is closed for good and the error is the factory's; an error of the former machine's Close is of no consequence,
-// for nothing of it is needed any more.
-func (m *Manager) Renew(factory func() (StateMachine, error)) error {
+// Renew closes the state machine and puts another one in its place, for an empty log; an on-disk one is opened, and what it has is
+// not shown to it again. Lookups wait meanwhile and see the one or the other. If the factory, or Open, fails, the state machine is
+// closed for good and the error is theirs; an error of the former machine's Close is of no consequence, for nothing of it is needed any more.
+func (m *Manager) Renew(ctx context.Context, factory func() (StateMachine, error)) error {
+	m.alone("renewed")
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	_ = m.closeLocked()
@@ -150,14 +227,26 @@ func (m *Manager) Renew(factory func() (StateMachine, error)) error {
 	if err != nil {
 		return err
 	}
-	m.machine, m.closed = machine, false
-	m.applied.Store(0)
+	m.machine, m.kind, m.closed = machine, KindOf(machine), false
 	m.failure.Store(nil)
+	if err := m.open(ctx); err != nil {
+		_ = m.closeLocked()
+		return err
+	}
+	m.reset(place{})
 	return nil
+}
+
+// alone asserts that nothing of the state machine is in use elsewhere.
+func (m *Manager) alone(what string) {
+	if images, syncs := m.images.Load(), m.syncing.Load(); images != 0 || syncs != 0 {
+		invariant.Fail("state machine is %s with %d images and %d syncs under way", what, images, syncs)
+	}
 }
 
 // Close closes the state machine once; later Lookups return ErrClosed. A panic in the state machine's Close is returned.
 func (m *Manager) Close() (err error) {
+	m.alone("closed")
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.closeLocked()

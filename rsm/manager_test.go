@@ -52,6 +52,18 @@ func batchOf(first uint64, commands ...string) raftpb.Batch {
 	return batch
 }
 
+// turnOf adds batches to a turn of their own.
+func turnOf(t testing.TB, m *Manager, batches ...raftpb.Batch) *Turn {
+	t.Helper()
+	turn := new(Turn)
+	for _, batch := range batches {
+		if err := m.Add(turn, batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return turn
+}
+
 func TestApplyHandsSubSlicesAndPublishesTheIndex(t *testing.T) {
 	batch := batchOf(5, "one", "", "three")
 	m := NewManager(&script{update: func(entries []Entry) error {
@@ -63,14 +75,15 @@ func TestApplyHandsSubSlicesAndPublishesTheIndex(t *testing.T) {
 		}
 		return nil
 	}}, 4)
-	entries, err := m.Entries(batch, nil)
-	if err != nil || len(entries) != 3 {
-		t.Fatalf("%d entries, %v", len(entries), err)
+	turn := turnOf(t, m, batch)
+	entries := turn.Entries()
+	if len(entries) != 3 {
+		t.Fatalf("%d entries", len(entries))
 	}
 	if len(entries[0].Command) == 0 || !bytes.Contains(batch, entries[0].Command) || &entries[0].Command[0] != &batch[bytes.Index(batch, []byte("one"))] {
 		t.Error("the command is a copy, not a part of the batch")
 	}
-	if err := m.Apply(entries, 4, 7); err != nil {
+	if err := m.Apply(turn); err != nil {
 		t.Fatal(err)
 	}
 	if m.Applied() != 7 || entries[2].Result.Value != 7 {
@@ -89,9 +102,8 @@ func TestCompressedBatchesAreAppliedPlain(t *testing.T) {
 	}
 	batch.Stamp(1, 1)
 	m := NewManager(&script{}, 0)
-	entries, err := m.Entries(batch, nil)
-	if err != nil || len(entries) != 1 || !bytes.Equal(entries[0].Command, command) {
-		t.Fatalf("%d entries, %v", len(entries), err)
+	if entries := turnOf(t, m, batch).Entries(); len(entries) != 1 || !bytes.Equal(entries[0].Command, command) {
+		t.Fatalf("%d entries", len(entries))
 	}
 }
 
@@ -99,11 +111,11 @@ func TestTheEnginesOwnEntriesAreNotShown(t *testing.T) {
 	m := NewManager(&script{update: func([]Entry) error { t.Error("called"); return nil }}, 0)
 	noOp := raftpb.NewNoOp(1)
 	noOp.Stamp(1, 1)
-	entries, err := m.Entries(noOp, nil)
-	if err != nil || len(entries) != 0 {
-		t.Fatalf("%d entries, %v", len(entries), err)
+	turn := turnOf(t, m, noOp)
+	if entries := turn.Entries(); len(entries) != 0 {
+		t.Fatalf("%d entries", len(entries))
 	}
-	if err := m.Apply(entries, 0, 1); err != nil || m.Applied() != 1 {
+	if err := m.Apply(turn); err != nil || m.Applied() != 1 {
 		t.Fatalf("applied %d, %v", m.Applied(), err)
 	}
 }
@@ -116,8 +128,7 @@ func TestAFailedStateMachineIsQuarantined(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := NewManager(&script{update: update}, 0)
-			entries, _ := m.Entries(batchOf(1, "a", "b"), nil)
-			err := m.Apply(entries, 0, 2)
+			err := m.Apply(turnOf(t, m, batchOf(1, "a", "b")))
 			if !errors.Is(err, ErrQuarantined) || !strings.Contains(err.Error(), "out of ink") {
 				t.Fatalf("got %v", err)
 			}
@@ -130,7 +141,7 @@ func TestAFailedStateMachineIsQuarantined(t *testing.T) {
 			if m.Applied() != 0 {
 				t.Errorf("applied is %d, nothing of a failed update counts", m.Applied())
 			}
-			if again := m.Apply(nil, 0, 3); !errors.Is(again, ErrQuarantined) {
+			if again := m.Apply(turnOf(t, m, batchOf(3, "c"))); !errors.Is(again, ErrQuarantined) {
 				t.Errorf("a later apply says %v", again)
 			}
 			if _, err := m.Lookup(1); !errors.Is(err, ErrQuarantined) {
@@ -170,7 +181,8 @@ func TestAGapInTheApplyIsOurOwnFault(t *testing.T) {
 			t.Error("no violation")
 		}
 	}()
-	_ = NewManager(&script{}, 3).Apply(nil, 4, 5)
+	m := NewManager(&script{}, 3)
+	_ = m.Apply(turnOf(t, m, batchOf(5, "x")))
 }
 
 func TestCloseIsOnceAndCatchesPanics(t *testing.T) {
@@ -193,12 +205,12 @@ func TestAllocationsOfApply(t *testing.T) {
 	}
 	m := NewManager(&script{}, 0)
 	batch := batchOf(1, "a", "b", "c", "d")
-	entries := make([]Entry, 0, 4)
-	before := uint64(0)
+	turn := new(Turn)
 	if n := testing.AllocsPerRun(100, func() {
-		entries, _ = m.Entries(batch, entries[:0])
-		_ = m.Apply(entries, before, before+4)
-		before += 4
+		turn.Reset()
+		m.applied.Store(0)
+		_ = m.Add(turn, batch)
+		_ = m.Apply(turn)
 	}); n > 0 {
 		t.Errorf("%v allocations per batch, want none", n)
 	}
@@ -211,13 +223,13 @@ func BenchmarkApply(b *testing.B) {
 		commands[i] = "sixteen bytes ok"
 	}
 	batch := batchOf(1, commands...)
-	entries := make([]Entry, 0, len(commands))
-	before := uint64(0)
+	turn := new(Turn)
 	b.ReportAllocs()
 	for b.Loop() {
-		entries, _ = m.Entries(batch, entries[:0])
-		_ = m.Apply(entries, before, before+200)
-		before += 200
+		turn.Reset()
+		m.applied.Store(0)
+		_ = m.Add(turn, batch)
+		_ = m.Apply(turn)
 	}
 }
 
@@ -246,10 +258,7 @@ func TestALookupThatWaitsForAFailingUpdateIsRefused(t *testing.T) {
 			},
 		}, 4)
 		batch := batchOf(5, "x")
-		entries, err := m.Entries(batch, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		turn := turnOf(t, m, batch)
 		var group sync.WaitGroup
 		updating := make(chan struct{})
 		inner := m.machine.(*script).update
@@ -263,7 +272,7 @@ func TestALookupThatWaitsForAFailingUpdateIsRefused(t *testing.T) {
 				}
 			})
 		}
-		if err := m.Apply(entries, 4, 5); !errors.Is(err, ErrQuarantined) {
+		if err := m.Apply(turn); !errors.Is(err, ErrQuarantined) {
 			t.Fatalf("got %v", err)
 		}
 		group.Wait()

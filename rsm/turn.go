@@ -1,0 +1,76 @@
+package rsm
+
+import (
+	"fmt"
+
+	"github.com/flotilla-raft/flotilla/internal/invariant"
+	"github.com/flotilla-raft/flotilla/raftpb"
+)
+
+// Turn is a run of committed batches on its way through a state machine in one Update. It belongs to the worker that applies, which uses it again
+// for the next one, so that a turn allocates nothing once it has grown.
+type Turn struct {
+	entries     []Entry // one for every entry of the command batches
+	skipped     int     // of them, from the front, are in an on-disk machine's data and not shown
+	first, last uint64
+	term        uint64 // of last
+	// The last entry among entries, with its term: what an on-disk machine counts as applied.
+	shown, shownTerm uint64
+	membership       *raftpb.Membership // of the last batch
+}
+
+// Reset empties the turn and keeps its memory, but nothing that entries refer to.
+func (t *Turn) Reset() {
+	clear(t.entries)
+	*t = Turn{entries: t.entries[:0]}
+}
+
+// Entries returns the commands that were added, one entry for every entry of a command batch, with their results after Apply. They are
+// valid until Reset.
+func (t *Turn) Entries() []Entry { return t.entries }
+
+// Full reports whether nothing more may be added: what was added last is a membership, which is told behind the Update.
+func (t *Turn) Full() bool { return t.membership != nil }
+
+// Add adds a batch, the next in the log. The only errors are those of a damaged body; the turn is then good for nothing but Reset.
+func (m *Manager) Add(turn *Turn, batch raftpb.Batch) error {
+	switch {
+	case turn.first == 0:
+		turn.first = batch.First()
+	case batch.First() != turn.last+1 || turn.Full():
+		invariant.Fail("batch at %d added to a turn of [%d, %d]", batch.First(), turn.first, turn.last)
+	}
+	turn.last, turn.term = batch.Last(), batch.Term()
+	switch batch.Kind() {
+	case raftpb.KindCommands:
+		return m.addCommands(turn, batch)
+	case raftpb.KindMembership:
+		membership, err := batch.Membership()
+		if err != nil {
+			return fmt.Errorf("membership at index %d: %w", batch.First(), err)
+		}
+		turn.membership = &membership
+	}
+	return nil
+}
+
+func (m *Manager) addCommands(turn *Turn, batch raftpb.Batch) error {
+	if batch.Flags()&raftpb.FlagCompressed != 0 {
+		plain, err := batch.Plain(nil)
+		if err != nil {
+			return err
+		}
+		batch = plain
+	}
+	index := batch.First()
+	iterator := batch.Iterator()
+	for iterator.Next() {
+		turn.entries = append(turn.entries, Entry{Index: index, Command: iterator.Command()})
+		if index <= m.opened {
+			turn.skipped++
+		}
+		index++
+	}
+	turn.shown, turn.shownTerm = batch.Last(), batch.Term()
+	return iterator.Err()
+}
