@@ -30,7 +30,11 @@ type client struct {
 
 // bind makes a caller for the host that the client calls.
 func (c *client) bind() {
-	c.caller = c.load.cluster.Caller(c.host, c.shard, c.done)
+	done := c.done
+	if c.load.open != nil {
+		done = c.accepted
+	}
+	c.caller = c.load.cluster.Caller(c.host, c.shard, done)
 }
 
 // prepare draws the next request.
@@ -156,14 +160,20 @@ func (c *client) follow() {
 // block is the life of a client that uses the blocking calls.
 func (c *client) block() {
 	defer c.load.ended()
+	ctx := context.Background()
+	if c.load.ownContext {
+		own, cancel := context.WithCancel(ctx)
+		defer cancel()
+		ctx = own
+	}
 	c.started = c.load.now()
 	c.prepare()
 	for {
 		var outcome Outcome
 		if c.reading {
-			outcome = c.caller.Read(context.Background(), &c.query)
+			outcome = c.caller.Read(ctx, &c.query)
 		} else {
-			outcome = c.caller.Propose(context.Background(), c.command)
+			outcome = c.caller.Propose(ctx, c.command)
 		}
 		if outcome.Err == nil {
 			if !c.succeed() {

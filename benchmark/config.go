@@ -34,6 +34,17 @@ type Config struct {
 	Repeat           int
 	// ReadRatio is the share of requests that are linearizable reads, 0 to 1.
 	ReadRatio float64
+	// Offered, if above 0, makes the load an open loop: as many writes a second are issued, whatever becomes of those before, and what is
+	// refused is not tried again. InFlight then bounds what has not ended: it is to be far above what the engine accepts.
+	Offered float64
+	// Reads says how reads are served: ReadsByIndex or ReadsByLease.
+	Reads string
+	// Delay is the time of a message from host to host, 0 to 10 s.
+	Delay time.Duration
+	// SnapshotEntries is after how many entries of a shard a snapshot is taken, 0 for never.
+	SnapshotEntries int
+	// OwnContext gives each blocking caller a context that can be cancelled, made once, instead of one that cannot.
+	OwnContext bool
 	// LogDB and Transport select parts of an engine that has a choice.
 	LogDB, Transport string
 	// Blocking makes every request in flight a goroutine that calls Propose, for all engines.
@@ -70,6 +81,14 @@ const (
 	WorkloadSlowFollower = "slow-follower"
 )
 
+// The ways to serve a linearizable read.
+const (
+	// ReadsByIndex confirms the leader by a round of messages (thesis 6.4).
+	ReadsByIndex = "index"
+	// ReadsByLease trusts the followers' promises and the clocks (thesis 6.4.1).
+	ReadsByLease = "lease"
+)
+
 // DefaultConfig returns the configuration of the headline figure, for the engine of that name.
 func DefaultConfig(engine string) Config {
 	return Config{
@@ -82,6 +101,7 @@ func DefaultConfig(engine string) Config {
 		Duration:  10 * time.Second,
 		Warmup:    3 * time.Second,
 		Repeat:    1,
+		Reads:     ReadsByIndex,
 		LogDB:     "pebble",
 		Transport: "tcp",
 		Seed:      1,
@@ -113,6 +133,15 @@ func (c *Config) checkTogether(engines []Engine) []error {
 		engine, known := engineNamed(engines, label)
 		if known && c.ReadRatio > 0 && !engine.Reads {
 			refuse("--read-ratio %g: engine %s serves writes only (accepted: 0)", c.ReadRatio, engine.Name)
+		}
+		if known && c.Reads == ReadsByLease && !engine.Leases {
+			refuse("--reads %s: engine %s has no leases", c.Reads, engine.Name)
+		}
+		if known && c.SnapshotEntries > 0 && !engine.Snapshots {
+			refuse("--snapshot-entries %d: engine %s takes no snapshots by itself yet (accepted: 0)", c.SnapshotEntries, engine.Name)
+		}
+		if c.Offered > 0 && (c.ReadRatio > 0 || c.Blocking || strings.HasSuffix(label, BlockingSuffix)) {
+			refuse("--offered %g: an open loop has neither reads nor blocking calls", c.Offered)
 		}
 		if known && lacks(engine.LogDBs, c.LogDB, logDBs(engines)) {
 			refuse("--logdb %s: engine %s has %s", c.LogDB, engine.Name, strings.Join(engine.LogDBs, ", "))
@@ -153,12 +182,14 @@ func engineNamed(engines []Engine, label string) (Engine, bool) {
 // load returns what the closed loop of one engine needs to know.
 func (c *Config) load(label string) loadOptions {
 	return loadOptions{
-		shards:    c.Shards,
-		inFlight:  c.InFlight,
-		payload:   c.Payload,
-		seed:      c.Seed,
-		readRatio: c.ReadRatio,
-		blocking:  c.Blocking || strings.HasSuffix(label, BlockingSuffix),
-		inject:    c.Inject,
+		shards:     c.Shards,
+		inFlight:   c.InFlight,
+		payload:    c.Payload,
+		seed:       c.Seed,
+		readRatio:  c.ReadRatio,
+		blocking:   c.Blocking || strings.HasSuffix(label, BlockingSuffix),
+		ownContext: c.OwnContext,
+		offered:    c.Offered,
+		inject:     c.Inject,
 	}
 }

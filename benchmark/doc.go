@@ -16,6 +16,12 @@
 // With blocking calls a client is a goroutine in Propose instead. A request that was refused is issued again after a pause, by
 // another goroutine; its latency counts from the first try. The process's whole consumption is reported, harness included.
 //
+// With Config.Offered the loop is open: writes are issued at a rate, whatever becomes of those before; what is refused is counted and not
+// tried again, and a latency counts from the instant at which the write was due. Goroutines with threads of their own issue
+// them, so that their share of the CPU time is known.
+//
+// With Config.Delay the hosts are apart: package network relays every connection, later, for all engines alike.
+//
 // # A command
 //
 //	 0                                8                                payload
@@ -47,5 +53,5 @@
 // # Adding an engine
 //
 // Implement Cluster and Caller, and add the Engine to the list that is given to Run. Package limit is the example, and the measure
-// of the others.
+// of the others. Engines of other projects are in benchmark/peers, a module of its own.
 package benchmark

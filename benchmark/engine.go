@@ -3,6 +3,7 @@ package benchmark
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -20,6 +21,12 @@ type Engine struct {
 	LogDBs, Transports []string
 	// Reads says whether the engine serves reads; one that does not is refused together with a read ratio above 0.
 	Reads bool
+	// Leases says whether the engine can answer reads under a lease; Snapshots, whether it takes snapshots and compacts its log by
+	// itself. One that does not is refused together with what asks for it.
+	Leases, Snapshots bool
+	// SyncsUncounted says that the engine goes round the file system that it is given, so that the syncs counted are not all; they
+	// are reported as 0, and the device's flushes tell how many there were.
+	SyncsUncounted bool
 	// Start brings up a cluster whose shards all have a leader. It honours the context.
 	Start func(context.Context, ClusterOptions) (Cluster, error)
 }
@@ -35,6 +42,14 @@ type ClusterOptions struct {
 	FS vfs.FS
 	// LogDB and Transport are one of the engine's own LogDBs and Transports, or anything if it has none.
 	LogDB, Transport string
+	// Delay is the time that a message takes from one host to another, in either direction, made by package network.
+	Delay time.Duration
+	// SnapshotEntries is after how many entries of a shard a snapshot is taken and the log behind it compacted; never if 0.
+	SnapshotEntries int
+	// LeaseRead says that reads are answered under a lease, without a round of messages.
+	LeaseRead bool
+	// CountSync counts a sync that an engine makes without FS. It may be called from any goroutine.
+	CountSync func()
 	// Machine returns the state machine of a replica; it is called once for each. The engine applies every committed command to
 	// it in log order, or, if it applies nothing while it is measured, does so in Settle.
 	Machine func(host, shard int) *Machine

@@ -89,6 +89,11 @@ func (c *Config) flags(engines []Engine) []*Flag {
 		durationFlag("warmup", "what runs before it", &c.Warmup, 0, 24*time.Hour),
 		intFlag("repeat", "repeats of each engine, in turns", &c.Repeat, 1, 1000),
 		ratioFlag("read-ratio", "share of requests that are linearizable reads", &c.ReadRatio),
+		choiceFlag("reads", "how reads are served", &c.Reads, []string{ReadsByIndex, ReadsByLease}),
+		rateFlag("offered", "writes a second of an open loop, 0 for a closed one", &c.Offered),
+		durationFlag("delay", "one-way delay between hosts", &c.Delay, 0, 10*time.Second),
+		intFlag("snapshot-entries", "entries of a shard between snapshots, 0 for none", &c.SnapshotEntries, 0, 1<<30),
+		switchFlag("own-context", "each blocking caller has a context of its own that can be cancelled", &c.OwnContext),
 		choiceFlag("logdb", "log store", &c.LogDB, logDBs(engines)),
 		choiceFlag("transport", "how hosts talk", &c.Transport, transports(engines)),
 		durationFlag("election-timeout", "base of the randomized election timeout in the failover workload", &c.ElectionTimeout,
@@ -160,6 +165,18 @@ func ratioFlag(name, usage string, value *float64) *Flag {
 			return nil
 		},
 	}
+}
+
+func rateFlag(name, usage string, value *float64) *Flag {
+	f := ratioFlag(name, usage, value)
+	f.kind, f.Accepts = "rate", "a number from 0 to 1e9"
+	f.check = func() error {
+		if !(*value >= 0 && *value <= 1e9) { // also refuses what is no number
+			return fmt.Errorf("%g is %w", *value, errRange)
+		}
+		return nil
+	}
+	return f
 }
 
 func choiceFlag(name, usage string, value *string, choices []string) *Flag {

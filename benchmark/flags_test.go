@@ -34,6 +34,12 @@ func TestFlagsAreRefusedByNameAndRange(t *testing.T) {
 		{"read-ratio", "1.1", "from 0 to 1"},
 		{"read-ratio", "NaN", "from 0 to 1"},
 		{"read-ratio", "half", "from 0 to 1"},
+		{"offered", "-1", "from 0 to 1e9"},
+		{"offered", "much", "from 0 to 1e9"},
+		{"delay", "11s", "from 0s to 10s"},
+		{"reads", "none", "index, lease"},
+		{"snapshot-entries", "-1", "from 0 to"},
+		{"own-context", "maybe", "true or false"},
 		{"logdb", "paper", "pebble, other"},
 		{"transport", "pigeon", "tcp, memnet"},
 		{"blocking", "perhaps", "true or false"},
@@ -73,6 +79,10 @@ func TestFlagsThatDoNotGoTogether(t *testing.T) {
 	}{
 		"reads of an engine without": {map[string]string{"engine": "limit", "read-ratio": "0.5"}, "--read-ratio"},
 		"require of an absent one":   {map[string]string{"require": "errors<=limit"}, "--require"},
+		"leases of one without":      {map[string]string{"reads": "lease"}, "--reads"},
+		"snapshots of one without":   {map[string]string{"snapshot-entries": "50000"}, "--snapshot-entries"},
+		"an open loop that blocks":   {map[string]string{"offered": "1000", "engine": "one:blocking"}, "--offered"},
+		"an open loop with reads":    {map[string]string{"offered": "1000", "read-ratio": "0.5"}, "--offered"},
 		"faults in a comparison":     {map[string]string{"engine": "one,limit", "inject": "lose"}, "--inject"},
 	} {
 		t.Run(name, func(t *testing.T) {

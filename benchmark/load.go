@@ -33,6 +33,8 @@ type loadOptions struct {
 	seed                      uint64
 	readRatio                 float64
 	blocking                  bool
+	ownContext                bool
+	offered                   float64 // writes a second; 0 for a closed loop
 	inject                    Injection
 }
 
@@ -57,6 +59,7 @@ type load struct {
 	recorders []recorder
 	retries   *retrier
 	runners   *runners
+	open      *openLoop // nil for a closed loop
 
 	stopping atomic.Bool
 	pending  sync.WaitGroup // one for each client that has not stopped
@@ -83,6 +86,9 @@ func newLoad(cluster Cluster, options loadOptions) *load {
 	l.readBelow = uint64(options.readRatio * (1 << 63))
 	l.retries, l.runners = newRetrier(l), newRunners(l)
 	l.injected.Store(options.inject == InjectNothing)
+	if options.offered > 0 {
+		l.open = newOpenLoop(l) // before the clients are bound to their callers
+	}
 	commands := make([]byte, options.inFlight*options.payload)
 	first := 0
 	for shard := range options.shards {
@@ -101,14 +107,21 @@ func newLoad(cluster Cluster, options loadOptions) *load {
 		}
 		first += count
 	}
+	if l.open != nil {
+		l.open.fill()
+	}
 	return l
 }
 
 // now is the time since the load was made. It reads only the monotonic clock, which is half the price of time.Now.
 func (l *load) now() time.Duration { return time.Since(l.base) }
 
-// start issues the first request of every client.
+// start issues the first request of every client, or begins to offer.
 func (l *load) start() {
+	if l.open != nil {
+		l.open.start()
+		return
+	}
 	l.pending.Add(len(l.clients))
 	l.left.Store(int64(len(l.clients)))
 	if l.blocking {
@@ -136,6 +149,9 @@ func (l *load) start() {
 // used any more then, and what those sent counts as unknown.
 func (l *load) stop(ctx context.Context) error {
 	l.stopping.Store(true)
+	if l.open != nil {
+		return l.open.stop(ctx)
+	}
 	ended := make(chan struct{})
 	go func() {
 		l.pending.Wait()

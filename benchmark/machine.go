@@ -19,6 +19,8 @@ type Machine struct {
 	key  uint64
 	next []uint64        // by client: one above the highest sequence applied
 	gaps map[uint32]gaps // by client: what is missing below next
+
+	batches uint64 // Begin was called
 	MachineState
 }
 
@@ -46,7 +48,10 @@ func newMachine(seed uint64, shard, clients int) *Machine {
 }
 
 // Begin locks the machine for a batch of commands; End follows the last one.
-func (m *Machine) Begin() { m.mu.Lock() }
+func (m *Machine) Begin() {
+	m.mu.Lock()
+	m.batches++
+}
 
 // End unlocks the machine.
 func (m *Machine) End() { m.mu.Unlock() }

@@ -15,9 +15,13 @@ type measurement struct {
 	load    *load
 	cluster Cluster
 	fs      *countfs.FS
+	// machines count batches; flushes reads the device's counter.
+	machines [][]*Machine
+	flushes  func() uint64
 
 	second, total latencies
 	errors, busy  uint64 // at the last progress line
+	offered       offered
 	result        Result
 	steal         float64
 	lastLine      time.Duration
@@ -25,10 +29,27 @@ type measurement struct {
 }
 
 // counters are the figures besides usage that are taken at both ends.
-type counters struct{ errors, busy, leaderChanges, syncs uint64 }
+type counters struct {
+	errors, busy, leaderChanges, syncs, flushes uint64
+	batches, commands                           uint64
+	offered                                     offered
+}
 
 func (m *measurement) counters() counters {
-	return counters{m.load.errors.Load(), m.load.busy.Load(), m.cluster.LeaderChanges(), m.fs.Syncs()}
+	c := counters{
+		errors: m.load.errors.Load(), busy: m.load.busy.Load(), leaderChanges: m.cluster.LeaderChanges(), syncs: m.fs.Syncs(),
+		flushes: m.flushes(),
+	}
+	for _, machine := range m.machines[0] { // one host's: the others apply the same
+		batches, commands := machine.counts()
+		c.batches += batches
+		c.commands += commands
+	}
+	if m.load.open != nil {
+		c.offered = m.load.open.counted()
+		c.busy += c.offered.refused
+	}
+	return c
 }
 
 // measure lets the warm-up pass, collects garbage once, and measures. Whatever ended before the span counts for nothing; what
@@ -110,7 +131,10 @@ func (m *measurement) progress(begin time.Duration) {
 			line += fmt.Sprintf("  (last: %v)", *last)
 		}
 	}
-	m.errors, m.busy = c.errors, c.busy
+	if m.load.open != nil {
+		line += fmt.Sprintf("  offered %s/s", figure(float64(c.offered.issued-m.offered.issued)/seconds))
+	}
+	m.errors, m.busy, m.offered = c.errors, c.busy, c.offered
 	fmt.Fprintln(m.out, line)
 }
 
@@ -122,6 +146,7 @@ func (m *measurement) conclude(from, to usage, counted, ended counters) {
 	m.steal = to.stealPercent(from)
 	m.result = Result{
 		Transport: m.Transport, Hosts: m.Hosts, Shards: m.Shards, Payload: m.Payload, InFlight: m.InFlight, ReadRatio: m.ReadRatio,
+		DelayMilliseconds: float64(m.Delay) / float64(time.Millisecond), SnapshotEntries: m.SnapshotEntries, Reads: m.Reads, OwnContext: m.OwnContext,
 		Blocking: m.load.blocking, Seed: m.Seed,
 		Seconds:              seconds,
 		WritesPerSecond:      writes / seconds,
@@ -136,5 +161,12 @@ func (m *measurement) conclude(from, to usage, counted, ended counters) {
 		LeaderChanges:        float64(ended.leaderChanges - counted.leaderChanges),
 		Errors:               float64(ended.errors - counted.errors),
 		Busy:                 float64(ended.busy - counted.busy),
+
+		FlushesPerThousandOps: float64(ended.flushes-counted.flushes) / operations * 1000,
+		BatchSize:             float64(ended.commands-counted.commands) / float64(max(ended.batches-counted.batches, 1)),
+		OfferedPerSecond:      float64(ended.offered.issued-counted.offered.issued) / seconds,
+		RefusedPerSecond:      float64(ended.offered.refused-counted.offered.refused) / seconds,
+		MissedPerSecond:       float64(ended.offered.missed-counted.offered.missed) / seconds,
+		ClientCPUShare:        (ended.offered.cpu - counted.offered.cpu).Seconds() / max((to.cpu-from.cpu).Seconds(), 1e-9),
 	}
 }

@@ -39,7 +39,12 @@ type Result struct {
 	InFlight  int     `json:"in_flight"`
 	ReadRatio float64 `json:"read_ratio"`
 	Blocking  bool    `json:"blocking"`
-	Seed      uint64  `json:"seed"`
+	// OwnContext belongs to blocking calls; Reads says how reads were served.
+	OwnContext        bool    `json:"own_context,omitempty"`
+	Reads             string  `json:"reads,omitempty"`
+	DelayMilliseconds float64 `json:"delay_ms,omitempty"`
+	SnapshotEntries   int     `json:"snapshot_entries,omitempty"`
+	Seed              uint64  `json:"seed"`
 
 	Seconds         float64 `json:"seconds"`
 	WritesPerSecond float64 `json:"writes_per_second"`
@@ -48,11 +53,26 @@ type Result struct {
 	ReadLatency     Latency `json:"read_latency_ms"`
 
 	// These count everything in the process: all hosts and the harness. An operation is a write or a read.
-	CPUSecondsPerMillion  float64 `json:"cpu_seconds_per_million_ops"`
-	AllocsPerOp           float64 `json:"allocs_per_op"`
-	AllocBytesPerOp       float64 `json:"alloc_bytes_per_op"`
-	DiskBytesPerOp        float64 `json:"disk_bytes_per_op"`
-	FsyncsPerThousandOps  float64 `json:"fsyncs_per_thousand_ops"`
+	CPUSecondsPerMillion float64 `json:"cpu_seconds_per_million_ops"`
+	AllocsPerOp          float64 `json:"allocs_per_op"`
+	AllocBytesPerOp      float64 `json:"alloc_bytes_per_op"`
+	DiskBytesPerOp       float64 `json:"disk_bytes_per_op"`
+	FsyncsPerThousandOps float64 `json:"fsyncs_per_thousand_ops"`
+	// FlushesPerThousandOps counts the cache flushes of the data directory's device, whoever asked for them; 0 where the system does not
+	// tell.
+	FlushesPerThousandOps float64 `json:"flushes_per_thousand_ops"`
+	// PeakRSSMiB is the most memory that the process held from the start of the hosts to the end of the check; 0 where the system
+	// does not tell.
+	PeakRSSMiB float64 `json:"peak_rss_mib"`
+	// BatchSize is how many commands the state machines of one host were given at a time.
+	BatchSize float64 `json:"batch_size"`
+	// Of an open loop: writes issued, refused as busy, and not issued because InFlight was reached, each a second; and the share of the
+	// process's CPU time that the issuing goroutines took, their time inside the engine's calls included.
+	OfferedPerSecond float64 `json:"offered_per_second,omitempty"`
+	RefusedPerSecond float64 `json:"refused_per_second,omitempty"`
+	MissedPerSecond  float64 `json:"missed_per_second,omitempty"`
+	ClientCPUShare   float64 `json:"client_cpu_share,omitempty"`
+
 	LeaderChanges         float64 `json:"leader_changes"`
 	Errors                float64 `json:"errors"`
 	Busy                  float64 `json:"busy"`
@@ -111,6 +131,13 @@ func metrics() []metric {
 		{"alloc_bytes_per_op", func(r *Result) *float64 { return &r.AllocBytesPerOp }},
 		{"disk_bytes_per_op", func(r *Result) *float64 { return &r.DiskBytesPerOp }},
 		{"fsyncs_per_thousand_ops", func(r *Result) *float64 { return &r.FsyncsPerThousandOps }},
+		{"flushes_per_thousand_ops", func(r *Result) *float64 { return &r.FlushesPerThousandOps }},
+		{"peak_rss_mib", func(r *Result) *float64 { return &r.PeakRSSMiB }},
+		{"batch_size", func(r *Result) *float64 { return &r.BatchSize }},
+		{"offered_per_second", func(r *Result) *float64 { return &r.OfferedPerSecond }},
+		{"refused_per_second", func(r *Result) *float64 { return &r.RefusedPerSecond }},
+		{"missed_per_second", func(r *Result) *float64 { return &r.MissedPerSecond }},
+		{"client_cpu_share", func(r *Result) *float64 { return &r.ClientCPUShare }},
 		{"leader_changes", func(r *Result) *float64 { return &r.LeaderChanges }},
 		{"errors", func(r *Result) *float64 { return &r.Errors }},
 		{"busy", func(r *Result) *float64 { return &r.Busy }},

@@ -102,6 +102,18 @@ func TestSystemFilesAreRead(t *testing.T) {
 			t.Errorf("%q: steal %d of %d", text, steal, total)
 		}
 	}
+	if got := parsePeakMemory([]byte("Name: x\nVmHWM:\t  2048 kB\nVmRSS: 1 kB\n")); got != 2 {
+		t.Errorf("peak memory is %g MiB", got)
+	}
+	if got := parsePeakMemory([]byte("VmHWM:\n")); got != 0 {
+		t.Errorf("peak memory is %g MiB", got)
+	}
+	if got := parseFlushes([]byte(" 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\n")); got != 16 {
+		t.Errorf("flushes are %d", got)
+	}
+	if got := parseFlushes([]byte("1 2 3\n")); got != 0 {
+		t.Errorf("flushes are %d", got)
+	}
 	from, to := usage{steal: 10, ticks: 100}, usage{steal: 15, ticks: 200}
 	if got := to.stealPercent(from); got != 5 {
 		t.Errorf("steal is %g %%", got)

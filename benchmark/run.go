@@ -164,6 +164,7 @@ func (b *bench) repeat(ctx context.Context, label string, number int) (result Re
 			err = errors.Join(err, os.RemoveAll(directory))
 		}
 	}()
+	resetPeakMemory()
 	options := b.load(label)
 	machines := newMachines(b.Hosts, options)
 	fs := countfs.New(vfs.Default)
@@ -171,6 +172,7 @@ func (b *bench) repeat(ctx context.Context, label string, number int) (result Re
 	defer cancel()
 	cluster, err := engine.Start(startCtx, ClusterOptions{
 		Hosts: b.Hosts, Shards: b.Shards, Directory: directory, FS: fs, LogDB: b.LogDB, Transport: b.Transport,
+		Delay: b.Delay, SnapshotEntries: b.SnapshotEntries, LeaseRead: b.Reads == ReadsByLease, CountSync: fs.CountSync,
 		Machine: func(host, shard int) *Machine { return machines[host][shard] },
 	})
 	if err != nil {
@@ -183,10 +185,14 @@ func (b *bench) repeat(ctx context.Context, label string, number int) (result Re
 
 	l := newLoad(cluster, options)
 	l.start()
-	m := &measurement{bench: b, load: l, cluster: cluster, fs: fs}
+	m := &measurement{bench: b, load: l, cluster: cluster, fs: fs, machines: machines, flushes: flushesOf(directory)}
 	measureErr := m.measure(ctx)
 	checkErr := b.endCheck(ctx, l, machines)
 	result = m.result
+	result.PeakRSSMiB = peakMemory()
+	if engine.SyncsUncounted {
+		result.FsyncsPerThousandOps = 0
+	}
 	result.Engine = label
 	if result.LogDB = b.LogDB; len(engine.LogDBs) == 0 {
 		result.LogDB = "none"

@@ -18,6 +18,9 @@ func New(fs vfs.FS) *FS { return &FS{FS: fs} }
 // Syncs returns how many syncs were made so far, failed ones included.
 func (f *FS) Syncs() uint64 { return f.syncs.Load() }
 
+// CountSync counts a sync that was made without this file system.
+func (f *FS) CountSync() { f.syncs.Add(1) }
+
 // Unwrap returns the wrapped file system.
 func (f *FS) Unwrap() vfs.FS { return f.FS }
 

@@ -51,10 +51,19 @@ func outcomeOf(err error) benchmark.Outcome {
 	return benchmark.Outcome{Err: backpressure(err), MayBeApplied: nodehost.MaybeApplied(err)}
 }
 
+// errBusy is what the most frequent refusal becomes. It is made once, since an overloaded engine refuses millions a second.
+var errBusy = fmt.Errorf("%w: %w", benchmark.ErrBusy, nodehost.ErrBusy)
+
 // backpressure tells the harness which errors ask to slow down.
 func backpressure(err error) error {
-	if err != nil && (errors.Is(err, nodehost.ErrBusy) || errors.Is(err, nodehost.ErrTransferring)) {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, nodehost.ErrBusy):
+		return errBusy
+	case errors.Is(err, nodehost.ErrTransferring):
 		return fmt.Errorf("%w: %w", benchmark.ErrBusy, err)
+	default:
+		return err
 	}
-	return err
 }

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"time"
 
 	"github.com/flotilla-raft/flotilla/benchmark"
+	"github.com/flotilla-raft/flotilla/benchmark/network"
 	"github.com/flotilla-raft/flotilla/nodehost"
 	"github.com/flotilla-raft/flotilla/plugin/memnet"
 	"github.com/flotilla-raft/flotilla/plugin/seglog"
@@ -23,15 +23,17 @@ func Engine() benchmark.Engine {
 		LogDBs:     []string{"pebble", "seglog"},
 		Transports: []string{"tcp", "memnet"},
 		Reads:      true,
+		Leases:     true,
 		Start:      Start,
 	}
 }
 
 // cluster is a set of NodeHosts. Shard s of the harness is shard s+1 here, host h has replica h+1 of each.
 type cluster struct {
-	options benchmark.ClusterOptions
-	network *memnet.Network // nil on TCP; its goroutines end with the hosts
-	hosts   []*host
+	options   benchmark.ClusterOptions
+	network   *memnet.Network    // nil on TCP; its goroutines end with the hosts
+	addresses *network.Addresses // nil on memnet
+	hosts     []*host
 }
 
 type host struct {
@@ -49,24 +51,15 @@ func Start(ctx context.Context, options benchmark.ClusterOptions) (benchmark.Clu
 }
 
 func (c *cluster) start(ctx context.Context) error {
-	if c.options.Transport == "memnet" {
-		network, err := memnet.NewNetwork(memnet.Options{})
-		if err != nil {
-			return err
-		}
-		c.network = network
-		network.Start()
-	}
-	addresses, err := c.addresses()
-	if err != nil {
+	if err := c.connect(); err != nil {
 		return err
 	}
-	members := make(map[uint64]string, len(addresses))
-	for i, address := range addresses {
-		members[uint64(i+1)] = address
+	members := make(map[uint64]string, c.options.Hosts)
+	for i := range c.options.Hosts {
+		members[uint64(i+1)] = c.address(i)
 	}
-	for i, address := range addresses {
-		if err := c.startHost(i, address); err != nil {
+	for i := range c.options.Hosts {
+		if err := c.startHost(i); err != nil {
 			return err
 		}
 	}
@@ -83,40 +76,45 @@ func (c *cluster) start(ctx context.Context) error {
 	return nil
 }
 
-// addresses finds free loopback ports. They are given back before the hosts take them, so another program may be faster;
-// then the start fails.
-func (c *cluster) addresses() ([]string, error) {
-	var addresses []string
-	var listeners []net.Listener // all open until the last is, so that no port comes twice
-	for i := range c.options.Hosts {
-		if c.network != nil {
-			addresses = append(addresses, fmt.Sprintf("host%d:1", i+1))
-			continue
-		}
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		listeners = append(listeners, listener)
-		addresses = append(addresses, listener.Addr().String())
+// connect gives the hosts addresses, and a distance if one is asked for.
+func (c *cluster) connect() (err error) {
+	if c.options.Transport != "memnet" {
+		c.addresses, err = network.NewAddresses(c.options.Hosts, c.options.Delay)
+		return err
 	}
-	for _, listener := range listeners {
-		if err := listener.Close(); err != nil {
-			return nil, err
-		}
+	if c.options.Delay > 0 {
+		return errDelay
 	}
-	return addresses, nil
+	if c.network, err = memnet.NewNetwork(memnet.Options{}); err != nil {
+		return err
+	}
+	c.network.Start()
+	return nil
 }
 
-func (c *cluster) startHost(number int, address string) error {
+// errDelay refuses a delay where it would be that of another network than the other engines have.
+var errDelay = errors.New("flotilla: a delay between hosts needs --transport tcp")
+
+// address is where other hosts reach a host.
+func (c *cluster) address(host int) string {
+	if c.network != nil {
+		return fmt.Sprintf("host%d:1", host+1)
+	}
+	return c.addresses.Public(host)
+}
+
+func (c *cluster) startHost(number int) error {
 	config := nodehost.Config{
 		Dir:        filepath.Join(c.options.Directory, fmt.Sprintf("host-%d", number+1)),
-		Address:    address,
+		Address:    c.address(number),
 		Deployment: "benchmark",
 		FS:         c.options.FS,
 	}
 	if c.options.LogDB == "seglog" {
 		config.LogDB = nodehost.SegmentedLog(seglog.Options{})
+	}
+	if c.addresses != nil {
+		config.ListenAddress = c.addresses.Listen(number)
 	}
 	if c.network != nil {
 		config.Transport = func(t nodehost.TransportContext) (transport.Transport, error) {
@@ -135,7 +133,8 @@ func (c *cluster) startReplicas(ctx context.Context, number int, members map[uin
 	h := c.hosts[number]
 	for shard := range c.options.Shards {
 		machine := c.options.Machine(number, shard)
-		replica := nodehost.ReplicaConfig{ShardID: uint64(shard + 1), ReplicaID: uint64(number + 1), Members: members}
+		replica := nodehost.ReplicaConfig{ShardID: uint64(shard + 1), ReplicaID: uint64(number + 1), Members: members,
+			LeaseRead: c.options.LeaseRead}
 		factory := func(uint64, uint64) (rsm.StateMachine, error) { return machine.StateMachine(), nil }
 		if err := h.node.StartReplica(ctx, replica, factory); err != nil {
 			return err
@@ -222,6 +221,9 @@ func (c *cluster) Close() error {
 	var faults []error
 	for _, h := range c.hosts {
 		faults = append(faults, h.node.Close())
+	}
+	if c.addresses != nil {
+		faults = append(faults, c.addresses.Close())
 	}
 	return errors.Join(faults...)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/flotilla-raft/flotilla/benchmark"
+	"github.com/flotilla-raft/flotilla/benchmark/network"
 )
 
 // ErrClosed ends requests that are pending when the cluster is closed, and refuses later ones.
@@ -32,6 +33,8 @@ type cluster struct {
 	hosts   []*host
 	shards  []*shard
 	batches atomic.Uint64 // taken over all shards
+
+	addresses *network.Addresses
 
 	segmentSize int // bytes
 	work        sync.WaitGroup
@@ -77,8 +80,12 @@ func (c *cluster) open(ctx context.Context) error {
 			return err
 		}
 	}
+	var err error
+	if c.addresses, err = network.NewAddresses(len(c.hosts), c.options.Delay); err != nil {
+		return fmt.Errorf("limit: %w", err)
+	}
 	for _, to := range c.hosts {
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.addresses.Listen(to.number))
 		if err != nil {
 			return fmt.Errorf("limit: %w", err)
 		}
@@ -96,7 +103,7 @@ func (c *cluster) connect(ctx context.Context, listener net.Listener, to *host) 
 		if from == to {
 			continue
 		}
-		sending, err := (&net.Dialer{}).DialContext(ctx, "tcp", listener.Addr().String())
+		sending, err := (&net.Dialer{}).DialContext(ctx, "tcp", c.addresses.Public(to.number))
 		if err != nil {
 			return err
 		}
@@ -153,6 +160,9 @@ func (c *cluster) Close() error {
 		if h.log != nil {
 			errs = append(errs, h.log.closeFile())
 		}
+	}
+	if c.addresses != nil {
+		errs = append(errs, c.addresses.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/flotilla-raft/flotilla/benchmark"
+)
+
+// TestEngines runs every engine for a moment, by callbacks and by blocking calls, and holds the end check against it.
+func TestEngines(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts real hosts")
+	}
+	for _, engine := range engines() {
+		for _, label := range []string{engine.Name, engine.Name + benchmark.BlockingSuffix} {
+			t.Run(label, func(t *testing.T) { runShortly(t, label, func(*benchmark.Config) {}) })
+		}
+	}
+}
+
+// TestEnginesOverADistance runs those that the comparison puts a distance between: nothing is answered sooner than a message and its
+// answer take.
+func TestEnginesOverADistance(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts real hosts")
+	}
+	const delay = 5 * time.Millisecond
+	for _, label := range []string{"flotilla", "limit", "dragonboat", "hashicorp"} {
+		t.Run(label, func(t *testing.T) {
+			result := runShortly(t, label, func(config *benchmark.Config) { config.Delay = delay })
+			if least := 2 * float64(delay/time.Millisecond); result.WriteLatency.P50 < least {
+				t.Errorf("half of the writes took less than %g ms, the least is %g", result.WriteLatency.P50, least)
+			}
+		})
+	}
+}
+
+func TestReadsAndSnapshots(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts real hosts")
+	}
+	for name, set := range map[string]func(*benchmark.Config){
+		"flotilla":       func(config *benchmark.Config) { config.ReadRatio, config.Reads = 0.5, benchmark.ReadsByLease },
+		"dragonboat":     func(config *benchmark.Config) { config.ReadRatio = 0.5 },
+		"dragonboat-tan": func(config *benchmark.Config) { config.SnapshotEntries = 100 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			result := runShortly(t, name, set)
+			if result.ReadRatio > 0 && result.ReadsPerSecond == 0 {
+				t.Error("nothing was read")
+			}
+		})
+	}
+}
+
+func runShortly(t *testing.T, label string, set func(*benchmark.Config)) benchmark.Result {
+	t.Helper()
+	config := benchmark.DefaultConfig(label)
+	config.Shards, config.InFlight = 1, 50
+	config.Warmup, config.Duration = 50*time.Millisecond, 200*time.Millisecond
+	config.Data = t.TempDir()
+	set(&config)
+	var out strings.Builder
+	report, err := benchmark.Run(context.Background(), config, engines(), &out)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	if report.Median.WritesPerSecond == 0 {
+		t.Errorf("nothing was written:\n%s", out.String())
+	}
+	return report.Median
+}
