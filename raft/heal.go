@@ -259,11 +259,12 @@ func (c *Core) tellLost(p *peer) {
 // it would throw away what it has.
 func (c *Core) unhealed(p *peer) bool { return p.after > c.commit }
 
-// replacedAt returns the entry that made a lost incarnation of a member this one, as far as it may not be committed; else 0.
+// replacedAt returns the entry that made a lost incarnation of a member this one, as far as it may not be committed; else 0. A learner whose
+// incarnation is new in the membership may have been healed too, before it was known by any; nobody needs it for that entry's commit.
 func (c *Core) replacedAt(member *raftpb.Member) uint64 {
 	for i := len(c.configs) - 1; i > 0; i-- {
 		before := memberOf(&c.configs[i-1].Membership, member.ReplicaID)
-		if before == nil || before.Incarnation == 0 {
+		if before == nil || before.Incarnation == 0 && member.Kind != raftpb.Learner {
 			return 0
 		}
 		if before.Incarnation != member.Incarnation {

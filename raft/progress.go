@@ -132,6 +132,9 @@ func (c *Core) followerHolds(now Instant, m *raftpb.Message, p *peer) {
 			return
 		}
 		c.transferProgressed(p)
+		if c.voters.witnesses {
+			c.sendDurable()
+		}
 	}
 	if p.next <= c.log.last || c.commit > p.commitSent {
 		c.sendDue = true

@@ -15,7 +15,8 @@ func (c *Core) replicate(out *Output) {
 }
 
 func (c *Core) replicateTo(p *peer, out *Output) {
-	for c.windowOpen(p) && (p.next <= c.log.last || p.state == ProgressProbe) {
+	limit := c.sendLimit(p)
+	for c.windowOpen(p) && (p.next <= limit || p.state == ProgressProbe && p.next > c.log.last) {
 		var sent bool
 		switch {
 		case len(p.batches) > 0:
@@ -24,7 +25,7 @@ func (c *Core) replicateTo(p *peer, out *Output) {
 			c.sendProbe(p)
 			return
 		default:
-			sent = c.sendFromMemory(p, out)
+			sent = c.sendFromMemory(p, limit, out)
 		}
 		if !sent {
 			return
@@ -33,7 +34,7 @@ func (c *Core) replicateTo(p *peer, out *Output) {
 }
 
 // sendFromMemory sends from pins and cache, whole batches, and asks for a log read when the first one is in neither.
-func (c *Core) sendFromMemory(p *peer, out *Output) bool {
+func (c *Core) sendFromMemory(p *peer, limit uint64, out *Output) bool {
 	i, ok := c.log.find(p.next)
 	if !ok || p.damage == damageReported {
 		c.requestLog(p)
@@ -47,7 +48,7 @@ func (c *Core) sendFromMemory(p *peer, out *Output) bool {
 	start, size := len(out.batches), 0
 	for ; i < c.log.runs.len(); i++ {
 		r := c.log.runs.at(i)
-		if size > 0 && size+int(r.bytes) > c.options.MaxMessageBytes {
+		if size > 0 && (size+int(r.bytes) > c.options.MaxMessageBytes || r.last() > limit) {
 			break
 		}
 		b, ok := c.log.bytes(i)

@@ -119,7 +119,7 @@ func (c *Core) Saved(now Instant, number uint64) {
 	c.unpin()
 	if c.role == RoleLeader {
 		c.advanceCommit(now)
-		c.retryDamaged()
+		c.sendDurable()
 	}
 	if c.changing {
 		c.continueChange(now)
@@ -129,9 +129,10 @@ func (c *Core) Saved(now Instant, number uint64) {
 // unpin releases what neither a write nor the state machine waits for.
 func (c *Core) unpin() { c.log.unpin(c.handed, c.save.next, c.options.MaxPinnedBytes) }
 
-// retryDamaged looks again whether what a follower reported as damaged can be read from the store by now.
-func (c *Core) retryDamaged() {
+// sendDurable looks again at the followers that wait for what is durable here: who reported damage may get it from the store by now, and
+// see sendLimit.
+func (c *Core) sendDurable() {
 	for _, p := range c.peers {
-		c.sendDue = c.sendDue || p.damage == damageReported
+		c.sendDue = c.sendDue || p.damage == damageReported || p.headersOnly
 	}
 }

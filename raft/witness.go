@@ -43,6 +43,22 @@ func headersOnly(member *raftpb.Member) bool {
 	return member != nil && (member.Kind == raftpb.Witness || member.Goal == raftpb.GoalWitness)
 }
 
+// sendLimit returns the last entry that a follower may be sent. Who gets headers is sent what a data voter holds durably, and no more. Else a
+// leader that loses power before its own write leaves a witness behind that knows of entries which are nowhere: where the other
+// data voters are away or being replaced it denies that leader its vote for ever, and nothing that was decided is lost.
+func (c *Core) sendLimit(p *peer) uint64 {
+	if !p.headersOnly {
+		return c.log.last
+	}
+	limit := c.log.durable
+	for _, other := range c.peers {
+		if other.votes() && other.kind == raftpb.Voter {
+			limit = max(limit, other.countedMatch())
+		}
+	}
+	return min(limit, c.log.last)
+}
+
 // headersOf replaces batches, but memberships, by their headers and returns the size in bytes of all of them.
 func headersOf(batches []raftpb.Batch) (size int) {
 	for i, b := range batches {
