@@ -173,11 +173,11 @@ func (c *Core) answerRead(r read, reason raftpb.Reason) {
 		return
 	}
 	p := c.peer(r.replica)
-	if p == nil || p.session != r.session {
+	if p == nil || p.session != r.session && p.incarnation != 0 { // without one it asked early: see asksEarly
 		return
 	}
 	m := c.message(raftpb.MessageReadIndexResponse, p)
-	m.Request, m.Reason = r.id, reason
+	m.Request, m.Reason, m.ToSession = r.id, reason, r.session
 	if reason == raftpb.ReasonNone {
 		m.LogIndex = r.index
 		p.waitIndex = max(p.waitIndex, r.index)

@@ -30,7 +30,7 @@ func (c *Core) Step(now Instant, m *raftpb.Message) {
 		c.event(Event{Kind: EventIgnored, Replica: m.From, ID: uint64(m.Type)})
 		return
 	}
-	if p == nil && memberOnly[m.Type] {
+	if p == nil && memberOnly[m.Type] && !c.asksEarly(m) {
 		c.dropped++
 		return
 	}
@@ -38,6 +38,16 @@ func (c *Core) Step(now Instant, m *raftpb.Message) {
 	if c.changing {
 		c.continueChange(now)
 	}
+}
+
+// asksEarly says that m is a read of a member whose incarnation is not known yet: it has heard of this leader, and its first answer waits for its
+// disk, or came after. What it is told, an index, is true whoever hears it.
+func (c *Core) asksEarly(m *raftpb.Message) bool {
+	if m.Type != raftpb.MessageReadIndex {
+		return false
+	}
+	p := c.peer(m.From)
+	return p != nil && p.incarnation == 0
 }
 
 // addressed says that a message is for this replica, and that its fields are possible.
