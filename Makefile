@@ -101,9 +101,9 @@ failover: bin/flotilla ## close and kill hosts under load, with the required out
 		--require 'close.median_ms<=1.1*floor' --require 'close.max_ms<=1.5*floor' \
 		--require 'kill.unrecovered==0' --require 'close.unrecovered==0'
 
-# On the segmented log: on Pebble the rate falls by itself once memtables are flushed, whoever is stopped, and would hide what is asked.
+# With --logdb pebble the rate falls by itself once memtables are flushed, whoever is stopped, which would hide what is asked.
 slow-follower: bin/flotilla ## stop a follower for 30 s under full load, with the rate that is required of the others
-	bin/flotilla bench --workload slow-follower --logdb seglog --duration 30s --repeat $(REPEAT) $(if $(DATA),--data $(DATA)) \
+	bin/flotilla bench --workload slow-follower --duration 30s --repeat $(REPEAT) $(if $(DATA),--data $(DATA)) \
 		--require 'stopped.rate_ratio>=0.9' --require 'catch_up.log_reads_elsewhere==0' --require 'catch_up.leader_changes==0'
 
 .PHONY: bin/flotilla

@@ -102,7 +102,7 @@ func DefaultConfig(engine string) Config {
 		Warmup:    3 * time.Second,
 		Repeat:    1,
 		Reads:     ReadsByIndex,
-		LogDB:     "pebble",
+		LogDB:     "seglog",
 		Transport: "tcp",
 		Seed:      1,
 

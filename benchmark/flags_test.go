@@ -9,7 +9,7 @@ import (
 
 func testEngines() []Engine {
 	return []Engine{
-		{Name: "one", LogDBs: []string{"pebble", "other"}, Transports: []string{"tcp", "memnet"}, Reads: true},
+		{Name: "one", LogDBs: []string{"seglog", "other"}, Transports: []string{"tcp", "memnet"}, Reads: true},
 		{Name: "limit"},
 	}
 }
@@ -40,7 +40,7 @@ func TestFlagsAreRefusedByNameAndRange(t *testing.T) {
 		{"reads", "none", "index, lease"},
 		{"snapshot-entries", "-1", "from 0 to"},
 		{"own-context", "maybe", "true or false"},
-		{"logdb", "paper", "pebble, other"},
+		{"logdb", "paper", "seglog, other"},
 		{"transport", "pigeon", "tcp, memnet"},
 		{"blocking", "perhaps", "true or false"},
 		{"keep", "2", "true or false"},
@@ -104,7 +104,7 @@ func TestFlagsThatDoNotGoTogether(t *testing.T) {
 func TestEngineRefusesAnothersParts(t *testing.T) {
 	engines := append(testEngines(), Engine{Name: "three", LogDBs: []string{"third"}, Transports: []string{"tcp"}})
 	config := DefaultConfig("three")
-	if err := config.Validate(engines); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "--logdb pebble") {
+	if err := config.Validate(engines); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "--logdb seglog") {
 		t.Fatalf("got %v", err)
 	}
 	config.LogDB, config.Transport = "third", "memnet"
@@ -173,7 +173,7 @@ func TestDefaultsAreThoseOfTheHeadline(t *testing.T) {
 	flags := NewFlags(&config, testEngines())
 	want := map[string]string{
 		"hosts": "3", "shards": "48", "payload": "16", "in-flight": "10000", "duration": "10s", "warmup": "3s", "repeat": "1",
-		"read-ratio": "0", "logdb": "pebble", "transport": "tcp", "blocking": "false", "keep": "false", "engine": "one",
+		"read-ratio": "0", "logdb": "seglog", "transport": "tcp", "blocking": "false", "keep": "false", "engine": "one",
 	}
 	for _, flag := range flags.List {
 		if text, listed := want[flag.Name]; listed && flag.String() != text {

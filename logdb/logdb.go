@@ -18,6 +18,9 @@ var (
 	ErrDamaged = errors.New("logdb: stored data is damaged")
 	// ErrFailed says that a write or sync failed earlier: the store takes no more writes until it is opened anew (R9).
 	ErrFailed = errors.New("logdb: a write failed earlier")
+	// ErrOtherStore says that the directory holds files that are not of this store. It is left as it is: a new, empty log beside the old one would
+	// have forgotten every promise.
+	ErrOtherStore = errors.New("logdb: directory of another log store")
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("logdb: closed")
 )

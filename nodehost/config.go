@@ -81,7 +81,8 @@ type Config struct {
 	// Clock is read by every worker for whatever is timed. Default: the monotonic clock of the system; from the first replica with LeaseRead
 	// or the first StaleRead with a bound on one that goes on while the host is suspended, where there is one (Linux).
 	Clock engine.Clock
-	// LogDB opens the log store. Default: Pebble, in the given directory. SegmentedLog makes another.
+	// LogDB opens the log store. Default: SegmentedLog with its own defaults; PebbleLog makes another. A data directory stays with the store that
+	// it was begun with: another one is refused with ErrOtherLogStore.
 	LogDB func(LogDBContext) (logdb.LogDB, error)
 	// Transport makes the transport. Default: TCP.
 	Transport func(TransportContext) (transport.Transport, error)

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-multierror"
 
 	"github.com/flotilla-raft/flotilla/engine"
+	"github.com/flotilla-raft/flotilla/plugin/seglog"
 	"github.com/flotilla-raft/flotilla/raft"
 )
 
@@ -142,7 +143,7 @@ func (c Config) withDefaults() Config {
 	}
 	c.Logger = engine.GuardLogger(c.Logger)
 	if c.LogDB == nil {
-		c.LogDB = openPebble
+		c.LogDB = SegmentedLog(seglog.Options{})
 	}
 	if c.Transport == nil {
 		c.Transport = newTCP

@@ -14,7 +14,7 @@
 //	                                             AddReplica, RemoveReplica, ReplaceReplica, Promote
 //	                                             Status, SetTimeouts, Repair
 //
-// The package ties the parts together and owns them: it opens the data directory, the log store (package logdb; Pebble unless
+// The package ties the parts together and owns them: it opens the data directory, the log store (package logdb; the segmented log unless
 // Config says otherwise) and the transport (TCP unless Config says otherwise), hands them to the engine, which does the
 // work, and closes them in the right order. It has a single goroutine of its own, which looks at free disk space once a second.
 //
@@ -74,7 +74,7 @@
 //	cause of the context  the caller left                                                              unless it never began, or changes nothing
 //
 // Reads change nothing, so MaybeApplied is never true of their errors. Those of New concern the data directory: ErrDirectoryLocked,
-// ErrIdentityMismatch, ErrIdentityDamaged, ErrPromisesDamaged. A host whose directory is an older copy reports
+// ErrIdentityMismatch, ErrIdentityDamaged, ErrPromisesDamaged, ErrOtherLogStore. A host whose directory is an older copy reports
 // ErrRestoredDirectory as the failure of its storage.
 //
 // # Reads

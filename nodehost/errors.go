@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/flotilla-raft/flotilla/engine"
+	"github.com/flotilla-raft/flotilla/logdb"
 )
 
 // Errors of requests, for errors.Is. Those that MaybeApplied says true of leave the outcome unknown; after all others the
@@ -94,6 +95,8 @@ var (
 	// takes no part any more; started again, it comes back with replicas that abstain until they are healed. It is what
 	// Events.StorageFailed and Info.StorageFailure name.
 	ErrRestoredDirectory = errors.New("flotilla: data directory was put back from an older copy")
+	// ErrOtherLogStore says that the data directory was begun with another log store than Config.LogDB makes.
+	ErrOtherLogStore = logdb.ErrOtherStore
 	// ErrPromisesDamaged says that the file of promises is not one.
 	ErrPromisesDamaged = errors.New("flotilla: file of promises is damaged")
 )

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/flotilla-raft/flotilla/logdb"
+	"github.com/flotilla-raft/flotilla/logdb/pebblelog"
 	"github.com/flotilla-raft/flotilla/nodehost"
 	"github.com/flotilla-raft/flotilla/plugin/seglog"
 	"github.com/flotilla-raft/flotilla/rsm"
@@ -70,7 +71,9 @@ func (l *live) sameEverywhere(shard uint64, operation uint64) {
 // others; the other shards of the host do not notice.
 func TestLiveDamagedLogIsHealed(t *testing.T) {
 	for name, configure := range map[string]func(*nodehost.Config){
-		"pebble": func(*nodehost.Config) {},
+		"pebble": func(config *nodehost.Config) {
+			config.LogDB = nodehost.PebbleLog(pebblelog.Options{})
+		},
 		"seglog": func(config *nodehost.Config) {
 			config.LogDB = nodehost.SegmentedLog(seglog.Options{SegmentBytes: 256 << 10})
 		},

@@ -42,7 +42,7 @@ type NodeHost struct {
 
 // New opens or makes the host's data directory, raises its epoch and begins to listen. No replica runs yet: StartReplica starts
 // each, those of former runs too. Errors: ErrInvalidConfig, ErrDirectoryLocked, ErrIdentityMismatch, ErrIdentityDamaged,
-// ErrPromisesDamaged, and those of log store and transport.
+// ErrPromisesDamaged, ErrOtherLogStore, and others of log store and transport.
 func New(config Config) (*NodeHost, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/flotilla-raft/flotilla/internal/overlayfs"
 	"github.com/flotilla-raft/flotilla/logdb"
+	"github.com/flotilla-raft/flotilla/logdb/pebblelog"
 	"github.com/flotilla-raft/flotilla/plugin/seglog"
 )
 
@@ -51,11 +52,11 @@ func OpenOffline(dir string, files vfs.FS, open func(LogDBContext) (logdb.LogDB,
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrDirectoryLocked, dir, err)
 	}
-	if open == nil && seglog.Exists(files, files.PathJoin(dir, logName)) {
-		open = SegmentedLog(seglog.Options{Manual: true, Buffered: true})
-	}
 	if open == nil {
-		open = openPebble
+		open = PebbleLog(pebblelog.Options{})
+		if seglog.Exists(files, files.PathJoin(dir, logName)) {
+			open = SegmentedLog(seglog.Options{Manual: true, Buffered: true})
+		}
 	}
 	db, err := open(LogDBContext{
 		Dir: files.PathJoin(dir, logName), FS: overlayfs.New(files), Logger: slog.New(slog.DiscardHandler),

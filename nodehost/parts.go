@@ -11,20 +11,26 @@ import (
 	"github.com/flotilla-raft/flotilla/transport/tcp"
 )
 
-// openPebble is the default of Config.LogDB.
-func openPebble(c LogDBContext) (logdb.LogDB, error) {
-	return pebblelog.Open(pebblelog.Options{Dir: c.Dir, FS: c.FS, Logger: c.Logger})
-}
-
 // SegmentedLog returns a Config.LogDB that opens the segmented log (package plugin/seglog): one stream of segment files for all shards. Dir,
-// FS, Owner and Logger of the options are filled in.
+// FS, Owner and Logger of the options are filled in. It is the default, with options that are all zero.
 //
-//	config.LogDB = nodehost.SegmentedLog(seglog.Options{})
+//	config.LogDB = nodehost.SegmentedLog(seglog.Options{SegmentBytes: 16 << 20})
 func SegmentedLog(options seglog.Options) func(LogDBContext) (logdb.LogDB, error) {
 	return func(c LogDBContext) (logdb.LogDB, error) {
 		options := options
 		options.Dir, options.FS, options.Owner, options.Logger = c.Dir, c.FS, c.HostID, c.Logger
 		return seglog.Open(options)
+	}
+}
+
+// PebbleLog returns a Config.LogDB that opens the log store on Pebble (package logdb/pebblelog). Dir, FS and Logger of the options are filled in.
+//
+//	config.LogDB = nodehost.PebbleLog(pebblelog.Options{})
+func PebbleLog(options pebblelog.Options) func(LogDBContext) (logdb.LogDB, error) {
+	return func(c LogDBContext) (logdb.LogDB, error) {
+		options := options
+		options.Dir, options.FS, options.Logger = c.Dir, c.FS, c.Logger
+		return pebblelog.Open(options)
 	}
 }
 

@@ -74,3 +74,30 @@ func lookOffline(t *testing.T, dir string, shards int) {
 		}
 	}
 }
+
+// A data directory stays with the log store that it was begun with. The other one is refused and changes nothing: begun beside it, it would be
+// empty, and the host would have forgotten what it promised.
+func TestTheOtherLogStoreIsRefused(t *testing.T) {
+	for _, own := range stores {
+		for _, other := range stores {
+			if other.name == own.name {
+				continue
+			}
+			c := newCluster(t, 1)
+			c.configure = func(_ int, config *nodehost.Config) { config.LogDB = own.open }
+			c.startAll(1)
+			c.propose(c.leader(1), 1, "command")
+			c.stop(0)
+			config := c.config(0)
+			config.LogDB = other.open
+			if _, err := nodehost.New(config); !errors.Is(err, nodehost.ErrOtherLogStore) {
+				t.Errorf("%s on a directory of %s: %v", other.name, own.name, err)
+			}
+			c.startAll(1)
+			if got := c.read(0, 1); len(got) != 1 {
+				t.Errorf("%s: %q", own.name, got)
+			}
+			c.stop(0)
+		}
+	}
+}

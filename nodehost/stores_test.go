@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/flotilla-raft/flotilla/logdb"
+	"github.com/flotilla-raft/flotilla/logdb/pebblelog"
 	"github.com/flotilla-raft/flotilla/nodehost"
 	"github.com/flotilla-raft/flotilla/plugin/seglog"
 )
@@ -16,12 +17,12 @@ var soak = flag.Int("soak", 0, "kills and power cut scenarios on each store, if 
 // store is a log store that hosts can run on.
 type store struct {
 	name string
-	open func(nodehost.LogDBContext) (logdb.LogDB, error) // nil is the default
+	open func(nodehost.LogDBContext) (logdb.LogDB, error)
 }
 
 // stores are those that have to survive kills and power cuts. The segments are small, so that many are filled, sealed and used again.
 var stores = []store{
-	{name: "pebble"},
+	{name: "pebble", open: nodehost.PebbleLog(pebblelog.Options{})},
 	{name: "seglog", open: nodehost.SegmentedLog(seglog.Options{SegmentBytes: 256 << 10})},
 }
 

@@ -53,8 +53,8 @@
 //
 // # The product's log stores, on files that fail
 //
-// With Options.LogDB "seglog" every host has the segmented log, on files in memory, one step at a time: such a run is the same to the last byte
-// each time, like one with the model.
+// Every host has the segmented log, unless Options.LogDB says otherwise, on files in memory, one step at a time: such a run is the same to the
+// last byte each time. So is one with "model", a log store of the simulator's own without files, in half the time.
 //
 // With Options.LogDB "pebble" every host has the product's store on Pebble, on files in memory. Pebble has goroutines, so such a run is drawn
 // from its seed but is not the same to the last byte; the checkers do not need that it is. A write is handed to Pebble when its time has

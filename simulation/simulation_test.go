@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -42,7 +43,11 @@ func TestProfiles(t *testing.T) {
 			t.Parallel()
 			var total Counters
 			for seed := range seeds {
-				result := run(t, Options{Seed: seed, Profile: profile, Duration: 20 * time.Second})
+				logDB := seglogLogDB // what is not the store's shows with the model as well, and faster
+				if seed%3 != 0 {
+					logDB = modelLogDB
+				}
+				result := run(t, Options{Seed: seed, Profile: profile, LogDB: logDB, Duration: 20 * time.Second})
 				total.Merge(&result.Counters)
 			}
 			if total.Operations() < 1000*seeds {
@@ -61,8 +66,8 @@ func TestProfiles(t *testing.T) {
 // The same seed gives the same run, to the last record of the trace and the last byte of every disk, whatever the machine does:
 // on one processor and on two, with and without a trace file.
 func TestSameSeedSameRun(t *testing.T) {
-	for _, profile := range []string{"everything", "crashy"} {
-		options := Options{Seed: 5, Profile: profile, Duration: 10 * time.Second}
+	for profile, logDB := range map[string]string{"everything": seglogLogDB, "crashy": modelLogDB} {
+		options := Options{Seed: 5, Profile: profile, LogDB: logDB, Duration: 10 * time.Second}
 		before := runtime.GOMAXPROCS(1)
 		first := run(t, options)
 		runtime.GOMAXPROCS(2)
@@ -98,8 +103,8 @@ func TestRegressions(t *testing.T) {
 			continue
 		}
 		fields := strings.Fields(line)
-		if len(fields) < 4 {
-			t.Fatalf("%q: want profile, seed, seconds and why", line)
+		if len(fields) < 5 || !slices.Contains([]string{modelLogDB, seglogLogDB, pebbleLogDB}, fields[3]) {
+			t.Fatalf("%q: want profile, seed, seconds, log store and why", line)
 		}
 		seed, err := strconv.ParseUint(fields[1], 10, 64)
 		if err != nil {
@@ -112,7 +117,7 @@ func TestRegressions(t *testing.T) {
 		count++
 		t.Run(fmt.Sprintf("%s/%d", fields[0], seed), func(t *testing.T) {
 			t.Parallel()
-			run(t, Options{Seed: seed, Profile: fields[0], Duration: time.Duration(seconds) * time.Second})
+			run(t, Options{Seed: seed, Profile: fields[0], LogDB: fields[3], Duration: time.Duration(seconds) * time.Second})
 		})
 	}
 	if count == 0 {
@@ -121,7 +126,7 @@ func TestRegressions(t *testing.T) {
 }
 
 func TestOptionsAreValidated(t *testing.T) {
-	for _, options := range []Options{{Hosts: 2}, {Hosts: 8}, {Shards: 51}, {Shards: -1}, {Duration: time.Millisecond}, {Rate: -1}, {Profile: "rough"}} {
+	for _, options := range []Options{{Hosts: 2}, {Hosts: 8}, {Shards: 51}, {Shards: -1}, {Duration: time.Millisecond}, {Rate: -1}, {Profile: "rough"}, {LogDB: "paper"}} {
 		if _, err := Run(options); !errors.Is(err, ErrOptions) {
 			t.Errorf("%+v: %v", options, err)
 		}

@@ -9,9 +9,9 @@ import (
 
 	"github.com/flotilla-raft/flotilla/benchmark"
 	"github.com/flotilla-raft/flotilla/benchmark/network"
+	"github.com/flotilla-raft/flotilla/logdb/pebblelog"
 	"github.com/flotilla-raft/flotilla/nodehost"
 	"github.com/flotilla-raft/flotilla/plugin/memnet"
-	"github.com/flotilla-raft/flotilla/plugin/seglog"
 	"github.com/flotilla-raft/flotilla/rsm"
 	"github.com/flotilla-raft/flotilla/transport"
 )
@@ -20,7 +20,7 @@ import (
 func Engine() benchmark.Engine {
 	return benchmark.Engine{
 		Name:       "flotilla",
-		LogDBs:     []string{"pebble", "seglog"},
+		LogDBs:     []string{"seglog", "pebble"},
 		Transports: []string{"tcp", "memnet"},
 		Reads:      true,
 		Leases:     true,
@@ -110,8 +110,8 @@ func (c *cluster) startHost(number int) error {
 		Deployment: "benchmark",
 		FS:         c.options.FS,
 	}
-	if c.options.LogDB == "seglog" {
-		config.LogDB = nodehost.SegmentedLog(seglog.Options{})
+	if c.options.LogDB == "pebble" {
+		config.LogDB = nodehost.PebbleLog(pebblelog.Options{})
 	}
 	if c.addresses != nil {
 		config.ListenAddress = c.addresses.Listen(number)

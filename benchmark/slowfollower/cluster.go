@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/flotilla-raft/flotilla/logdb/pebblelog"
 	"github.com/flotilla-raft/flotilla/nodehost"
-	"github.com/flotilla-raft/flotilla/plugin/seglog"
 	"github.com/flotilla-raft/flotilla/rsm"
 )
 
@@ -39,8 +39,8 @@ func startCluster(ctx context.Context, o *Options, dir string) (c *cluster, err 
 		config := nodehost.Config{
 			Dir: filepath.Join(dir, fmt.Sprintf("host-%d", i+1)), Address: address, Deployment: "benchmark", Transport: c.gate.transportOf,
 		}
-		if o.LogDB == "seglog" {
-			config.LogDB = nodehost.SegmentedLog(seglog.Options{})
+		if o.LogDB == "pebble" {
+			config.LogDB = nodehost.PebbleLog(pebblelog.Options{})
 		}
 		host, err := nodehost.New(config)
 		if err != nil {

@@ -22,7 +22,7 @@ type Options struct {
 	Payload  int `json:"payload"`
 	InFlight int `json:"in_flight"`
 	Repeat   int `json:"repeat"`
-	// LogDB is the log store, pebble or seglog.
+	// LogDB is the log store, seglog or pebble.
 	LogDB string `json:"logdb"`
 	// Warmup is the time under load before the first phase; Duration is how long the first two phases take, each.
 	Warmup   time.Duration `json:"warmup_ns"`

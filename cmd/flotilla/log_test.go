@@ -12,7 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/flotilla-raft/flotilla/logdb"
+	"github.com/flotilla-raft/flotilla/logdb/pebblelog"
 	"github.com/flotilla-raft/flotilla/nodehost"
+	"github.com/flotilla-raft/flotilla/plugin/seglog"
 	"github.com/flotilla-raft/flotilla/rsm"
 )
 
@@ -28,8 +31,13 @@ func (c *counter) Update(entries []rsm.Entry) error {
 func (c *counter) Lookup(any) (any, error) { return c.applied, nil }
 func (c *counter) Close() error            { return nil }
 
+// logDBs are the log stores that a host may have, by name.
+var logDBs = map[string]func(nodehost.LogDBContext) (logdb.LogDB, error){
+	"seglog": nodehost.SegmentedLog(seglog.Options{}), "pebble": nodehost.PebbleLog(pebblelog.Options{}),
+}
+
 // writeHost makes the data of a host with one shard and n commands, and returns a running host.
-func writeHost(t *testing.T, dir string, n int) *nodehost.NodeHost {
+func writeHost(t *testing.T, dir, logDB string, n int) *nodehost.NodeHost {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -39,7 +47,7 @@ func writeHost(t *testing.T, dir string, n int) *nodehost.NodeHost {
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
-	host, err := nodehost.New(nodehost.Config{Dir: dir, Address: address, ElectionTimeout: 100 * time.Millisecond})
+	host, err := nodehost.New(nodehost.Config{Dir: dir, Address: address, ElectionTimeout: 100 * time.Millisecond, LogDB: logDBs[logDB]})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,8 +89,14 @@ func files(t *testing.T, dir string) map[string]string {
 }
 
 func TestLog(t *testing.T) {
+	for logDB := range logDBs {
+		t.Run(logDB, func(t *testing.T) { testLog(t, logDB) })
+	}
+}
+
+func testLog(t *testing.T, logDB string) {
 	dir := t.TempDir()
-	host := writeHost(t, filepath.Join(dir, "host"), 3)
+	host := writeHost(t, filepath.Join(dir, "host"), logDB, 3)
 	if _, errOut, code := command("log", "verify", dir); code != exitFailed || !strings.Contains(errOut, "in use") {
 		t.Fatalf("of a running host: code %d, %q", code, errOut)
 	}
@@ -91,7 +105,7 @@ func TestLog(t *testing.T) {
 	}
 	before := files(t, dir)
 	out, errOut, code := command("log", "inspect", dir)
-	for _, want := range []string{"deployment \"flotilla\"", "log store pebble", "2 voter at 127.0.0.1"} {
+	for _, want := range []string{"deployment \"flotilla\"", "log store " + logDB, "2 voter at 127.0.0.1"} {
 		if code != exitOK || !strings.Contains(out, want) {
 			t.Errorf("inspect: code %d, %q, no %q in\n%s", code, errOut, want, out)
 		}
@@ -119,7 +133,7 @@ func TestLog(t *testing.T) {
 
 func TestLogEndsWithOneForWhatIsNotThere(t *testing.T) {
 	dir := t.TempDir()
-	if err := writeHost(t, filepath.Join(dir, "host"), 1).Close(); err != nil {
+	if err := writeHost(t, filepath.Join(dir, "host"), "seglog", 1).Close(); err != nil {
 		t.Fatal(err)
 	}
 	for want, arguments := range map[string][]string{
@@ -140,8 +154,14 @@ func TestLogEndsWithOneForWhatIsNotThere(t *testing.T) {
 
 // TestLogListsDamage flips a byte of a command in the log.
 func TestLogListsDamage(t *testing.T) {
+	for logDB := range logDBs {
+		t.Run(logDB, func(t *testing.T) { testLogListsDamage(t, logDB) })
+	}
+}
+
+func testLogListsDamage(t *testing.T, logDB string) {
 	dir := t.TempDir()
-	if err := writeHost(t, dir, 3).Close(); err != nil {
+	if err := writeHost(t, dir, logDB, 3).Close(); err != nil {
 		t.Fatal(err)
 	}
 	harmed := false

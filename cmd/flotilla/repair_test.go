@@ -8,7 +8,7 @@ import (
 
 func TestRepairMarksAReplicaOfAStoppedHost(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "host")
-	host := writeHost(t, dir, 1)
+	host := writeHost(t, dir, "seglog", 1)
 	if _, errOut, code := command("repair", "--data", dir, "--shard", "7"); code != exitFailed || !strings.Contains(errOut, "in use") {
 		t.Errorf("of a running host: code %d, %q", code, errOut)
 	}

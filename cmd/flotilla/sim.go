@@ -61,7 +61,7 @@ func simCommand() *cobra.Command {
 	flags.IntVar(&s.options.Rate, "rate", 220, "client operations per second of virtual time")
 	flags.StringVar(&s.traceFile, "trace", "", "file for the whole trace (one seed), default after a violation: flotilla-sim-SEED.trace in the temporary directory")
 	flags.BoolVar(&s.requireRare, "require-all", false, "fail if a kind of fault or event never occurred in the whole range")
-	flags.StringVar(&s.options.LogDB, "logdb", "model", "the log store, model, pebble or seglog; a run with pebble is drawn from the seed, but not the same each time")
+	flags.StringVar(&s.options.LogDB, "logdb", "seglog", "the log store, seglog, pebble or model; a run with pebble is drawn from the seed, but not the same each time")
 	flags.BoolVar(&s.options.NoPorcupine, "no-porcupine", false, "leave the histories' second check out")
 	flags.BoolVar(&s.options.IgnoreFences, "ignore-fences", false, "look only at what the checkers outside the engine find")
 	flags.StringSliceVar(&s.options.Without, "without", nil, "kinds of faults to leave out")
@@ -172,7 +172,7 @@ func (s *simulate) violated(out io.Writer, result simulation.Result) error {
 
 // command returns the command line that runs the seed again.
 func (s *simulate) command(o *simulation.Options) string {
-	line := fmt.Sprintf("flotilla sim --seed %d --profile %s --duration %v --rate %d", o.Seed, o.Profile, o.Duration, o.Rate)
+	line := fmt.Sprintf("flotilla sim --seed %d --profile %s --logdb %s --duration %v --rate %d", o.Seed, o.Profile, o.LogDB, o.Duration, o.Rate)
 	for _, flag := range []struct {
 		name  string
 		value uint64
@@ -180,9 +180,6 @@ func (s *simulate) command(o *simulation.Options) string {
 		if flag.value != 0 {
 			line += fmt.Sprintf(" --%s %d", flag.name, flag.value)
 		}
-	}
-	if o.LogDB != "" && o.LogDB != "model" {
-		line += " --logdb " + o.LogDB
 	}
 	if len(o.Without) > 0 {
 		line += " --without " + strings.Join(o.Without, ",")

@@ -110,6 +110,11 @@ func prepare(options Options) error {
 	if found.Exists && found.FormatMajorVersion >= pebble.FormatWALSyncChunks {
 		return nil
 	}
+	if !found.Exists {
+		if err := checkNew(options.FS, options.Dir); err != nil {
+			return fmt.Errorf("pebblelog: %s: %w", options.Dir, err)
+		}
+	}
 	latch := newLatch()
 	db, err := openPebble(options, newGuard(options.FS, latch), latch)
 	if err != nil {

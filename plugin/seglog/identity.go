@@ -79,15 +79,23 @@ func (s *Store) checkFormat() error {
 	}
 }
 
-// writeFormat begins a new store. Without the file but with segments something was lost, and nobody knows what else.
+// writeFormat begins a new store. Without the file but with segments something was lost, and nobody knows what else. Other files are another
+// store's; directories, as a mount point has one, are not looked at.
 func (s *Store) writeFormat() error {
 	names, err := s.directory.fs.List(s.directory.path)
 	if err != nil {
 		return fmt.Errorf("list: %w", err)
 	}
 	for _, name := range names {
-		if _, suffix, ok := parseName(name); ok && suffix == segmentSuffix {
+		_, suffix, ok := parseName(name)
+		if ok && suffix == segmentSuffix {
 			return fmt.Errorf("%w: %s is missing, but %s exists", logdb.ErrDamaged, formatName, name)
+		}
+		if ok || name == lockName || name == formatName+tempSuffix {
+			continue
+		}
+		if info, err := s.directory.fs.Stat(s.directory.join(name)); err != nil || !info.IsDir() {
+			return errors.Join(fmt.Errorf("%w: %s is none of the segmented log's", logdb.ErrOtherStore, name), err)
 		}
 	}
 	return s.replaceFormat()

@@ -71,6 +71,30 @@ func TestWhoseDirectory(t *testing.T) {
 	}
 }
 
+// A store is not begun beside the files of another one: it would be empty, and have forgotten what that one promised.
+func TestOtherStoresAreLeftAlone(t *testing.T) {
+	for name, want := range map[string]error{
+		"MANIFEST-000001": logdb.ErrOtherStore, "notes": logdb.ErrOtherStore, segmentName(3): logdb.ErrDamaged, formatName + tempSuffix: nil, spareName(4): nil,
+	} {
+		memory := vfs.NewMem()
+		if err := memory.MkdirAll("log/lost+found", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, memory, "log/"+name, []byte("?"))
+		s, err := Open(manual(memory))
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", name, err, want)
+		}
+		if err == nil {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		} else if Exists(memory, "log") {
+			t.Errorf("%s: a store was begun beside it", name)
+		}
+	}
+}
+
 // A segment is used again once it is empty, and a full disk ends the filling of a new one, not the store (R10).
 func TestSegmentsAreUsedAgain(t *testing.T) {
 	full := false

@@ -1,6 +1,7 @@
 // Command mutants shows that the simulator finds errors. Each patch beside this file takes one guard out of the product. The
 // command copies the tree, turns the assertions inside the product off, and then, patch by patch, builds the copy and runs
-// the simulator on fresh seeds until a checker outside the product reports a violation.
+// the simulator on fresh seeds until a checker outside the product reports a violation. Log stores have proofs of their own: here the hosts have
+// the model, with which twice as many seeds are run.
 //
 //	go run ./simulation/mutants                  all patches
 //	go run ./simulation/mutants --only a,b       some of them

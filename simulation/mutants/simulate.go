@@ -18,7 +18,7 @@ func simulate(profile string, seed uint64, budget time.Duration) int {
 	runs := 0
 	for ; time.Since(began) < budget; runs++ {
 		result, err := simulation.Run(simulation.Options{
-			Seed: seed + uint64(runs/2), Profile: profiles[runs%2], IgnoreFences: true,
+			Seed: seed + uint64(runs/2), Profile: profiles[runs%2], LogDB: "model", IgnoreFences: true,
 		})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
