@@ -41,7 +41,8 @@ func (s *Shard) ChangeMembers(ctx context.Context, change MembershipChange) (raf
 
 // CancelChange takes back the change of the membership that is under way, as one that waits for a new member which never comes: the
 // members that it added are removed, all others stay what they were, and whoever waits for the change gets ErrChangeCanceled. It
-// returns once that is done, with the membership then. A change that has begun to take effect goes on: ErrInvalidChange, as when
+// returns once that is done, with the membership then. A voter that lost its state meanwhile and is being healed is to have its vote again, and
+// that is waited for too; canceled once more, or if nothing else is under way, it stays a learner. A change that has begun to take effect goes on: ErrInvalidChange, as when
 // there is none. Other errors are those of ChangeMembers.
 func (s *Shard) CancelChange(ctx context.Context) (raftpb.Membership, error) {
 	return ask(ctx, s, mayChange, s.replica.CancelChange)

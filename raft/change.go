@@ -36,7 +36,8 @@ func (c *Core) ChangeMembers(now Instant, id uint64, change raftpb.MembershipCha
 
 // CancelChange ends the operation under way, before it has come to its joint membership or its last one: those that it added are
 // removed, the others stay what they are. The operation's own waiters are refused with ReasonCanceled. It ends as
-// ChangeMembers does; ReasonInvalidChange says that nothing is under way that could be canceled.
+// ChangeMembers does; ReasonInvalidChange says that nothing is under way that could be canceled. Voters that lost their state and
+// are being healed get their votes back, and it ends after that; canceled once more, or where nothing else is under way, they stay learners.
 func (c *Core) CancelChange(now Instant, id uint64) raftpb.Reason {
 	return c.requestChange(now, id, raftpb.MembershipChange{})
 }
@@ -269,7 +270,7 @@ func reachedGoals(members []raftpb.Member) []raftpb.Member {
 func settled(members []raftpb.Member) []raftpb.Member {
 	members = slices.Clone(members)
 	for i := range members {
-		members[i].Goal, members[i].Added = raftpb.GoalStay, false
+		members[i].Goal, members[i].Added, members[i].Healed = raftpb.GoalStay, false, 0
 	}
 	return members
 }
@@ -283,11 +284,22 @@ func switchOver(m *raftpb.Membership, target []raftpb.Member) raftpb.Membership 
 	return next
 }
 
-// canceled returns the membership that takes an operation back.
+// canceled returns the membership that takes an operation back. A voter that was healed meanwhile is to have its vote again, which
+// is an operation of its own; if that is all that is under way it is given up, and the member stays a learner.
 func canceled(m *raftpb.Membership) (raftpb.Membership, raftpb.Reason) {
 	if m.Joint() || finished(m) {
 		return raftpb.Membership{}, raftpb.ReasonInvalidChange
 	}
 	members := slices.DeleteFunc(slices.Clone(m.Members), func(member raftpb.Member) bool { return member.Added })
-	return raftpb.Membership{Members: settled(members)}, raftpb.ReasonNone
+	for i := range members {
+		member := &members[i]
+		member.Goal = raftpb.GoalStay
+		if member.Healed != 0 {
+			member.Goal = goalOf(member.Healed)
+		}
+	}
+	if slices.Equal(members, m.Members) {
+		members = settled(members)
+	}
+	return raftpb.Membership{Members: members}, raftpb.ReasonNone
 }

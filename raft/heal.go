@@ -241,6 +241,9 @@ func healedMembership(from *raftpb.Membership, id, incarnation uint64) raftpb.Me
 	case member.Goal == raftpb.GoalStay && member.Kind == raftpb.Witness:
 		member.Goal = raftpb.GoalWitness
 	}
+	if member.Kind != raftpb.Learner {
+		member.Healed = member.Kind
+	}
 	member.Kind, member.Incarnation = raftpb.Learner, incarnation
 	return m
 }

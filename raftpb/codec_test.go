@@ -169,6 +169,7 @@ func drawMembers(t *rapid.T) (members []Member) {
 			Goal:        MemberGoal(rapid.IntRange(0, int(goalCount)-1).Draw(t, "goal")),
 			Priority:    Priority(rapid.IntRange(0, 255).Draw(t, "priority")),
 			Added:       rapid.Bool().Draw(t, "added"),
+			Healed:      MemberKind(rapid.IntRange(0, 3).Draw(t, "healed")),
 		})
 	}
 	return members
@@ -185,7 +186,7 @@ func membersToSchema(members []Member) (s []*schema.Member) {
 		s = append(s, &schema.Member{
 			ReplicaId: member.ReplicaID, Kind: schema.MemberKind(member.Kind), Incarnation: member.Incarnation,
 			Address: member.Address, Goal: schema.MemberGoal(member.Goal), Priority: uint32(member.Priority),
-			Added: member.Added,
+			Added: member.Added, Healed: schema.MemberKind(member.Healed),
 		})
 	}
 	return s

@@ -33,6 +33,7 @@ var (
 		5: {"goal", protowire.VarintType},
 		6: {"priority", protowire.VarintType},
 		7: {"added", protowire.VarintType},
+		8: {"healed", protowire.VarintType},
 	}
 )
 
@@ -101,6 +102,7 @@ func appendMembers(dst []byte, number protowire.Number, members []Member) []byte
 		dst = appendUint(dst, 5, uint64(member.Goal))
 		dst = appendUint(dst, 6, uint64(member.Priority))
 		dst = appendBool(dst, 7, member.Added)
+		dst = appendUint(dst, 8, uint64(member.Healed))
 	}
 	return dst
 }
@@ -119,7 +121,7 @@ func membershipLength(membership Membership) int {
 func memberLength(member *Member) int {
 	length := sizeUint(1, member.ReplicaID) + sizeUint(2, uint64(member.Kind)) +
 		sizeFixed(3, member.Incarnation) + sizeUint(5, uint64(member.Goal)) + sizeUint(6, uint64(member.Priority)) +
-		sizeUint(7, protowire.EncodeBool(member.Added))
+		sizeUint(7, protowire.EncodeBool(member.Added)) + sizeUint(8, uint64(member.Healed))
 	if member.Address != "" {
 		length += sizeBytes(4, len(member.Address))
 	}
@@ -207,6 +209,11 @@ func decodeMember(data []byte) (Member, error) {
 			member.Priority = Priority(reader.value)
 		case 7:
 			member.Added = reader.value != 0
+		case 8:
+			if reader.value > uint64(Witness) {
+				return Member{}, fmt.Errorf("healed: %d, want 0 to %d", reader.value, Witness)
+			}
+			member.Healed = MemberKind(reader.value)
 		}
 	}
 	return member, reader.err
@@ -246,6 +253,8 @@ func checkMember(name string, members []Member, i int) error {
 		return fmt.Errorf("%s[%d].kind: %d, want %d to %d", name, i, member.Kind, Voter, Witness)
 	case member.Goal >= goalCount:
 		return fmt.Errorf("%s[%d].goal: %d, want 0 to %d", name, i, member.Goal, goalCount-1)
+	case member.Healed > Witness:
+		return fmt.Errorf("%s[%d].healed: %d, want 0 to %d", name, i, member.Healed, Witness)
 	case len(member.Address) > MaxAddressLength:
 		return fmt.Errorf("%s[%d].address: %d bytes, want at most %d", name, i, len(member.Address), MaxAddressLength)
 	case !utf8.ValidString(member.Address):

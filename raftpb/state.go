@@ -30,6 +30,9 @@ type Member struct {
 	Priority    Priority
 	// Added says that the change under way brought the member, so that to cancel the change is to remove it.
 	Added bool
+	// Healed is what a learner was that lost its state and was healed while a change is under way, so that to cancel the change is
+	// to make it that again; 0 for any other member.
+	Healed MemberKind
 }
 
 // MemberGoal is what a member is to become by the change under way. It is part of the membership entry, so that whoever

@@ -690,7 +690,9 @@ type Member struct {
 	// 1 to 255; 0 counts as 100.
 	Priority uint32 `protobuf:"varint,6,opt,name=priority,proto3" json:"priority,omitempty"`
 	// The change under way brought the member.
-	Added         bool `protobuf:"varint,7,opt,name=added,proto3" json:"added,omitempty"`
+	Added bool `protobuf:"varint,7,opt,name=added,proto3" json:"added,omitempty"`
+	// What a learner was that lost its state while a change is under way; a change that is canceled makes it that again.
+	Healed        MemberKind `protobuf:"varint,8,opt,name=healed,proto3,enum=flotilla.MemberKind" json:"healed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -772,6 +774,13 @@ func (x *Member) GetAdded() bool {
 		return x.Added
 	}
 	return false
+}
+
+func (x *Member) GetHealed() MemberKind {
+	if x != nil {
+		return x.Healed
+	}
+	return MemberKind_MEMBER_KIND_UNSPECIFIED
 }
 
 // A shard's configuration: the only entry of a membership batch.
@@ -1280,7 +1289,7 @@ const file_raftpb_schema_flotilla_proto_rawDesc = "" +
 	"\apayload\x18\x14 \x01(\fR\apayload\x12\x18\n" +
 	"\abacklog\x18\x15 \x01(\x04R\abacklog\"=\n" +
 	"\fMessageBatch\x12-\n" +
-	"\bmessages\x18\x01 \x03(\v2\x11.flotilla.MessageR\bmessages\"\xe9\x01\n" +
+	"\bmessages\x18\x01 \x03(\v2\x11.flotilla.MessageR\bmessages\"\x97\x02\n" +
 	"\x06Member\x12\x1d\n" +
 	"\n" +
 	"replica_id\x18\x01 \x01(\x04R\treplicaId\x12(\n" +
@@ -1289,7 +1298,8 @@ const file_raftpb_schema_flotilla_proto_rawDesc = "" +
 	"\aaddress\x18\x04 \x01(\tR\aaddress\x12(\n" +
 	"\x04goal\x18\x05 \x01(\x0e2\x14.flotilla.MemberGoalR\x04goal\x12\x1a\n" +
 	"\bpriority\x18\x06 \x01(\rR\bpriority\x12\x14\n" +
-	"\x05added\x18\a \x01(\bR\x05added\"\x94\x01\n" +
+	"\x05added\x18\a \x01(\bR\x05added\x12,\n" +
+	"\x06healed\x18\b \x01(\x0e2\x14.flotilla.MemberKindR\x06healed\"\x94\x01\n" +
 	"\n" +
 	"Membership\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12*\n" +
@@ -1440,19 +1450,20 @@ var file_raftpb_schema_flotilla_proto_depIdxs = []int32{
 	5,  // 2: flotilla.MessageBatch.messages:type_name -> flotilla.Message
 	2,  // 3: flotilla.Member.kind:type_name -> flotilla.MemberKind
 	3,  // 4: flotilla.Member.goal:type_name -> flotilla.MemberGoal
-	7,  // 5: flotilla.Membership.members:type_name -> flotilla.Member
-	7,  // 6: flotilla.Membership.outgoing:type_name -> flotilla.Member
-	2,  // 7: flotilla.MemberChange.kind:type_name -> flotilla.MemberKind
-	9,  // 8: flotilla.MembershipChange.members:type_name -> flotilla.MemberChange
-	8,  // 9: flotilla.ConfigRecord.membership:type_name -> flotilla.Membership
-	11, // 10: flotilla.SnapshotMeta.config:type_name -> flotilla.ConfigRecord
-	4,  // 11: flotilla.SnapshotMeta.kind:type_name -> flotilla.SnapshotKind
-	8,  // 12: flotilla.Bootstrap.initial:type_name -> flotilla.Membership
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	2,  // 5: flotilla.Member.healed:type_name -> flotilla.MemberKind
+	7,  // 6: flotilla.Membership.members:type_name -> flotilla.Member
+	7,  // 7: flotilla.Membership.outgoing:type_name -> flotilla.Member
+	2,  // 8: flotilla.MemberChange.kind:type_name -> flotilla.MemberKind
+	9,  // 9: flotilla.MembershipChange.members:type_name -> flotilla.MemberChange
+	8,  // 10: flotilla.ConfigRecord.membership:type_name -> flotilla.Membership
+	11, // 11: flotilla.SnapshotMeta.config:type_name -> flotilla.ConfigRecord
+	4,  // 12: flotilla.SnapshotMeta.kind:type_name -> flotilla.SnapshotKind
+	8,  // 13: flotilla.Bootstrap.initial:type_name -> flotilla.Membership
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_raftpb_schema_flotilla_proto_init() }
