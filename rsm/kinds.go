@@ -155,7 +155,8 @@ type SessionKeeper interface {
 	OnDisk
 	// UpdateWithSessions is Update for a machine that keeps sessions: it is called in its place, always. Having set the results it calls
 	// delta.Writes and puts those writes, and delta.Index as the applied index, into the same atomic write as its data. There
-	// may be no entries, only a delta. Not to call Writes is an error.
+	// may be no entries, only a delta. Not to call Writes is an error. Recover drops the sessions that were kept; those of the snapshot
+	// come right after it, in one or several deltas without entries.
 	UpdateWithSessions(entries []Entry, delta *SessionDelta) error
 	// LoadSessions hands every key and value that deltas have left to yield, in any order, and stops at its first error, which it returns. It
 	// is called after Open. The slices need not stay valid after yield has returned.

@@ -44,6 +44,9 @@ type Manager struct {
 	synced  atomic.Uint64
 	failure atomic.Pointer[Failure]
 
+	sessions   sessionTable // of the goroutine that applies
+	noSessions atomic.Bool
+
 	// An on-disk machine comes up with what it had applied: entries up to opened are not shown to it.
 	opened uint64
 
@@ -68,9 +71,22 @@ type place struct {
 // NewManager returns a manager whose state machine, one in memory, reflects the log up to and including applied.
 func NewManager(machine StateMachine, applied uint64) *Manager {
 	m := &Manager{machine: machine, kind: KindOf(machine)}
+	m.sessions = m.newSessions()
 	m.reset(place{index: applied})
 	return m
 }
+
+// newSessions returns an empty table for the state machine.
+func (m *Manager) newSessions() sessionTable {
+	_, keeping := m.machine.(SessionKeeper)
+	table := sessionTable{keeping: keeping, absent: m.kind == KindOnDisk && !keeping}
+	m.noSessions.Store(table.absent)
+	return table
+}
+
+// KeepsSessions reports whether entries with client sessions are accepted: all kinds do but an OnDisk that is no SessionKeeper.
+// It is safe for concurrent use.
+func (m *Manager) KeepsSessions() bool { return !m.noSessions.Load() }
 
 // reset makes the state machine's state that of a place in the log.
 func (m *Manager) reset(at place) {
@@ -121,10 +137,13 @@ func (m *Manager) Apply(turn *Turn) error {
 	if m.exclusive.Load() != 0 {
 		invariant.Fail("apply of [%d, %d] while the state machine is saved", turn.first, turn.last)
 	}
-	if len(turn.entries) > turn.skipped {
+	if len(turn.toShow()) > 0 || m.sessions.changed() {
 		if failure := m.update(turn); failure != nil {
 			return failure
 		}
+	}
+	if turn.sessions {
+		turn.results()
 	}
 	m.advance(turn)
 	if turn.membership != nil {
@@ -138,12 +157,15 @@ func (m *Manager) Apply(turn *Turn) error {
 // advance moves the places. The applied index goes last: whoever sees it sees what belongs to it.
 func (m *Manager) advance(turn *Turn) {
 	m.placeMu.Lock()
-	if turn.shown > m.kept.index {
-		m.kept = place{turn.shown, turn.shownTerm, m.at.config} // a membership ends its turn, so none is in between
+	if turn.shownIndex > m.kept.index {
+		m.kept = place{turn.shownIndex, turn.shownTerm, m.at.config} // a membership ends its turn, so none is in between
 	}
 	m.at.index, m.at.term = turn.last, turn.term
 	if turn.membership != nil {
 		m.at.config = raftpb.ConfigRecord{Index: turn.last, Membership: *turn.membership}
+	}
+	if turn.delta.taken {
+		m.kept = m.at
 	}
 	m.placeMu.Unlock()
 	m.applied.Store(turn.last)
@@ -157,18 +179,20 @@ func (m *Manager) update(turn *Turn) *Failure {
 		if keeper, ok := m.machine.(SessionKeeper); ok {
 			return m.updateKeeper(keeper, turn)
 		}
-		return m.machine.Update(turn.entries[turn.skipped:])
+		return m.machine.Update(turn.toShow())
 	})
 }
 
+// updateKeeper lets a state machine write the sessions beside its data.
 func (m *Manager) updateKeeper(keeper SessionKeeper, turn *Turn) error {
-	delta := &SessionDelta{Index: turn.last}
-	if err := keeper.UpdateWithSessions(turn.entries[turn.skipped:], delta); err != nil {
+	turn.delta = SessionDelta{Index: turn.last, table: &m.sessions, turn: turn, writes: turn.delta.writes}
+	if err := keeper.UpdateWithSessions(turn.toShow(), &turn.delta); err != nil {
 		return err
 	}
-	if !delta.taken {
+	if !turn.delta.taken {
 		return ErrSessionsUnwritten
 	}
+	m.sessions.settle()
 	return nil
 }
 

@@ -1,8 +1,10 @@
 package rsm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 )
 
 // OpenManager returns a manager of a state machine that was just made, at the beginning of the log; one on disk is opened, with
@@ -18,7 +20,7 @@ func OpenManager(ctx context.Context, machine StateMachine) (*Manager, error) {
 }
 
 func (m *Manager) open(ctx context.Context) error {
-	m.opened = 0
+	m.opened, m.sessions = 0, m.newSessions()
 	machine, ok := m.machine.(OnDisk)
 	if !ok {
 		return nil
@@ -30,7 +32,40 @@ func (m *Manager) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open state machine: %w", err)
 	}
-	m.synced.Store(m.opened)
+	// What it has come up with may stand in the page cache alone, of a process that was killed: only a Sync says that it is durable.
+	m.synced.Store(0)
+	keeper, ok := machine.(SessionKeeper)
+	if !ok {
+		return nil
+	}
+	if err := m.sessions.load(keeper); err != nil {
+		return fmt.Errorf("load sessions: %w", err)
+	}
+	return nil
+}
+
+// load fills an empty table with what a state machine has kept.
+func (t *sessionTable) load(keeper SessionKeeper) error {
+	var stored storedSessions
+	if err := guarded(func() error { return keeper.LoadSessions(stored.add) }); err != nil {
+		return err
+	}
+	slices.SortFunc(stored.sessions, func(a, b *session) int { return cmp.Compare(a.lastUse, b.lastUse) })
+	for _, s := range stored.sessions {
+		if err := t.insert(s); err != nil {
+			return err
+		}
+	}
+	for i := range stored.results {
+		result := &stored.results[i]
+		s := t.byClient[result.client]
+		if s == nil {
+			return fmt.Errorf("%w: call %d of client %d, which has no session", ErrSessionsDamaged, result.series, result.client)
+		}
+		if err := s.keep(result.series, result.result, true); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -66,10 +101,11 @@ func (m *Manager) Sync() error {
 	if failure := m.trying(machine.Sync); failure != nil {
 		return failure
 	}
-	m.synced.Store(index)
+	m.synced.Store(max(index, m.synced.Load()))
 	return nil
 }
 
 // SyncedIndex returns the index at or above which an on-disk machine comes up after a crash: what the log need not keep for it. It may be
-// below Applied after a Sync too, for entries that are not shown to the machine are not counted by it. It is 0 for other kinds.
+// below Applied after a Sync too, for entries that are not shown to the machine are not counted by it. It is 0 before the first Sync and for other
+// kinds.
 func (m *Manager) SyncedIndex() uint64 { return m.synced.Load() }

@@ -44,8 +44,9 @@ func (m *Manager) replace(ctx context.Context, source *snapshot.Reader) *Failure
 	defer m.mu.Unlock()
 	return m.trying(func() error {
 		m.synced.Store(0) // whatever a crash finds from here on
+		sessions := m.newSessions()
 		reader := &stateReader{ctx: ctx, source: source, version: source.Meta().StateVersion}
-		if err := reader.start(); err != nil {
+		if err := reader.start(&sessions); err != nil {
 			return err
 		}
 		if err := m.machine.(interface {
@@ -53,8 +54,46 @@ func (m *Manager) replace(ctx context.Context, source *snapshot.Reader) *Failure
 		}).Recover(ctx, reader); err != nil {
 			return fmt.Errorf("recover: %w", err)
 		}
-		return reader.end()
+		if err := reader.end(); err != nil {
+			return err
+		}
+		m.sessions = sessions
+		if keeper, ok := m.machine.(SessionKeeper); ok {
+			return m.sessions.handOver(keeper, source.Meta().Index)
+		}
+		return nil
 	})
+}
+
+// handOver gives a state machine all sessions of a snapshot, in deltas of a bounded size. Until the last one and a Sync the recovery is
+// not over, and a crash begins it anew.
+func (t *sessionTable) handOver(keeper SessionKeeper, index uint64) error {
+	const limit = 1 << 12
+	delta := &SessionDelta{Index: index, table: t}
+	flush := func() error {
+		if err := keeper.UpdateWithSessions(nil, delta); err != nil {
+			return err
+		}
+		if !delta.taken {
+			return ErrSessionsUnwritten
+		}
+		delta.writes, delta.taken = delta.writes[:0], false
+		return nil
+	}
+	for s := t.oldest; s != nil; s = s.newer {
+		s.stored = true
+		delta.writes = append(delta.writes, SessionWrite{Key: sessionKey(s.client), Value: sessionRecord(s)})
+		for _, slot := range s.results() {
+			slot.stored = true
+			delta.writes = append(delta.writes, SessionWrite{Key: resultKey(s.client, slot.series), Value: resultRecord(&slot.result)})
+		}
+		if len(delta.writes) >= limit {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
 }
 
 // stateReader is the SnapshotReader that a state machine is handed. The sections come in the order of the file: sessions, state, files.
@@ -69,10 +108,22 @@ type stateReader struct {
 	err     error         // the first
 }
 
-// start goes to the state.
-func (r *stateReader) start() error {
+// start reads the sessions and goes to the state.
+func (r *stateReader) start(sessions *sessionTable) error {
 	if err := r.next(); err != nil {
 		return err
+	}
+	if r.kind == snapshot.KindSessions {
+		if sessions.absent {
+			return ErrNoSessions
+		}
+		r.taken = true
+		if err := sessions.decode(r.section); err != nil {
+			return err
+		}
+		if err := r.finish(); err != nil {
+			return err
+		}
 	}
 	r.taken = r.kind == snapshot.KindState
 	return nil

@@ -14,20 +14,51 @@ type Turn struct {
 	skipped     int     // of them, from the front, are in an on-disk machine's data and not shown
 	first, last uint64
 	term        uint64 // of last
-	// The last entry among entries, with its term: what an on-disk machine counts as applied.
-	shown, shownTerm uint64
-	membership       *raftpb.Membership // of the last batch
+	// The last entry that is shown, or was before, with its term: what an on-disk machine counts as applied.
+	shownIndex, shownTerm uint64
+	membership            *raftpb.Membership // of the last batch
+
+	// With sessions not every entry is shown, and there are three slices more: what is shown, and for each of entries what becomes of it and
+	// why it was refused.
+	sessions bool
+	shown    []Entry
+	marks    []mark
+	errs     []error
+	delta    SessionDelta
 }
 
 // Reset empties the turn and keeps its memory, but nothing that entries refer to.
 func (t *Turn) Reset() {
 	clear(t.entries)
-	*t = Turn{entries: t.entries[:0]}
+	clear(t.shown)
+	clear(t.marks)
+	clear(t.errs)
+	clear(t.delta.writes)
+	*t = Turn{
+		entries: t.entries[:0], shown: t.shown[:0], marks: t.marks[:0], errs: t.errs[:0], delta: SessionDelta{writes: t.delta.writes[:0]},
+	}
 }
 
 // Entries returns the commands that were added, one entry for every entry of a command batch, with their results after Apply. They are
 // valid until Reset.
 func (t *Turn) Entries() []Entry { return t.entries }
+
+// Errs returns, for each of Entries, why it was not shown to the state machine; it is nil if the turn has no entry with a session. They are valid
+// until Reset.
+func (t *Turn) Errs() []error {
+	if !t.sessions {
+		return nil
+	}
+	return t.errs
+}
+
+// toShow returns what the state machine is handed.
+func (t *Turn) toShow() []Entry {
+	if t.sessions {
+		return t.shown
+	}
+	return t.entries[t.skipped:]
+}
 
 // Full reports whether nothing more may be added: what was added last is a membership, which is told behind the Update.
 func (t *Turn) Full() bool { return t.membership != nil }
@@ -62,6 +93,9 @@ func (m *Manager) addCommands(turn *Turn, batch raftpb.Batch) error {
 		}
 		batch = plain
 	}
+	if turn.sessions || batch.Flags()&raftpb.FlagSessions != 0 {
+		return m.addSessions(turn, batch)
+	}
 	index := batch.First()
 	iterator := batch.Iterator()
 	for iterator.Next() {
@@ -71,6 +105,6 @@ func (m *Manager) addCommands(turn *Turn, batch raftpb.Batch) error {
 		}
 		index++
 	}
-	turn.shown, turn.shownTerm = batch.Last(), batch.Term()
+	turn.shownIndex, turn.shownTerm = batch.Last(), batch.Term()
 	return iterator.Err()
 }
