@@ -11,7 +11,7 @@ func (c *Core) applyReady() bool {
 	if c.handed >= min(c.commit, c.log.durable) || c.quarantined || c.role >= RoleAbstaining {
 		return false
 	}
-	if c.apply.reading != 0 || c.apply.bytes >= c.options.MaxPinnedBytes {
+	if c.install.recovering || c.apply.reading != 0 || c.apply.bytes >= c.options.MaxPinnedBytes {
 		return false
 	}
 	if len(c.apply.batches) > 0 {
@@ -59,19 +59,33 @@ func (c *Core) handOne(b raftpb.Batch, out *Output) {
 func (c *Core) nextToApply() (raftpb.Batch, bool) {
 	next := c.handed + 1
 	if len(c.apply.batches) > 0 {
-		if b := c.apply.batches[0]; b.First() == next && c.log.holds(b.Last(), b.Term()) {
-			return b, true
+		if b := c.apply.batches[0]; b.First() <= next && next <= b.Last() && c.log.holds(b.Last(), b.Term()) {
+			return c.behind(b, c.handed)
 		}
 		c.apply.batches = nil
 	}
 	i, ok := c.log.find(next)
 	if ok {
-		if b, here := c.log.bytes(i); here && b.First() == next {
-			return b, true
+		if b, here := c.log.bytes(i); here {
+			return c.behind(b, c.handed)
 		}
 	}
 	c.apply.reading = c.readLog(0, next, min(c.commit, c.log.durable), c.options.MaxApplyBytes)
 	return nil, false
+}
+
+// behind returns the part of a batch that is behind an entry, which may lie within it: a snapshot, or what a state machine holds, need
+// not end where a batch does. It is false for a batch that is damaged; the replica abstains then.
+func (c *Core) behind(b raftpb.Batch, index uint64) (raftpb.Batch, bool) {
+	if b.First() > index {
+		return b, true
+	}
+	piece, err := b.Cut(index+1, b.Last())
+	if err != nil {
+		c.abstain()
+		return nil, false
+	}
+	return piece, true
 }
 
 // Applied says that the state machine has applied everything up to index.

@@ -56,6 +56,7 @@ var emptyCells = map[Role]map[raftpb.MessageType]string{
 		raftpb.MessageChangeMembersResponse: "a leader asks nobody",
 	},
 	RoleBootstrapping: {
+		raftpb.MessageInstallSnapshot:        "a leader offers a snapshot to who has answered it, and it answers as a follower",
 		raftpb.MessagePull:                   "its log is empty",
 		raftpb.MessagePullResponse:           "it never campaigned",
 		raftpb.MessageHealResponse:           "it asked for nothing",
@@ -82,7 +83,7 @@ var emptyCells = map[Role]map[raftpb.MessageType]string{
 }
 
 // unspoken are types that nobody sends yet.
-var unspoken = []raftpb.MessageType{raftpb.MessageInstallSnapshot}
+var unspoken = []raftpb.MessageType{}
 
 // engines are types that the engine takes before they reach a core.
 var engines = []raftpb.MessageType{raftpb.MessageSnapshotPull, raftpb.MessageSnapshotChunk}

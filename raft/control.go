@@ -74,7 +74,7 @@ func (c *Core) Stop(now Instant) {
 	c.refuseChangeWaits(raftpb.ReasonStopped)
 	c.leaveRole()
 	c.role = RoleStopped
-	c.pull = pullState{}
+	c.pull, c.installing = pullState{}, false
 	c.ack.due, c.beat.due = false, false
 	c.electionAt, c.heartbeatAt, c.checkAt, c.retryAt = Never, Never, Never, Never
 }

@@ -19,7 +19,7 @@ type Core struct {
 
 	heartbeatsDue bool // leader: a heartbeat that waited for an answer may go out
 	crowded       bool // leader: a quorum has more to apply than MaxBacklogBytes
-	installing    bool // a snapshot is being installed, see BeginInstall
+	installing    bool // a snapshot is being fetched
 	term          uint64
 	vote          uint64
 	sealed        uint64 // a term of a former session in which a vote may be forgotten: none is given in it (R14)
@@ -51,6 +51,7 @@ type Core struct {
 	transfer transferState
 	yield    yield
 	pull     pullState
+	install  installState
 	lease    leaseState
 	fresh    freshnessState
 	pending  pendingState
@@ -68,14 +69,14 @@ type Core struct {
 	asked      uint64 // bootstrapping: how often the other initial members were asked
 	addedAt    uint64 // ID of the first membership known here that has this replica
 
-	outbox      []raftpb.Message // waits for (term, vote) to be durable (R6)
-	readsOut    []ReadState
-	refusals    []Refusal
-	events      []Event
-	logReads    []LogRead
-	installs    []Install
-	compactions []Compaction
-	readSeq     uint64 // number of the last log read
+	outbox    []raftpb.Message // waits for (term, vote) to be durable (R6)
+	readsOut  []ReadState
+	refusals  []Refusal
+	events    []Event
+	logReads  []LogRead
+	installs  []Install
+	compactTo uint64 // see Compact
+	readSeq   uint64 // number of the last log read
 
 	random    random
 	roundTrip roundTrip
@@ -165,7 +166,7 @@ func (c *Core) Status() Status {
 	s := Status{
 		ShardID: c.options.ShardID, ReplicaID: c.options.ReplicaID, Role: c.role, Term: c.term, Vote: c.vote,
 		Leader: c.leader, Commit: c.commit, LastIndex: c.log.last, Durable: c.log.durable, Applied: c.applied,
-		Storage: c.storage, Quarantined: c.quarantined, WitnessStandIns: c.standIns.count, Installing: c.installing, Backlog: c.backlog(), Membership: c.membership, Ignored: c.ignored, Dropped: c.dropped,
+		Storage: c.storage, Quarantined: c.quarantined, WitnessStandIns: c.standIns.count, Installing: c.installing || c.install.recovering, Backlog: c.backlog(), Membership: c.membership, Ignored: c.ignored, Dropped: c.dropped,
 		ElectionTimeout: c.options.ElectionTimeout, HeartbeatInterval: c.options.HeartbeatInterval,
 	}
 	if c.role != RoleLeader {

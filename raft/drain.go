@@ -6,7 +6,7 @@ import "github.com/flotilla-raft/flotilla/raftpb"
 func (c *Core) Dirty() bool {
 	return c.saveDue() || c.sendDue && c.role == RoleLeader || c.ackReady() || c.beatReady() || c.roundReady() || c.heartbeatsDue ||
 		len(c.outbox) > 0 && c.save.stateDurable() || len(c.events) > 0 || c.clockWanted() || len(c.refusals) > 0 ||
-		len(c.readsOut) > 0 || len(c.logReads) > 0 || len(c.installs) > 0 || len(c.compactions) > 0 || len(c.pending.forwards) > 0 && c.save.stateDurable() || c.applyReady()
+		len(c.readsOut) > 0 || len(c.logReads) > 0 || len(c.installs) > 0 || c.compactDue() || len(c.pending.forwards) > 0 && c.save.stateDurable() || c.applyReady()
 }
 
 // Drain moves what is due into out. It may be called at any time and is cheap when nothing is.
@@ -40,6 +40,9 @@ func (c *Core) Drain(out *Output) {
 	if c.applyReady() {
 		c.handOver(out)
 	}
+	if c.compactDue() {
+		c.emitCompaction(out)
+	}
 	c.emitResults(out)
 	c.settleClock()
 }
@@ -50,8 +53,7 @@ func (c *Core) emitResults(out *Output) {
 	out.Refusals = append(out.Refusals, c.refusals...)
 	out.Events = append(out.Events, c.events...)
 	out.Installs = append(out.Installs, c.installs...)
-	out.Compactions = append(out.Compactions, c.compactions...)
-	c.installs, c.compactions = c.installs[:0], c.compactions[:0]
+	c.installs = c.installs[:0]
 	c.logReads, c.readsOut, c.refusals, c.events = c.logReads[:0], c.readsOut[:0], c.refusals[:0], c.events[:0]
 }
 

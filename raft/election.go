@@ -13,7 +13,7 @@ const (
 
 // electable says that the replica may campaign. Its membership need not be committed: see neededOnceMore.
 func (c *Core) electable() bool {
-	return (c.selfVotes() || c.neededOnceMore()) && !c.witness && !c.unfit() && !c.installing
+	return (c.selfVotes() || c.neededOnceMore()) && !c.witness && !c.unfit() && !c.installing && !c.install.recovering
 }
 
 // electionDue runs when no leader was heard for a whole randomized timeout.

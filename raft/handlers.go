@@ -58,6 +58,7 @@ func init() {
 		raftpb.MessageChangeMembers:          (*Core).handleChangeMembers,
 		raftpb.MessageChangeMembersResponse:  (*Core).handleChangeMembersResponse,
 	}
+	follower[raftpb.MessageInstallSnapshot] = (*Core).handleInstallSnapshot
 	follower[raftpb.MessagePull] = (*Core).handlePull
 	follower[raftpb.MessagePullResponse] = (*Core).handlePullResponse
 	candidate := follower
@@ -80,6 +81,7 @@ func init() {
 		raftpb.MessageProbe:                  (*Core).refuseSecondLeader,
 		raftpb.MessageReplicateResponse:      (*Core).handleReplicateResponse,
 		raftpb.MessageHeartbeat:              (*Core).refuseSecondLeader,
+		raftpb.MessageInstallSnapshot:        (*Core).refuseSecondLeader,
 		raftpb.MessageHeartbeatResponse:      (*Core).handleHeartbeatResponse,
 		raftpb.MessageReadIndex:              (*Core).handleReadIndex,
 		raftpb.MessagePropose:                (*Core).handlePropose,

@@ -52,6 +52,7 @@ func (c *Core) abstain() {
 	c.electionAt, c.heartbeatAt, c.checkAt, c.retryAt = Never, Never, Never, Never
 	c.outbox = c.outbox[:0]
 	c.ack, c.beat = acknowledgement{}, heartbeatAnswer{}
+	c.installing = false
 	c.event(Event{Kind: EventAbstaining, Replica: c.options.ReplicaID})
 	c.beginHealing()
 }

@@ -132,6 +132,16 @@ func (l *raftLog) unpin(handed, unsaved uint64, budget int) {
 	}
 }
 
+// reset empties the log and makes it begin behind an entry.
+func (l *raftLog) reset(before entryID) {
+	l.runs.clear()
+	l.pins.clear()
+	l.pinned = 0
+	l.terms = termList{before: before}
+	l.last, l.durable = before.Index, before.Index
+	l.generation++
+}
+
 // compact forgets the log up to index.
 func (l *raftLog) compact(index uint64) {
 	l.terms.compact(index)

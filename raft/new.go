@@ -27,14 +27,19 @@ func New(now Instant, options Options, stored raftpb.Stored, promised Promised, 
 	if err := checkStored(&stored); err != nil {
 		return nil, err
 	}
+	if options.Applied < stored.Compacted && stored.Installing == nil && !options.Witness {
+		return nil, fmt.Errorf("%w: the state machine holds entry %d, and the log begins behind %d", ErrStored, options.Applied, stored.Compacted)
+	}
 	c := &Core{
 		options: options, term: stored.State.Term, vote: stored.State.Vote, bootstrap: stored.Bootstrap,
-		commit: max(stored.Compacted, min(stored.State.Commit, stored.Last)),
-		handed: stored.Compacted, applied: stored.Compacted,
+		commit: min(max(stored.Compacted, stored.State.Commit, options.Applied), stored.Last),
+		handed: min(max(stored.Compacted, options.Applied), stored.Last),
 		checkAt: Never, retryAt: Never, heartbeatAt: Never, electionAt: Never,
 		random: random{state: options.Seed ^ options.ReplicaID*0x9E3779B97F4A7C15},
 	}
-	c.apply.uncounted = stored.Last
+	c.applied, c.apply.uncounted = c.handed, stored.Last
+	c.install.recovering = stored.Installing != nil && options.Applied < stored.Installing.Index
+	c.save.installed = stored.Installing != nil && !c.install.recovering
 	c.log = raftLog{last: stored.Last, durable: stored.Last, cache: cache}
 	c.log.terms.before = entryID{Index: stored.Compacted, Term: stored.CompactedTerm}
 	c.log.terms.starts = append(c.log.terms.starts, stored.Terms...)
@@ -47,7 +52,7 @@ func New(now Instant, options Options, stored raftpb.Stored, promised Promised, 
 	c.pruneConfigs()
 	c.useNewestConfig()
 	c.events = c.events[:0]
-	c.begin(now, promised, stored.State.Commit)
+	c.begin(now, promised, max(stored.State.Commit, options.Applied))
 	return c, nil
 }
 
@@ -59,6 +64,8 @@ func checkStored(s *raftpb.Stored) error {
 		return fmt.Errorf("%w: the terms do not begin at entry %d", ErrStored, s.Compacted+1)
 	case s.Last == s.Compacted && len(s.Terms) > 0:
 		return fmt.Errorf("%w: terms of an empty log", ErrStored)
+	case s.Installing != nil && s.Installing.Index > s.Compacted:
+		return fmt.Errorf("%w: a snapshot up to entry %d is being installed, and the log begins behind %d", ErrStored, s.Installing.Index, s.Compacted)
 	case s.Bootstrap.Incarnation == 0:
 		return fmt.Errorf("%w: no incarnation", ErrStored)
 	}

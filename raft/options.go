@@ -39,9 +39,9 @@ type Options struct {
 	// others. Such a replica abstains until it is removed and added again.
 	DisableHealing bool
 
-	// Applied is the last entry whose effect the state machine holds at the start. Less than what is removed from the log is taken
-	// for what the machine must have been recovered to already, unless Stored.Installing says that it is yet to be recovered; more
-	// than the log holds shows that the log store lost something, and the replica abstains. 0: a machine that begins anew.
+	// Applied is the last entry whose effect the state machine holds at the start. Less than what is removed from the log is an error,
+	// unless Stored.Installing says that the machine is yet to be recovered: then SnapshotInstalled is to be called. More than
+	// the log holds shows that the log store lost something, and the replica abstains. 0: a machine that begins anew.
 	Applied uint64
 	// DisableFollowerSnapshots lets a leader name only itself as the source of snapshots. Otherwise it prefers a follower that
 	// answers, holds state and has what the snapshot must reach.

@@ -47,6 +47,8 @@ type peer struct {
 	declinedAt  Instant       // when it last said that it cannot campaign, 0 if it did not
 	refuses     raftpb.Reason // what its host's storage does not take, by its last heartbeat response
 	rounds      catchingUp
+	readFrom    uint64         // first entry that reading, or what is in batches, is for
+	offer       *snapshotOffer // in ProgressSnapshot
 
 	inflightBytes int
 

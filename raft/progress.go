@@ -15,7 +15,7 @@ func (p *peer) forgetProgress() {
 	p.match, p.next, p.acked, p.since, p.probe, p.probeLast = 0, 0, entryID{}, 0, 0, 0
 	p.inflight, p.inflightBytes = deque[span]{}, 0
 	p.round, p.commitSent, p.waitIndex, p.stalledAt, p.nudgeAt = 0, 0, 0, 0, 0
-	p.reading, p.batches = 0, nil
+	p.reading, p.batches, p.offer = 0, nil, nil
 	p.declinedAt, p.refuses = 0, raftpb.ReasonNone
 	p.boundUntil, p.clock, p.clockThen, p.clockShown = 0, clockWatch{}, 0, 0
 	p.heartbeat, p.followerState = heartbeatState{}, followerState{}
@@ -40,18 +40,19 @@ func (c *Core) probeFrom(p *peer, next uint64) {
 	p.since, p.probe, p.probeLast = c.request, 0, 0
 	p.inflight.clear()
 	p.inflightBytes = 0
-	p.reading, p.batches = 0, nil
+	p.reading, p.batches, p.offer = 0, nil, nil
 	c.sendDue = true
 }
 
-// needSnapshot stops sending: what the follower needs is compacted. Only MessageSnapshotStatus ends this state.
+// needSnapshot stops sending: what the follower needs is compacted. Only what the follower says that it holds ends this state (offer.go).
 func (c *Core) needSnapshot(p *peer) {
 	p.state = ProgressSnapshot
 	p.sent.Installs++
 	p.since, p.probe = c.request, 0
 	p.inflight.clear()
 	p.inflightBytes = 0
-	p.reading, p.batches = 0, nil
+	p.reading, p.batches, p.offer = 0, nil, &snapshotOffer{}
+	c.offerSnapshot(p)
 }
 
 // acknowledged moves match up and frees the window.
@@ -122,6 +123,7 @@ func (c *Core) followerHolds(now Instant, m *raftpb.Message, p *peer) {
 	p.failures = 0
 	c.noteBacklog(p, m.Backlog)
 	moved := p.acknowledged(entryID{Index: m.LogIndex, Term: m.LogTerm})
+	c.leaveSnapshot(p)
 	if p.state == ProgressProbe && p.answers(m) {
 		c.beginPipeline(p)
 	}
@@ -208,12 +210,13 @@ func (c *Core) checkHolding(m *raftpb.Message, p *peer) {
 
 // creditHolding takes the follower's durable end for an acknowledgement if this log has that entry.
 func (c *Core) creditHolding(now Instant, m *raftpb.Message, p *peer) {
-	if p.lost || p.state == ProgressSnapshot || !c.log.holds(m.LogIndex, m.LogTerm) {
+	if p.lost || !c.log.holds(m.LogIndex, m.LogTerm) {
 		return
 	}
 	if !p.acknowledged(entryID{Index: m.LogIndex, Term: m.LogTerm}) {
 		return
 	}
+	c.leaveSnapshot(p) // the status that said so was lost
 	c.advanceCommit(now)
 	if c.role == RoleLeader && p.state == ProgressReplicate && p.inflight.len() == 0 {
 		c.sendProbe(p) // it may have got from others what was lost on the way, and has to hear that this is the leader's
@@ -304,19 +307,4 @@ func (c *Core) lostInFlight(p *peer) {
 	if p.state == ProgressReplicate {
 		c.probeFrom(p, p.match+1)
 	}
-}
-
-// handleSnapshotStatus ends the snapshot state: the follower is probed after the snapshot, or, if that failed, where it
-// stood, which leads back here while the log is compacted.
-func (c *Core) handleSnapshotStatus(now Instant, m *raftpb.Message, p *peer) {
-	c.heard(now, p)
-	if p.state != ProgressSnapshot {
-		c.dropped++
-		return
-	}
-	if m.Reason == raftpb.ReasonNone && c.log.holds(m.LogIndex, m.LogTerm) {
-		p.acknowledged(entryID{Index: m.LogIndex, Term: m.LogTerm})
-		c.advanceCommit(now)
-	}
-	c.probeFrom(p, max(p.match, c.log.compacted())+1)
 }

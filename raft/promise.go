@@ -22,6 +22,7 @@ func (c *Core) Promise() (promised Promised, ok bool) {
 	} else {
 		promised.Index = min(c.ack.sent, c.log.durable)
 	}
+	promised.Index = max(promised.Index, c.log.compacted()) // what is compacted is committed and was durable here
 	promised.Term = c.log.terms.term(promised.Index)
 	return promised, true
 }

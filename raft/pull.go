@@ -109,6 +109,8 @@ func (c *Core) handlePullResponse(now Instant, m *raftpb.Message, p *peer) {
 		c.pullFurtherBack(now, m)
 	case raftpb.ReasonNone:
 		c.appendPulled(now, m)
+	case raftpb.ReasonCompacted:
+		c.pullSnapshot(m)
 	default:
 		s.from = 0
 	}
@@ -124,6 +126,17 @@ func (c *Core) pullFurtherBack(now Instant, m *raftpb.Message) {
 	}
 	s.asked = guess
 	c.askToPull(now)
+}
+
+// pullSnapshot fetches what the other has compacted. The replica campaigns again when the snapshot is installed, and pulls the rest. It
+// holds what is committed, so that it needs none of the argument above; see install.go.
+func (c *Core) pullSnapshot(m *raftpb.Message) {
+	c.pull.from = 0
+	if m.LogIndex <= c.commit || c.installing || c.install.recovering || c.refusesInstall() != raftpb.ReasonNone {
+		c.dropped++
+		return
+	}
+	c.fetchSnapshot(offered{session: c.options.Session, stream: c.newStream()}, m.From, entryID{Index: m.LogIndex, Term: m.LogTerm})
 }
 
 // appendPulled treats the batches as an append of a leader, but for what is said above.
@@ -173,6 +186,10 @@ func (c *Core) handlePull(now Instant, m *raftpb.Message, p *peer) {
 		c.dropped++
 		return
 	}
+	if m.LogIndex < c.log.compacted() {
+		c.answerPull(m, raftpb.ReasonCompacted, c.log.terms.before)
+		return
+	}
 	if !c.log.holds(m.LogIndex, m.LogTerm) {
 		c.answerPull(m, raftpb.ReasonConflict, c.log.terms.lastAtMost(min(c.log.last, max(m.LogIndex, 1)-1), m.LogTerm))
 		return
@@ -182,13 +199,10 @@ func (c *Core) handlePull(now Instant, m *raftpb.Message, p *peer) {
 		return
 	}
 	batches := c.pulled(m.LogIndex+1, p)
-	if len(batches) == 0 {
-		return // it is read from the log store, or compacted; the sender asks again, or somebody else
+	if len(batches) == 0 || !c.cutFront(batches) {
+		return // it is read from the log store; the sender asks again, or somebody else
 	}
 	before := batches[0].First() - 1
-	if before < c.log.compacted() {
-		return
-	}
 	answer := c.answerPull(m, raftpb.ReasonNone, entryID{Index: before, Term: c.log.terms.term(before)})
 	answer.Batches = batches
 }
@@ -221,7 +235,7 @@ func (c *Core) pulled(first uint64, p *peer) []raftpb.Batch {
 		size += len(b)
 	}
 	if len(batches) == 0 && first > c.log.compacted() && first <= c.log.durable && p.reading == 0 {
-		p.reading = c.readLog(p.id, first, c.log.durable, c.options.MaxMessageBytes)
+		p.reading, p.readFrom = c.readLog(p.id, first, c.log.durable, c.options.MaxMessageBytes), first
 	}
 	return batches
 }

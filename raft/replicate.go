@@ -36,13 +36,8 @@ func (c *Core) replicateTo(p *peer, out *Output) {
 // sendFromMemory sends from pins and cache, whole batches, and asks for a log read when the first one is in neither.
 func (c *Core) sendFromMemory(p *peer, limit uint64, out *Output) bool {
 	i, ok := c.log.find(p.next)
-	if !ok || p.damage == damageReported {
+	if !ok || p.damage == damageReported || p.next <= c.log.compacted() {
 		c.requestLog(p)
-		return false
-	}
-	first := c.log.runs.at(i).first
-	if first-1 < c.log.compacted() {
-		c.needSnapshot(p)
 		return false
 	}
 	start, size := len(out.batches), 0
@@ -62,17 +57,21 @@ func (c *Core) sendFromMemory(p *peer, limit uint64, out *Output) bool {
 		c.requestLog(p)
 		return false
 	}
-	c.sendBatches(p, first, out.batches[start:len(out.batches):len(out.batches)], size, out)
+	c.sendBatches(p, out.batches[start:len(out.batches):len(out.batches)], size, out)
 	return true
 }
 
 // sendBatches emits one Replicate and moves the follower's next.
-func (c *Core) sendBatches(p *peer, first uint64, batches []raftpb.Batch, size int, out *Output) {
+func (c *Core) sendBatches(p *peer, batches []raftpb.Batch, size int, out *Output) {
+	if !c.cutFront(batches) {
+		c.needSnapshot(p)
+		return
+	}
 	c.request++
 	if p.headersOnly {
 		size = headersOf(batches)
 	}
-	last := batches[len(batches)-1].Last()
+	first, last := batches[0].First(), batches[len(batches)-1].Last()
 	m := c.message(raftpb.MessageReplicate, p)
 	m.LogIndex, m.LogTerm = first-1, c.log.terms.term(first-1)
 	m.Commit, m.Request, m.Batches = c.commit, c.request, batches
@@ -87,6 +86,19 @@ func (c *Core) sendBatches(p *peer, first uint64, batches []raftpb.Batch, size i
 	p.inflight.push(span{last: last, bytes: size})
 	p.inflightBytes += size
 	p.next = last + 1
+}
+
+// cutFront replaces the first of some batches by the part of it that is not compacted: the entry in front of what is sent has to be known.
+// It is false if that cannot be, for the batch is damaged.
+func (c *Core) cutFront(batches []raftpb.Batch) bool {
+	if b, begin := batches[0], c.log.compacted()+1; b.First() < begin {
+		piece, err := b.Cut(begin, b.Last())
+		if err != nil {
+			return false
+		}
+		batches[0] = piece
+	}
+	return true
 }
 
 // announceCommit sends the commit index alone, to a follower that waits for it. It is not answered: its request number
@@ -117,7 +129,7 @@ func (c *Core) requestLog(p *peer) {
 		}
 		return
 	}
-	p.reading = c.readLog(p.id, p.next, to, c.options.MaxMessageBytes)
+	p.reading, p.readFrom = c.readLog(p.id, p.next, to, c.options.MaxMessageBytes), p.next
 }
 
 func (c *Core) readLog(follower, from, to uint64, maxBytes int) uint64 {
@@ -136,8 +148,7 @@ func (c *Core) sendRead(p *peer, out *Output) bool {
 	if p.damage == damageReported {
 		p.damage = damageReread
 	}
-	first, last := batches[0].First(), batches[len(batches)-1].Last()
-	if first > p.next || last < p.next || first-1 < c.log.compacted() {
+	if batches[0].First() > p.next || batches[len(batches)-1].Last() < p.next || p.next <= c.log.compacted() {
 		return true
 	}
 	start, size := len(out.batches), 0
@@ -145,7 +156,7 @@ func (c *Core) sendRead(p *peer, out *Output) bool {
 		out.batches = append(out.batches, b)
 		size += len(b)
 	}
-	c.sendBatches(p, first, out.batches[start:len(out.batches):len(out.batches)], size, out)
+	c.sendBatches(p, out.batches[start:len(out.batches):len(out.batches)], size, out)
 	return true
 }
 

@@ -7,11 +7,13 @@ import "github.com/flotilla-raft/flotilla/raftpb"
 type saveState struct {
 	state       bool // (term, vote) changed since the last Save was made
 	bootstrap   bool
-	number      uint64 // of the last Save made
-	stateNumber uint64 // of the Save that holds the present (term, vote), 0 if it was durable at the start
-	saved       uint64 // all Saves up to this one are durable
-	next        uint64 // first entry that is in no Save yet
-	cut         uint64 // TruncateFrom of the next Save
+	installing  *raftpb.SnapshotMeta // the log begins anew behind it with the next Save
+	installed   bool                 // the next Save says that the state machine has recovered
+	number      uint64               // of the last Save made
+	stateNumber uint64               // of the Save that holds the present (term, vote), 0 if it was durable at the start
+	saved       uint64               // all Saves up to this one are durable
+	next        uint64               // first entry that is in no Save yet
+	cut         uint64               // TruncateFrom of the next Save
 	writes      deque[write]
 }
 
@@ -38,9 +40,19 @@ func (s *saveState) truncate(first, index uint64) {
 	}
 }
 
+// restart is for a log that begins anew: nothing that is under way speaks of it. What is said from now on waits for the write that
+// says so, as for a new term.
+func (s *saveState) restart(meta raftpb.SnapshotMeta) {
+	s.installing, s.installed, s.state = &meta, false, true
+	s.next, s.cut = meta.Index+1, 0
+	for i := range s.writes.len() {
+		s.writes.at(i).last = 0
+	}
+}
+
 // due says whether there is something to write. A commit index alone is not.
 func (c *Core) saveDue() bool {
-	return c.save.state || c.save.bootstrap || c.save.cut != 0 || c.save.next <= c.log.last
+	return c.save.state || c.save.bootstrap || c.save.installed || c.save.cut != 0 || c.save.next <= c.log.last
 }
 
 // emitSave makes one Save of all that is due. It carries the commit index along.
@@ -50,7 +62,7 @@ func (c *Core) emitSave(out *Output) {
 	save := raftpb.Save{
 		ShardID: c.options.ShardID, ReplicaID: c.options.ReplicaID, Number: s.number, MustSync: true,
 		State: raftpb.HardState{Term: c.term, Vote: c.vote, Commit: c.commit}, StateChanged: true,
-		TruncateFrom: s.cut,
+		Installing: s.installing, Installed: s.installed, TruncateFrom: s.cut,
 	}
 	if s.state {
 		s.stateNumber = s.number
@@ -65,7 +77,7 @@ func (c *Core) emitSave(out *Output) {
 		s.next = c.log.last + 1
 	}
 	s.writes.push(write{number: s.number, last: c.log.last})
-	s.state, s.bootstrap, s.cut = false, false, 0
+	s.state, s.bootstrap, s.installing, s.installed, s.cut = false, false, nil, false, 0
 	out.Saves = append(out.Saves, save)
 }
 

@@ -73,6 +73,7 @@ func (c *Core) heartbeatDue(now Instant) {
 	case RoleLeader:
 		c.reads.roundDue = true
 		c.reads.sendAll = true
+		c.offerSnapshots()
 		c.settleCrowded()       // who was removed answers no more
 		if c.voters.witnesses { // a data voter may have been silent for long enough by now
 			c.advanceCommit(now)

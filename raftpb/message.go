@@ -78,7 +78,8 @@ const (
 	MessagePull
 	// MessagePullResponse answers it. Request echoed; HintIndex, HintTerm: the responder's last entry. Reason none: Batches follow the entry
 	// (LogIndex, LogTerm); ReasonConflict: the responder does not hold the entry that was asked for, and (LogIndex, LogTerm) is
-	// where the logs can agree at best.
+	// where the logs can agree at best; ReasonCompacted: the responder's log begins behind (LogIndex, LogTerm), which a snapshot of it
+	// reaches.
 	MessagePullResponse
 	// MessageInstallSnapshot tells a follower that what it needs of the log is compacted. (LogIndex, LogTerm): the entry that a
 	// snapshot has to reach at least; HintIndex: the stream to ask for; HintTerm: the replica to ask for it. It is repeated until
@@ -125,6 +126,7 @@ const (
 	ReasonNotVoter             // the target cannot lead: a learner, a witness; or it is a witness and cannot serve
 	ReasonLost                 // the data of a quorum is lost
 	ReasonCanceled             // the membership change was canceled
+	ReasonCompacted            // pull: the log that is asked for is compacted, a snapshot has to bring it
 
 	// ReasonCount is one more than the highest reason.
 	ReasonCount

@@ -41,7 +41,7 @@ var reasonNames = [...]string{
 	ReasonNotEmpty: "not-empty", ReasonTooLarge: "too-large", ReasonStopped: "stopped",
 	ReasonPendingChange: "pending-change", ReasonFailed: "failed", ReasonBehind: "behind",
 	ReasonStaleChange: "stale-change", ReasonInvalidChange: "invalid-change", ReasonNotVoter: "not-voter", ReasonLost: "lost",
-	ReasonCanceled: "canceled",
+	ReasonCanceled: "canceled", ReasonCompacted: "compacted",
 }
 
 // String returns the reason's name in one word.

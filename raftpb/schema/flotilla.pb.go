@@ -185,6 +185,7 @@ const (
 	Reason_REASON_NOT_VOTER      Reason = 19
 	Reason_REASON_LOST           Reason = 20
 	Reason_REASON_CANCELED       Reason = 21
+	Reason_REASON_COMPACTED      Reason = 22
 )
 
 // Enum value maps for Reason.
@@ -212,6 +213,7 @@ var (
 		19: "REASON_NOT_VOTER",
 		20: "REASON_LOST",
 		21: "REASON_CANCELED",
+		22: "REASON_COMPACTED",
 	}
 	Reason_value = map[string]int32{
 		"REASON_NONE":           0,
@@ -236,6 +238,7 @@ var (
 		"REASON_NOT_VOTER":      19,
 		"REASON_LOST":           20,
 		"REASON_CANCELED":       21,
+		"REASON_COMPACTED":      22,
 	}
 )
 
@@ -1369,7 +1372,7 @@ const file_raftpb_schema_flotilla_proto_rawDesc = "" +
 	"\x1aMESSAGE_TYPE_PULL_RESPONSE\x10\x1a\x12!\n" +
 	"\x1dMESSAGE_TYPE_INSTALL_SNAPSHOT\x10\x1b\x12\x1e\n" +
 	"\x1aMESSAGE_TYPE_SNAPSHOT_PULL\x10\x1c\x12\x1f\n" +
-	"\x1bMESSAGE_TYPE_SNAPSHOT_CHUNK\x10\x1d*\xdf\x03\n" +
+	"\x1bMESSAGE_TYPE_SNAPSHOT_CHUNK\x10\x1d*\xf5\x03\n" +
 	"\x06Reason\x12\x0f\n" +
 	"\vREASON_NONE\x10\x00\x12\x11\n" +
 	"\rREASON_DENIED\x10\x01\x12\x13\n" +
@@ -1393,7 +1396,8 @@ const file_raftpb_schema_flotilla_proto_rawDesc = "" +
 	"\x15REASON_INVALID_CHANGE\x10\x12\x12\x14\n" +
 	"\x10REASON_NOT_VOTER\x10\x13\x12\x0f\n" +
 	"\vREASON_LOST\x10\x14\x12\x13\n" +
-	"\x0fREASON_CANCELED\x10\x15*r\n" +
+	"\x0fREASON_CANCELED\x10\x15\x12\x14\n" +
+	"\x10REASON_COMPACTED\x10\x16*r\n" +
 	"\n" +
 	"MemberKind\x12\x1b\n" +
 	"\x17MEMBER_KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
