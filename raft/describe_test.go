@@ -25,6 +25,12 @@ func describeSave(s *raftpb.Save) string {
 	if s.Bootstrap != nil {
 		text += fmt.Sprintf(" bootstrap complete=%t", s.Bootstrap.Complete)
 	}
+	if s.Installing != nil {
+		text += fmt.Sprintf(" installing=%d/%d", s.Installing.Index, s.Installing.Term)
+	}
+	if s.Installed {
+		text += " installed"
+	}
 	if s.TruncateFrom != 0 {
 		text += fmt.Sprintf(" truncate=%d", s.TruncateFrom)
 	}
@@ -37,7 +43,7 @@ func describeSave(s *raftpb.Save) string {
 var eventNames = [...]string{
 	"", "leader-changed", "replication-rejected", "membership-changed", "transfer-done", "second-leader", "abstaining",
 	"bootstrapped", "removed", "follower-created", "follower-online", "follower-offline", "follower-destroyed", "follower-stuck", "healed", "witness-stands-in", "data-lost", "ignored",
-	"members-changed", "clock-drift", "pulled",
+	"members-changed", "clock-drift", "pulled", "snapshot-failed", "snapshot-received",
 }
 
 func describeEvent(e *Event) string {

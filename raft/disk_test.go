@@ -31,6 +31,7 @@ func (c *memoryCache) Get(r raftpb.BatchRef) (raftpb.Batch, bool) {
 type disk struct {
 	stored  raftpb.Stored
 	batches []raftpb.Batch
+	file    testSnapshot // the newest of its state machine
 }
 
 func (d *disk) write(s *raftpb.Save) error {
@@ -45,6 +46,13 @@ func (d *disk) write(s *raftpb.Save) error {
 			return fmt.Errorf("vote for %d after %d in term %d", s.State.Vote, d.stored.State.Vote, s.State.Term)
 		}
 		d.stored.State = s.State
+	}
+	if meta := s.Installing; meta != nil {
+		d.batches, d.stored.Configs, d.stored.Installing = nil, []raftpb.ConfigRecord{meta.Config}, meta
+		d.stored.Compacted, d.stored.CompactedTerm = meta.Index, meta.Term
+	}
+	if s.Installed {
+		d.stored.Installing = nil
 	}
 	if s.TruncateFrom != 0 {
 		i := slices.IndexFunc(d.batches, func(b raftpb.Batch) bool { return b.First() == s.TruncateFrom })
@@ -79,7 +87,7 @@ func (d *disk) load() raftpb.Stored {
 	s.Terms = nil
 	for _, b := range d.batches {
 		if n := len(s.Terms); n == 0 || s.Terms[n-1].Term != b.Term() {
-			s.Terms = append(s.Terms, raftpb.TermStart{Term: b.Term(), First: b.First()})
+			s.Terms = append(s.Terms, raftpb.TermStart{Term: b.Term(), First: max(b.First(), s.Compacted+1)})
 		}
 	}
 	s.Configs = slices.Clone(s.Configs)
@@ -102,9 +110,12 @@ func (d *disk) read(r LogRead) []raftpb.Batch {
 	return found
 }
 
-func (d *disk) compact(index uint64) {
+func (d *disk) compact(index, term uint64) {
 	for len(d.batches) > 0 && d.batches[0].Last() <= index {
-		d.stored.Compacted, d.stored.CompactedTerm = d.batches[0].Last(), d.batches[0].Term()
 		d.batches = d.batches[1:]
+	}
+	d.stored.Compacted, d.stored.CompactedTerm = index, term
+	for len(d.stored.Configs) > 1 && d.stored.Configs[1].Index <= index {
+		d.stored.Configs = d.stored.Configs[1:]
 	}
 }

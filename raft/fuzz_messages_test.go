@@ -45,6 +45,18 @@ func (r *fuzzReader) membership() raftpb.Membership {
 	return m
 }
 
+// snapshot is one that a core can install, most of the time.
+func (r *fuzzReader) snapshot() raftpb.SnapshotMeta {
+	meta := raftpb.SnapshotMeta{ShardID: r.pick(testShard), ReplicaID: r.number(), Index: r.number(), Term: r.pick(1), Kind: raftpb.SnapshotMemory}
+	meta.Config.Index = r.pick(meta.Index)
+	meta.Config.Membership = r.membership()
+	if r.byte() < 200 {
+		meta.Config.Membership.Outgoing, meta.Config.Membership.Operation = nil, 0
+	}
+	meta.Config.Membership.ID = r.pick(meta.Config.Index)
+	return meta
+}
+
 // members are replicas 1 to 5, or some of them, of all kinds, most of them in the incarnation that they are in.
 func (r *fuzzReader) members() []raftpb.Member {
 	var members []raftpb.Member
@@ -92,6 +104,12 @@ func (r *fuzzReader) message(to *testNode) raftpb.Message {
 		if len(b) >= raftpb.HeaderSize {
 			next = b.Last() + 1
 		}
+	}
+	if m.Type == raftpb.MessageInstallSnapshot {
+		meta := r.snapshot()
+		m.LogIndex, m.LogTerm = r.pick(meta.Index), r.pick(meta.Term)
+		m.Payload = raftpb.AppendSnapshotMeta(nil, meta)
+		return m
 	}
 	switch shape := r.byte(); {
 	case shape > 240:

@@ -23,7 +23,7 @@ func stepAnything(t *testing.T, data []byte) {
 }
 
 func (n *network) fuzzCall(r *fuzzReader, node *testNode) {
-	switch r.byte() % 26 {
+	switch r.byte() % 28 {
 	case 0:
 		n.now += Instant(r.byte()) * Instant(10*time.Millisecond)
 		node.core.Tick(n.now)
@@ -62,6 +62,8 @@ func (n *network) fuzzCall(r *fuzzReader, node *testNode) {
 		node.core.Refused(n.now, r.number())
 	case 16:
 		_ = node.core.SetTimeouts(n.now, time.Duration(r.number())*time.Millisecond, time.Duration(r.number())*time.Millisecond)
+	case 18, 19:
+		node.core.SnapshotReceived(n.now, r.snapshot())
 	case 17:
 		if len(node.reads) > 0 {
 			node.core.LogReadDone(n.now, node.reads[0], []raftpb.Batch{r.batch(&raftpb.Message{From: 1, Term: 1}, node.reads[0].From)}, nil)
@@ -82,6 +84,12 @@ func (r *fuzzReader) network() *network {
 	n := newNetwork(int(shape%5)+1, func(string, ...any) {})
 	if shape > 60 {
 		n.advance(3 * time.Second)
+	}
+	for _, node := range n.nodes { // many have nothing but a snapshot for who is behind
+		if shape%4 == 0 {
+			node.core.Compact(n.now, node.core.applied)
+			n.drain(node)
+		}
 	}
 	if shape <= 120 {
 		return n
@@ -141,9 +149,9 @@ func (n *network) lastCall(r *fuzzReader, node *testNode) {
 	case 1:
 		node.core.Stop(n.now)
 	case 2:
-		node.core.BeginInstall(n.now)
+		node.core.SnapshotInstalled(n.now)
 	case 3:
-		node.core.EndInstall(n.now)
+		node.core.SnapshotFailed(n.now, raftpb.Reason(r.byte())%raftpb.ReasonCount)
 	case 4:
 		_, _ = node.core.Promise()
 	default:

@@ -26,12 +26,16 @@ type history struct {
 var factFields = map[string]string{
 	"sent": "type from to term index log-term commit request reason hint hint-term transfer through commands",
 	// A write that a core asked for; first and last are those of its batches.
-	"write":    "n number term vote commit truncate first last",
-	"event":    "n kind term leader replica id reason",
-	"refused":  "n kind id reason maybe",
-	"read":     "n id index",
-	"applied":  "n first last term kind commands",
-	"log-read": "n first last follower",
+	"write": "n number term vote commit truncate first last installing installed",
+	// A snapshot that a core asks for, and one that was brought to it; taken is what it said of it.
+	"fetch":     "n source index",
+	"snapshot":  "n from index taken",
+	"compacted": "n index",
+	"event":     "n kind term leader replica id reason",
+	"refused":   "n kind id reason maybe",
+	"read":      "n id index",
+	"applied":   "n first last term kind commands",
+	"log-read":  "n first last follower",
 	// What a call of the script returned at once.
 	"answer": "n call reason",
 }
@@ -80,8 +84,12 @@ func (n *network) recordSave(node *testNode, s *raftpb.Save) {
 	if len(s.Batches) > 0 {
 		first, last = s.Batches[0].First(), s.Batches[len(s.Batches)-1].Last()
 	}
+	installing := uint64(0)
+	if s.Installing != nil {
+		installing = s.Installing.Index
+	}
 	n.record("write", "n", node.id, "number", s.Number, "term", s.State.Term, "vote", s.State.Vote, "commit", s.State.Commit,
-		"truncate", s.TruncateFrom, "first", first, "last", last)
+		"truncate", s.TruncateFrom, "first", first, "last", last, "installing", installing, "installed", s.Installed)
 }
 
 func (n *network) recordEvent(node *testNode, e *Event) {

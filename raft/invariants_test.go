@@ -18,7 +18,7 @@ func checkInvariants(t *testing.T, c *Core) {
 // faultOf returns an invariant that the core's state breaks, "" if there is none.
 func faultOf(c *Core) string {
 	for _, check := range []func(*Core) string{
-		faultOfIndexes, faultOfLog, faultOfWrites, faultOfMembership, faultOfProgress, faultOfPending, faultOfBacklog,
+		faultOfIndexes, faultOfLog, faultOfInstall, faultOfWrites, faultOfMembership, faultOfProgress, faultOfPending, faultOfBacklog,
 	} {
 		if fault := check(c); fault != "" {
 			return fault
@@ -38,6 +38,25 @@ func faultOfIndexes(c *Core) string {
 	}
 	if c.role == RoleLeader && c.leader != c.options.ReplicaID {
 		return fmt.Sprintf("a leader takes %d for the leader", c.leader)
+	}
+	return ""
+}
+
+// faultOfInstall: whoever fetches a snapshot or recovers from one does not campaign, nothing is handed over before it has recovered, and
+// what waits for the write that restarts the log is everything.
+func faultOfInstall(c *Core) string {
+	waits := c.installing || c.install.recovering
+	if waits && (c.role == RolePreCandidate || c.role == RoleCandidate || c.role == RoleLeader) {
+		return fmt.Sprintf("a %s installs a snapshot", c.role)
+	}
+	if c.installing && c.install.recovering {
+		return "a snapshot is fetched while the state machine recovers from another"
+	}
+	if c.install.recovering && c.handed != c.log.compacted() {
+		return fmt.Sprintf("handed over up to %d before it has recovered from the snapshot up to %d", c.handed, c.log.compacted())
+	}
+	if c.save.installing != nil && (c.save.installing.Index != c.log.compacted() || c.save.stateDurable()) {
+		return fmt.Sprintf("a log behind %d is to be restarted behind %d", c.log.compacted(), c.save.installing.Index)
 	}
 	return ""
 }
@@ -117,6 +136,9 @@ func faultOfMembership(c *Core) string {
 
 func faultOfProgress(c *Core) string {
 	for _, p := range c.peers {
+		if (p.offer != nil) != (p.state == ProgressSnapshot) || p.offer != nil && (p.match >= c.log.compacted() || c.role != RoleLeader) {
+			return fmt.Sprintf("follower %d: state %s, offer %+v, match %d, compacted %d", p.id, p.state, p.offer, p.match, c.log.compacted())
+		}
 		if p.match > c.log.last || p.state == ProgressReplicate && p.next <= p.match || p.inflightBytes < 0 {
 			return fmt.Sprintf("follower %d: match %d, next %d, last entry %d, in flight %d",
 				p.id, p.match, p.next, c.log.last, p.inflightBytes)

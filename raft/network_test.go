@@ -27,6 +27,7 @@ type testNode struct {
 	kept     *testNode // a copy of disk and promises
 	proposed uint64
 	slow     bool              // its state machine gets on with nothing
+	installs []Install         // snapshots that it fetches
 	ended    map[uint64]string // outcome of each proposal of this session
 	ready    []ReadState
 	pulls    int               // answers whose entries it appended, over all sessions
@@ -35,19 +36,21 @@ type testNode struct {
 
 // network runs replicas in one goroutine: nothing happens unless a test says so.
 type network struct {
-	now      Instant
-	nodes    []*testNode
-	queue    []raftpb.Message
-	cut      map[[2]uint64]bool
-	change   func(*Options) // of every replica that is added
-	sessions uint64
-	trace    *strings.Builder // nil: silent
-	out      Output
-	violate  func(format string, arguments ...any)
-	holdSave map[uint64]bool
-	leaders  map[uint64]uint64    // term -> leader, for election safety
-	bodies   map[uint64]string    // applied entries by index, for state machine safety
-	places   map[[3]uint64]uint64 // first index of each proposal
+	now       Instant
+	nodes     []*testNode
+	queue     []raftpb.Message
+	cut       map[[2]uint64]bool
+	change    func(*Options) // of every replica that is added
+	sessions  uint64
+	trace     *strings.Builder // nil: silent
+	out       Output
+	violate   func(format string, arguments ...any)
+	holdSave  map[uint64]bool
+	holdFetch map[uint64]bool
+	configs   []raftpb.ConfigRecord // that were applied, in order
+	leaders   map[uint64]uint64     // term -> leader, for election safety
+	bodies    map[uint64]string     // applied entries by index, for state machine safety
+	places    map[[3]uint64]uint64  // first index of each proposal
 
 	readSequence   uint64
 	changeSequence uint64
@@ -66,7 +69,7 @@ func newNetwork(count int, violate func(string, ...any)) *network {
 // newNetworkOf starts a shard with these first members; change, if not nil, changes the options of each replica.
 func newNetworkOf(initial raftpb.Membership, change func(*Options), violate func(string, ...any)) *network {
 	n := &network{
-		now: Instant(time.Second), cut: map[[2]uint64]bool{}, holdSave: map[uint64]bool{}, leaders: map[uint64]uint64{},
+		now: Instant(time.Second), cut: map[[2]uint64]bool{}, holdSave: map[uint64]bool{}, holdFetch: map[uint64]bool{}, leaders: map[uint64]uint64{},
 		bodies: map[uint64]string{}, places: map[[3]uint64]uint64{}, violate: violate, sessions: 100,
 		reading: readHistory{floors: map[[2]uint64]uint64{}, told: map[uint64]Freshness{}},
 	}
@@ -105,18 +108,19 @@ func (n *network) start(node *testNode) {
 	node.options.Session = n.sessions
 	node.options.NextIncarnation = 1000*node.id + n.sessions
 	node.cache = &memoryCache{}
+	node.recover()
+	node.options.Applied = node.upTo
 	core, err := New(n.now, node.options, node.disk.load(), node.promised, node.cache)
 	if err != nil {
 		n.violate("start of %d: %v", node.id, err)
 		return
 	}
-	node.core, node.saves, node.reads = core, nil, nil
-	node.upTo, node.applied = node.disk.stored.Compacted, nil
+	node.core, node.saves, node.reads, node.installs = core, nil, nil, nil
 	node.proposed, node.ended, node.ready, node.changes = 0, map[uint64]string{}, nil, map[uint64]string{}
 }
 
 func (n *network) crash(node *testNode) {
-	node.core, node.saves, node.reads = nil, nil, nil
+	node.core, node.saves, node.reads, node.installs = nil, nil, nil, nil
 }
 
 // renew does what the owner of a core has to do when it is healed: nothing is left of the former incarnation.
@@ -169,6 +173,15 @@ func (n *network) drained(node *testNode) {
 	for _, r := range n.out.LogReads {
 		n.printf("  log read at %d: [%d,%d] for follower %d", node.id, r.From, r.To, r.Follower)
 		n.record("log-read", "n", node.id, "first", r.From, "last", r.To, "follower", r.Follower)
+	}
+	for i := range n.out.Installs {
+		install := &n.out.Installs[i]
+		n.printf("  %s", describeInstall(install))
+		n.record("fetch", "n", node.id, "source", install.Source, "index", install.LogIndex)
+		node.installs = append(node.installs, *install)
+	}
+	for i := range n.out.Compactions {
+		n.compacted(node, &n.out.Compactions[i])
 	}
 	for _, r := range n.out.Reads {
 		n.printf("  read %d at %d: index %d", r.ID, node.id, r.Index)
@@ -252,6 +265,9 @@ func (n *network) apply(node *testNode, b raftpb.Batch) {
 		}
 		n.bodies[index] = text
 	}
+	if membership, err := b.Membership(); b.Kind() == raftpb.KindMembership && err == nil && (len(n.configs) == 0 || n.configs[len(n.configs)-1].Index < b.First()) {
+		n.configs = append(n.configs, raftpb.ConfigRecord{Index: b.First(), Membership: membership})
+	}
 	if origin := b.Origin(); origin.Sequence != 0 {
 		key := [3]uint64{origin.Session, origin.Sequence, uint64(origin.Piece)}
 		if before, ok := n.places[key]; ok && before != b.First() {
@@ -319,6 +335,7 @@ func (n *network) save(node *testNode) bool {
 	}
 	before := n.before(node)
 	node.core.Saved(n.now, s.Number)
+	n.restarted(node, &s)
 	n.check(node)
 	n.checkCommit(node, before)
 	return true
@@ -360,7 +377,7 @@ func (n *network) before(node *testNode) beforeStep {
 // checkCommit holds that a commit index that moved stands on durable copies at a quorum, and that leaders have all of it.
 func (n *network) checkCommit(node *testNode, before beforeStep) {
 	c := node.core
-	if c.commit == before.commit || c.role != RoleLeader || c.log.compacted() != 0 {
+	if c.commit == before.commit || c.role != RoleLeader {
 		return
 	}
 	for _, members := range [][]raftpb.Member{before.membership.Members, before.membership.Outgoing} {
@@ -409,7 +426,7 @@ func (n *network) settle() {
 			for !n.holdSave[node.id] && n.save(node) {
 				busy = true
 			}
-			for n.readLog(node) {
+			for n.readLog(node) || !n.holdFetch[node.id] && n.fetch(node) {
 				busy = true
 			}
 		}

@@ -32,8 +32,8 @@ func New(now Instant, options Options, stored raftpb.Stored, promised Promised, 
 	}
 	c := &Core{
 		options: options, term: stored.State.Term, vote: stored.State.Vote, bootstrap: stored.Bootstrap,
-		commit: min(max(stored.Compacted, stored.State.Commit, options.Applied), stored.Last),
-		handed: min(max(stored.Compacted, options.Applied), stored.Last),
+		commit:  min(max(stored.Compacted, stored.State.Commit, options.Applied), stored.Last),
+		handed:  min(max(stored.Compacted, options.Applied), stored.Last),
 		checkAt: Never, retryAt: Never, heartbeatAt: Never, electionAt: Never,
 		random: random{state: options.Seed ^ options.ReplicaID*0x9E3779B97F4A7C15},
 	}

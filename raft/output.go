@@ -94,9 +94,9 @@ const (
 	EventIgnored                                  // a message for an empty cell of the handler table was counted and ignored
 	EventMembersChanged                           // ID: the membership change is done
 	EventClockDrift                               // the clock of voter Replica gains more than MaxClockDrift on this host's: it does not count for leases
+	EventPulled                                   // a voter without a leader took entries up to ID from Replica, so that it may be elected
 	EventSnapshotFailed                           // leader: Replica says that no snapshot came from replica ID, and why: Reason
 	EventSnapshotReceived                         // the log begins anew behind entry ID, of a snapshot
-	EventPulled                                   // a voter without a leader took entries up to ID from Replica, so that it may be elected
 )
 
 // Event is something that the engine reports to its owner.

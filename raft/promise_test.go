@@ -12,7 +12,7 @@ func restarted(t *testing.T, stored raftpb.Stored, promised Promised) *Core {
 		{ReplicaID: 1, Kind: raftpb.Voter, Incarnation: 11}, {ReplicaID: 2, Kind: raftpb.Voter, Incarnation: 12},
 		{ReplicaID: 3, Kind: raftpb.Voter, Incarnation: 13},
 	}}}
-	c, err := New(0, Options{ShardID: testShard, ReplicaID: 1, Session: 1}, stored, promised, fixedCache{})
+	c, err := New(0, Options{ShardID: testShard, ReplicaID: 1, Session: 1, Applied: stored.Compacted}, stored, promised, fixedCache{})
 	if err != nil {
 		t.Fatal(err)
 	}

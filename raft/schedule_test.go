@@ -69,8 +69,10 @@ func (n *network) randomStep(t *rapid.T) {
 	case action < 95:
 		clear(node.cache.chunks)
 		n.readLog(node)
-	case action < 97:
+	case action < 96:
 		n.settle()
+	case action < 97:
+		n.leaveBehind(t, node)
 	default:
 		n.advance(time.Duration(rapid.IntRange(1, 2000).Draw(t, "ms")) * time.Millisecond)
 	}
@@ -102,7 +104,7 @@ func (n *network) randomCall(t *rapid.T, node *testNode) {
 	if node.core == nil {
 		return
 	}
-	switch rapid.IntRange(0, 17).Draw(t, "call") {
+	switch rapid.IntRange(0, 21).Draw(t, "call") {
 	case 16:
 		election := time.Duration(rapid.SampledFrom([]int{400, 1000, 1000, 2500}).Draw(t, "timeout")) * time.Millisecond
 		if err := node.core.SetTimeouts(n.now, election, 0); err != nil {
@@ -111,6 +113,15 @@ func (n *network) randomCall(t *rapid.T, node *testNode) {
 	case 0, 17:
 		n.readSequence++
 		n.read(node, n.readSequence)
+	case 18, 19:
+		node.core.Compact(n.now, node.core.applied-min(node.core.applied, uint64(rapid.IntRange(0, 4).Draw(t, "kept"))))
+	case 20:
+		n.fetch(node)
+	case 21:
+		if node.installs != nil && rapid.Bool().Draw(t, "fails") {
+			node.installs = nil
+			node.core.SnapshotFailed(n.now, raftpb.ReasonNotReady)
+		}
 	case 1:
 		node.core.TransferLeader(n.now, 1, uint64(rapid.IntRange(0, len(n.nodes)).Draw(t, "target")))
 	case 2:

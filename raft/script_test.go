@@ -200,7 +200,13 @@ func (s *script) message() raftpb.Message {
 		ShardID: testShard, From: from.id, To: to.id, FromIncarnation: from.disk.stored.Bootstrap.Incarnation,
 		FromSession: from.session, ToSession: to.session, Term: s.number("term"), LogIndex: s.number("index"),
 		LogTerm: s.number("log-term"), Commit: s.number("commit"),
-		HintIndex: s.number("hint"), HintTerm: s.number("hint-term"),
+		HintTerm: s.number("hint-term"),
+	}
+	if s.text("hint") != "offer" {
+		m.HintIndex = s.number("hint")
+	}
+	if p := to.core.peer(from.id); s.text("hint") == "offer" && p != nil && p.offer != nil { // the stream of the receiver's newest offer
+		m.HintIndex = p.offer.stream
 	}
 	for t := raftpb.MessageType(1); t < raftpb.MessageTypeCount; t++ {
 		if t.String() == s.text("type") {
@@ -404,8 +410,8 @@ var scriptCommands = map[string]func(*script){
 		s.node().core.Applied(s.node().upTo)
 		s.n.settle()
 	},
-	"begin-install": func(s *script) { s.node().core.BeginInstall(s.n.now) },
-	"end-install":   func(s *script) { s.node().core.EndInstall(s.n.now) },
+	"begin-install": func(s *script) { s.node().core.beginInstall() },
+	"end-install":   func(s *script) { s.node().core.SnapshotFailed(s.n.now, raftpb.ReasonFailed) },
 	"start":         func(s *script) { s.n.start(s.node()); s.n.settle() },
 	"lose": func(s *script) { // the log store forgets its newest batches, the host's record of promises does not
 		node := s.node()
@@ -436,8 +442,8 @@ var scriptCommands = map[string]func(*script){
 	"wipe-promise": func(s *script) { s.node().promised = Promised{} },
 	"compact": func(s *script) {
 		node := s.node()
-		node.disk.compact(s.number("index"))
 		node.core.Compact(s.n.now, s.number("index"))
+		s.n.drain(node)
 		clear(node.cache.chunks)
 	},
 	"storage": func(s *script) {
