@@ -19,7 +19,7 @@ func TestEveryReasonHasItsError(t *testing.T) {
 	// These answer messages between replicas and end no request by themselves.
 	inner := map[raftpb.Reason]bool{
 		raftpb.ReasonDenied: true, raftpb.ReasonConflict: true, raftpb.ReasonDamaged: true, raftpb.ReasonNotEmpty: true,
-		raftpb.ReasonBehind: true, raftpb.ReasonNotLeader: true, // the last one depends on the leader that is known
+		raftpb.ReasonBehind: true, raftpb.ReasonCompacted: true, raftpb.ReasonNotLeader: true, // the last one depends on the leader that is known
 	}
 	for reason := raftpb.ReasonNone + 1; reason < raftpb.ReasonCount; reason++ {
 		want, outer := errorOf[reason]

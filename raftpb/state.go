@@ -138,13 +138,11 @@ type Save struct {
 	// State replaces the stored hard state if StateChanged.
 	State        HardState
 	StateChanged bool
-	// Installing, if not nil, begins the log anew: it removes what is stored up to Installing.Index, and all above unless
-	// KeepSuffix, makes (Installing.Index, Installing.Term) the compacted entry and Installing.Config the config record of what is
-	// compacted. It is remembered until Installed: the state machine may hold anything until then, and has to
-	// be recovered from that snapshot.
+	// Installing, if not nil, begins the log anew behind a snapshot: it removes everything that is stored of the log, makes
+	// (Installing.Index, Installing.Term) the compacted entry and Installing.Config the only config record. It is
+	// remembered until Installed: the state machine may hold anything until then, and has to be recovered from that
+	// snapshot. A log that holds the snapshot's entry needs none, so no part of it is ever kept.
 	Installing *SnapshotMeta
-	// KeepSuffix says that the stored log holds (Installing.Index, Installing.Term): what follows it stays.
-	KeepSuffix bool
 	// Installed forgets what Installing had to be remembered for, that of this save included.
 	Installed bool
 	// TruncateFrom, if not 0, removes every stored batch whose first index is at or above it, and every
