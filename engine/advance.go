@@ -107,7 +107,11 @@ func (w *StepWorker) propose(r *Replica, p *pendingBatch) {
 	p.prepare()
 	r.pending.push(p, len(p.arena)) // before the core has it: whatever fails there, somebody knows who waits
 	origin := raftpb.Origin{Replica: r.replicaID, Session: r.session, Sequence: p.sequence, Count: p.count}
-	batch := raftpb.SealArena(p.arena, p.count, r.shardID, raftpb.KindCommands, origin, p.expectedTerm)
+	seal := raftpb.SealArena
+	if p.fields {
+		seal = raftpb.SealSessionArena
+	}
+	batch := seal(p.arena, p.count, r.shardID, raftpb.KindCommands, origin, p.expectedTerm)
 	p.arena = nil
 	if reason := r.core.Propose(w.now, batch); reason != raftpb.ReasonNone {
 		r.pending.pop()
@@ -207,6 +211,9 @@ func (w *StepWorker) handOver(r *Replica, batches []raftpb.Batch) {
 			item.pending = r.pending.find(origin)
 		}
 		w.items = append(w.items, item)
+		if w.leadershipBegins(r, batch.Term()) {
+			w.items = append(w.items, w.leaderStarted(r))
+		}
 	}
 	if r.applyQueue.push(w.items...) {
 		w.applied = append(w.applied, r)

@@ -265,12 +265,12 @@ func (w *applyWorker) turn(r *Replica) {
 	// answered as failed, and the last act of a stop still comes.
 	defer func() {
 		if value := recover(); value != nil {
+			stack := debug.Stack()
+			_ = r.machine.Quarantine(fmt.Errorf("%w: %v", ErrFenced, value)) // the failure goes to the fence below
 			for i := range w.work {
 				w.abandon(&w.work[i])
 			}
 			clear(w.work)
-			stack := debug.Stack()
-			_ = r.machine.Quarantine(fmt.Errorf("%w: %v", ErrFenced, value)) // the failure goes to the fence below
 			r.worker.control(func(worker *StepWorker) { worker.fence(r, value, stack) })
 			if r.applyQueue.rest() {
 				w.pool.again(r)
@@ -341,7 +341,7 @@ func (w *applyWorker) abandon(item *applyItem) {
 }
 
 func (w *applyWorker) complete(items []applyItem) {
-	entries := w.batches.Entries()
+	entries, errs := w.batches.Entries(), w.batches.Errs()
 	for i := range items {
 		item := &items[i]
 		if item.batch.Kind() != raftpb.KindCommands {
@@ -349,9 +349,12 @@ func (w *applyWorker) complete(items []applyItem) {
 		}
 		count := item.batch.Count()
 		if item.pending != nil {
-			item.pending.complete(item.batch.Origin().Piece, entries[:count])
+			item.pending.complete(item.batch.Origin().Piece, entries[:count], errs[:min(int(count), len(errs))])
 		}
 		entries = entries[count:]
+		if errs != nil {
+			errs = errs[count:]
+		}
 	}
 }
 

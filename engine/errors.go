@@ -64,6 +64,12 @@ var (
 	ErrStopped = errors.New("flotilla: stopped")
 	// ErrQuarantined says that the replica's state machine failed (R24); it is the error of the state machine's manager.
 	ErrQuarantined = rsm.ErrQuarantined
+	// ErrSessionExpired says that a client session is not there any more, ErrNoSessions that the state machine keeps none, and ErrCallForgotten
+	// that a call was acknowledged or abandoned before. They are rsm's, and the call was not applied by this attempt.
+	ErrSessionExpired = rsm.ErrSessionExpired
+	ErrNoSessions     = rsm.ErrNoSessions
+	ErrCallForgotten  = rsm.ErrCallForgotten
+	ErrSessionWindow  = rsm.ErrSessionWindow
 	// ErrFenced says that an assertion failed in the replica; it is silent until a restart (R24).
 	ErrFenced = errors.New("flotilla: replica is fenced")
 	// ErrStorageFailed says that the host's log store failed; it takes no writes until a restart (R9).

@@ -255,6 +255,7 @@ func (w *StepWorker) stop(r *Replica, done func(error)) {
 			w.advance(r)
 		}()
 	}
+	w.leadershipEnds(r)
 	r.stopped = true
 	r.publishedLeader.Store(0)
 	r.leading.Store(false)
@@ -447,6 +448,9 @@ func (w *StepWorker) leaderChanged(r *Replica, event *raft.Event) {
 	}
 	if event.Leader != 0 && event.Leader != r.publishedLeader.Load() {
 		w.engine.leaderChanges.Add(1)
+	}
+	if event.Leader != r.replicaID || event.Term != r.startedTerm {
+		w.leadershipEnds(r)
 	}
 	r.publishedLeader.Store(event.Leader)
 	r.publishedTerm.Store(event.Term)

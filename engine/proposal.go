@@ -26,6 +26,8 @@ type pendingBatch struct {
 	expectedTerm uint64
 	completions  []Completion // one per entry, nil entries for blocking callers; shorter than count if the rest is blocking
 	alone        bool         // takes no further commands (ProposeAtTerm)
+	fields       bool         // entries carry session fields, empty ones for plain commands
+	sessions     bool         // some of them are of a session
 
 	// group is what blocking callers wait on; nil if there are none.
 	group *waitGroup
@@ -74,18 +76,19 @@ func (p *pendingBatch) claim(to uint32) (start, end uint32) {
 	}
 }
 
-// complete answers the entries from position from on of the original batch with the results in entries.
-func (p *pendingBatch) complete(from uint32, entries []rsm.Entry) {
+// complete answers the entries from position from on of the original batch with the results in entries, or with errs for those that were
+// refused; errs is nil if none was.
+func (p *pendingBatch) complete(from uint32, entries []rsm.Entry, errs []error) {
 	start, end := p.claim(from + uint32(len(entries)))
 	for position := start; position < end; {
-		position = p.completeSome(position, end, from, entries)
+		position = p.completeSome(position, end, from, entries, errs)
 	}
 	p.settle(end - start)
 }
 
 // completeSome answers up to end and returns where to go on: short of end only after a completion that panicked, which
 // costs its caller nothing but that call.
-func (p *pendingBatch) completeSome(position, end, from uint32, entries []rsm.Entry) (next uint32) {
+func (p *pendingBatch) completeSome(position, end, from uint32, entries []rsm.Entry, errs []error) (next uint32) {
 	next = position
 	defer func() { _ = recover() }()
 	for next < end {
@@ -95,7 +98,11 @@ func (p *pendingBatch) completeSome(position, end, from uint32, entries []rsm.En
 			p.answer(position, rsm.Result{}, errLeaderChangedUnknown)
 			continue
 		}
-		p.answer(position, entries[position-from].Result, nil)
+		var err error
+		if errs != nil {
+			err = errs[position-from]
+		}
+		p.answer(position, entries[position-from].Result, err)
 	}
 	return next
 }
@@ -159,6 +166,7 @@ type proposalQueue struct {
 
 	// Sizes of the last batch, so that the next one is allocated at its likely size at once.
 	lastBytes, lastCount int
+	lastSessions         bool // and whether it had commands of sessions: then the next one is likely to have some, too
 }
 
 // limits bound a proposal queue.
@@ -169,8 +177,10 @@ type queueLimits struct {
 }
 
 // add appends a command to the open batch, or to a batch of its own if expectedTerm is not 0. It returns the batch, the
-// command's position in it, and whether the worker has to be signalled.
-func (q *proposalQueue) add(limits *queueLimits, command []byte, expectedTerm uint64, completion Completion) (*pendingBatch, uint32, bool, error) {
+// command's position in it, and whether the worker has to be signalled. fields is nil for a command without a session.
+func (q *proposalQueue) add(
+	limits *queueLimits, command []byte, expectedTerm uint64, fields *SessionFields, completion Completion,
+) (*pendingBatch, uint32, bool, error) {
 	q.mu.Lock()
 	if q.closed != nil {
 		q.mu.Unlock()
@@ -180,9 +190,17 @@ func (q *proposalQueue) add(limits *queueLimits, command []byte, expectedTerm ui
 		q.mu.Unlock()
 		return nil, 0, false, ErrBusy
 	}
-	p := q.tail(limits, len(command), expectedTerm)
+	p := q.tail(limits, len(command), expectedTerm, fields != nil)
 	before := len(p.arena)
-	p.arena = raftpb.AppendEntry(p.arena, command)
+	switch {
+	case !p.fields:
+		p.arena = raftpb.AppendEntry(p.arena, command)
+	case fields == nil:
+		p.arena = raftpb.AppendSessionEntry(p.arena, 0, 0, 0, command)
+	default:
+		p.arena = raftpb.AppendSessionEntry(p.arena, fields.Client, fields.Series, fields.Responded, command)
+		p.sessions = true
+	}
 	q.bytes += len(p.arena) - before
 	position := p.count
 	p.count++
@@ -204,10 +222,12 @@ func (q *proposalQueue) add(limits *queueLimits, command []byte, expectedTerm ui
 	return p, position, signal, nil
 }
 
-// tail returns the batch that the next command goes to.
-func (q *proposalQueue) tail(limits *queueLimits, size int, expectedTerm uint64) *pendingBatch {
+// tail returns the batch that the next command goes to. A batch has session fields in all of its entries or in none, so that plain
+// commands pay for them only beside those of sessions: the first command of a session begins a new batch, later batches have room for them from their
+// beginning as long as there are some.
+func (q *proposalQueue) tail(limits *queueLimits, size int, expectedTerm uint64, session bool) *pendingBatch {
 	if n := len(q.open); n > 0 && expectedTerm == 0 {
-		if p := q.open[n-1]; !p.alone && len(p.arena)+size <= limits.maxBatchBytes && p.count < raftpb.MaxBatchEntries {
+		if p := q.open[n-1]; !p.alone && (p.fields || !session) && len(p.arena)+size <= limits.maxBatchBytes && p.count < raftpb.MaxBatchEntries {
 			return p
 		}
 	}
@@ -216,6 +236,7 @@ func (q *proposalQueue) tail(limits *queueLimits, size int, expectedTerm uint64)
 		arena:        make([]byte, raftpb.HeaderSize, capacity),
 		expectedTerm: expectedTerm,
 		alone:        expectedTerm != 0,
+		fields:       session || q.lastSessions && expectedTerm == 0,
 	}
 	if q.lastCount > 1 {
 		p.completions = make([]Completion, 0, q.lastCount+q.lastCount/8)
@@ -281,7 +302,7 @@ func (q *proposalQueue) remove(head *pendingBatch) {
 	q.open = q.open[:len(q.open)-1]
 	q.entries -= head.count
 	q.bytes -= len(head.arena) - raftpb.HeaderSize
-	q.lastBytes, q.lastCount = len(head.arena), int(head.count)
+	q.lastBytes, q.lastCount, q.lastSessions = len(head.arena), int(head.count), head.sessions
 }
 
 // takeOpen removes the batches that were not taken, for answering them with an error. Reads stay.

@@ -17,7 +17,7 @@ func add(t *testing.T, q *proposalQueue, command string, completion Completion) 
 	if completion == nil {
 		completion = func(rsm.Result, error) {}
 	}
-	p, _, signal, err := q.add(&testLimits, []byte(command), 0, completion)
+	p, _, signal, err := q.add(&testLimits, []byte(command), 0, nil, completion)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestAFullBatchIsTakenAndTheQueueIsBounded(t *testing.T) {
 	var err error
 	added := 0
 	for ; err == nil; added++ {
-		_, _, _, err = q.add(&testLimits, command, 0, func(rsm.Result, error) {})
+		_, _, _, err = q.add(&testLimits, command, 0, nil, func(rsm.Result, error) {})
 	}
 	if !errors.Is(err, ErrBusy) || added < 15 || added > 18 {
 		t.Fatalf("%d commands were accepted, then %v", added, err)
@@ -86,7 +86,7 @@ func TestAFullBatchIsTakenAndTheQueueIsBounded(t *testing.T) {
 func TestAProposalForATermIsAlone(t *testing.T) {
 	q := &proposalQueue{takeAt: 1}
 	add(t, q, "a", nil)
-	if _, _, _, err := q.add(&testLimits, []byte("b"), 7, func(rsm.Result, error) {}); err != nil {
+	if _, _, _, err := q.add(&testLimits, []byte("b"), 7, nil, func(rsm.Result, error) {}); err != nil {
 		t.Fatal(err)
 	}
 	add(t, q, "c", nil)
@@ -105,7 +105,7 @@ func TestAClosedQueueRefuses(t *testing.T) {
 	if len(batches) != 1 {
 		t.Fatalf("%d batches", len(batches))
 	}
-	if _, _, _, err := q.add(&testLimits, nil, 0, nil); !errors.Is(err, ErrStopped) {
+	if _, _, _, err := q.add(&testLimits, nil, 0, nil, nil); !errors.Is(err, ErrStopped) {
 		t.Fatalf("accepted: %v", err)
 	}
 	if _, _, err := q.addRead(10, nil, nil); !errors.Is(err, ErrStopped) {
@@ -122,7 +122,7 @@ func TestEveryWaiterIsAnsweredOnceWhoeverComesFirst(t *testing.T) {
 		q := &proposalQueue{takeAt: 1}
 		for i := range count {
 			if i%3 == 0 {
-				if _, _, _, err := q.add(&testLimits, []byte{byte(i)}, 0, nil); err != nil {
+				if _, _, _, err := q.add(&testLimits, []byte{byte(i)}, 0, nil, nil); err != nil {
 					t.Fatal(err)
 				}
 				continue
@@ -140,7 +140,7 @@ func TestEveryWaiterIsAnsweredOnceWhoeverComesFirst(t *testing.T) {
 		p.prepare()
 		entries := make([]rsm.Entry, count/2)
 		var group sync.WaitGroup
-		group.Go(func() { p.complete(0, entries); p.complete(count/2, entries) })
+		group.Go(func() { p.complete(0, entries, nil); p.complete(count/2, entries, nil) })
 		group.Go(func() { p.fail(errTimeoutUnknown) })
 		if round%2 == 0 {
 			group.Go(func() { p.fail(errStoppedUnknown) })

@@ -51,6 +51,7 @@ func (w *StepWorker) beginRenewal(r *Replica) {
 		return
 	}
 	w.engine.options.Logger.Warn("replica is healed: it begins anew", "shard", r.shardID, "replica", r.replicaID)
+	w.leadershipEnds(r)
 	r.publishedLeader.Store(0)
 	r.leading.Store(false)
 	w.wheel.disarm(r)

@@ -51,6 +51,7 @@ type Replica struct {
 	changes                     []memberChange
 	departure                   *departure // set from StopReplica until the stop while leadership is handed over
 	handedOver                  uint64     // last index handed to the apply pool
+	startedTerm                 uint64     // the leadership that the state machine is told of, 0 for none
 	storage                     raft.StorageState
 	routes                      []route
 	routesOf                    *raftpb.Membership
@@ -112,7 +113,7 @@ func (r *Replica) Propose(command []byte, expectedTerm uint64, completion Comple
 	if len(command) > limits.maxCommand {
 		return r.tooLarge(command)
 	}
-	_, _, signal, err := r.queue.add(limits, command, expectedTerm, completion)
+	_, _, signal, err := r.queue.add(limits, command, expectedTerm, nil, completion)
 	if signal {
 		r.worker.requests(r)
 	}
@@ -136,6 +137,10 @@ func (t Ticket) Outcome() (rsm.Result, error) {
 
 // ProposeTicket queues a command like Propose and returns the caller's place for waiting.
 func (r *Replica) ProposeTicket(command []byte, expectedTerm uint64) (Ticket, error) {
+	return r.proposeTicket(command, expectedTerm, nil)
+}
+
+func (r *Replica) proposeTicket(command []byte, expectedTerm uint64, fields *SessionFields) (Ticket, error) {
 	if refusal := r.refusal.Load(); refusal != nil {
 		return Ticket{}, *refusal
 	}
@@ -143,7 +148,7 @@ func (r *Replica) ProposeTicket(command []byte, expectedTerm uint64) (Ticket, er
 	if len(command) > limits.maxCommand {
 		return Ticket{}, r.tooLarge(command)
 	}
-	p, position, signal, err := r.queue.add(limits, command, expectedTerm, nil)
+	p, position, signal, err := r.queue.add(limits, command, expectedTerm, fields, nil)
 	if err != nil {
 		return Ticket{}, err
 	}

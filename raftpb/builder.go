@@ -70,7 +70,7 @@ func (b *SessionBuilder) Size() int { return len(b.arena) }
 
 // Seal makes the batch; see Builder.Seal.
 func (b *SessionBuilder) Seal(shard uint64, kind Kind, origin Origin, expectedTerm uint64) Batch {
-	batch := sealArena(b.arena, b.count, FlagSessions, shard, kind, origin, expectedTerm)
+	batch := SealSessionArena(b.arena, b.count, shard, kind, origin, expectedTerm)
 	b.arena, b.count = nil, 0
 	return batch
 }
@@ -116,6 +116,11 @@ func AppendSessionEntry(arena []byte, clientID, series, responded uint64, comman
 // MaxPlainLength.
 func SealArena(arena []byte, count uint32, shard uint64, kind Kind, origin Origin, expectedTerm uint64) Batch {
 	return sealArena(arena, count, 0, shard, kind, origin, expectedTerm)
+}
+
+// SealSessionArena is SealArena for an arena whose entries were appended by AppendSessionEntry.
+func SealSessionArena(arena []byte, count uint32, shard uint64, kind Kind, origin Origin, expectedTerm uint64) Batch {
+	return sealArena(arena, count, FlagSessions, shard, kind, origin, expectedTerm)
 }
 
 func sealArena(

@@ -47,6 +47,8 @@ type Manager struct {
 	sessions   sessionTable // of the goroutine that applies
 	noSessions atomic.Bool
 
+	hearsOfLeaders atomic.Bool
+
 	// An on-disk machine comes up with what it had applied: entries up to opened are not shown to it.
 	opened uint64
 
@@ -71,17 +73,23 @@ type place struct {
 // NewManager returns a manager whose state machine, one in memory, reflects the log up to and including applied.
 func NewManager(machine StateMachine, applied uint64) *Manager {
 	m := &Manager{machine: machine, kind: KindOf(machine)}
-	m.sessions = m.newSessions()
+	m.survey()
 	m.reset(place{index: applied})
 	return m
+}
+
+// survey notes what the state machine can do, for those on other goroutines.
+func (m *Manager) survey() {
+	_, hears := m.machine.(LeaderListener)
+	m.hearsOfLeaders.Store(hears)
+	m.sessions = m.newSessions()
+	m.noSessions.Store(m.sessions.absent)
 }
 
 // newSessions returns an empty table for the state machine.
 func (m *Manager) newSessions() sessionTable {
 	_, keeping := m.machine.(SessionKeeper)
-	table := sessionTable{keeping: keeping, absent: m.kind == KindOnDisk && !keeping}
-	m.noSessions.Store(table.absent)
-	return table
+	return sessionTable{keeping: keeping, absent: m.kind == KindOnDisk && !keeping}
 }
 
 // KeepsSessions reports whether entries with client sessions are accepted: all kinds do but an OnDisk that is no SessionKeeper.

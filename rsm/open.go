@@ -20,7 +20,8 @@ func OpenManager(ctx context.Context, machine StateMachine) (*Manager, error) {
 }
 
 func (m *Manager) open(ctx context.Context) error {
-	m.opened, m.sessions = 0, m.newSessions()
+	m.opened = 0
+	m.survey()
 	machine, ok := m.machine.(OnDisk)
 	if !ok {
 		return nil

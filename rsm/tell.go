@@ -2,6 +2,9 @@ package rsm
 
 import "github.com/flotilla-raft/flotilla/raftpb"
 
+// HearsOfLeaders reports whether the state machine is a LeaderListener. It is safe for concurrent use.
+func (m *Manager) HearsOfLeaders() bool { return m.hearsOfLeaders.Load() }
+
 // TellLeaderStarted tells a LeaderListener that the replica leads. The error is a *Failure.
 func (m *Manager) TellLeaderStarted(term uint64) error {
 	listener, ok := m.machine.(LeaderListener)
