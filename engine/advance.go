@@ -149,17 +149,13 @@ func (w *StepWorker) settleOverload(r *Replica) {
 const maxPendingBytes = 64 << 20
 
 func (w *StepWorker) startRead(r *Replica, batch *readBatch) {
-	r.nextRead++
-	batch.id, batch.taken = r.nextRead, w.now
+	batch.taken = w.now
 	if r.quarantined {
 		batch.fail(ErrQuarantined)
 		return
 	}
 	r.waitingReads = append(r.waitingReads, batch)
-	if reason := r.core.ReadIndex(w.now, batch.id); reason != raftpb.ReasonNone {
-		r.waitingReads = r.waitingReads[:len(r.waitingReads)-1]
-		batch.fail(w.errorOf(r, reason))
-	}
+	w.confirmRead(r, batch)
 }
 
 // distribute passes on what the core has put out since before. Messages come last, so that a replica that is fenced on the way

@@ -25,6 +25,9 @@ func (w *StepWorker) deadlineOf(r *Replica) raft.Instant {
 			deadline = min(deadline, reads[0].taken+raft.Instant(options.RequestTimeout))
 		}
 	}
+	if r.readsAgain != 0 {
+		deadline = min(deadline, r.readsAgain)
+	}
 	if len(r.transfers) > 0 {
 		deadline = min(deadline, r.transfers[0].at+raft.Instant(options.RequestTimeout))
 	}
@@ -56,6 +59,7 @@ func (w *StepWorker) expire(r *Replica) {
 	for len(r.transfers) > 0 && r.transfers[0].at+timeout <= w.now {
 		w.refuseTransfer(r, r.transfers[0].id, raftpb.ReasonNotReady, true) // the target may have been told to take over
 	}
+	w.retryReads(r)
 	w.retryChanges(r)
 	w.ageQueue(r)
 	w.settleOverload(r)

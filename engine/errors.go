@@ -12,7 +12,8 @@ var (
 	// ErrMaybeApplied is matched by every error after which the outcome is unknown.
 	ErrMaybeApplied = errors.New("flotilla: outcome unknown, may be applied")
 
-	// ErrBusy refuses a request at once because bounded queues are full or move too slowly. Try again later.
+	// ErrBusy refuses a request at once because bounded queues are full or move too slowly, or a proposal because the leader has yet to
+	// hear of the new learner that it was made on. Try again later.
 	ErrBusy = errors.New("flotilla: busy")
 	// ErrDiskFull refuses a proposal because the disk of a needed host is below its reserve.
 	ErrDiskFull = errors.New("flotilla: disk full")

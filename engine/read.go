@@ -13,7 +13,7 @@ type ReadCompletion func(value any, err error)
 // busy elsewhere. Callers append under proposalQueue.mu while it is open; then it belongs to the step worker, and from
 // the confirmation on to the apply worker. `ended` decides who answers it, as with pendingBatch.
 type readBatch struct {
-	id       uint64
+	id       uint64 // of the last time that the core was asked, 0 while it is to be asked again
 	taken    raft.Instant
 	queries  []asyncRead
 	waiters  chan struct{} // closed when blocking callers may look up; nil if there are none

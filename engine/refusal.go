@@ -77,13 +77,7 @@ func (w *StepWorker) refusal(r *Replica, refusal *raft.Refusal) {
 	case raft.RefusedProposal:
 		w.refuseProposal(r, refusal)
 	case raft.RefusedRead:
-		for i, batch := range r.waitingReads {
-			if batch.id == refusal.ID {
-				batch.fail(w.errorOf(r, refusal.Reason))
-				r.waitingReads = append(r.waitingReads[:i], r.waitingReads[i+1:]...)
-				return
-			}
-		}
+		w.refuseRead(r, refusal.ID, refusal.Reason)
 	case raft.RefusedChange:
 		w.refuseChange(r, refusal.ID, refusal.Reason, refusal.MaybeApplied)
 	case raft.RefusedTransfer:

@@ -43,10 +43,11 @@ type Replica struct {
 	// Owned by the step worker.
 	core                        *raft.Core
 	pending                     pendingTable
-	waitingReads                []*readBatch // taken, not confirmed yet, ascending ID
+	waitingReads                []*readBatch // taken, not confirmed yet, in the order of their deadlines
 	readyReads                  []*readBatch // confirmed at an index that was not handed to the apply pool yet
 	servedReads                 []*readBatch // handed to the apply pool; kept for their deadline
 	nextRead                    uint64
+	readsAgain                  raft.Instant // when some of waitingReads are asked for again, 0 for none
 	transfers                   []transfer
 	changes                     []memberChange
 	departure                   *departure // set from StopReplica until the stop while leadership is handed over

@@ -40,7 +40,7 @@
 //	error                 when it comes                                                                may be applied
 //	ErrNoLeader           no leader is known here: an election, no quorum, or this replica abstains    no
 //	ErrNotLeader          leadership moved on the way                                                  no
-//	ErrBusy               a bounded queue is full or stands still; a new leader is not ready yet       no
+//	ErrBusy               a bounded queue is full or stands still; this learner is new to the leader   no
 //	ErrDiskFull           free space is below the reserve, here or at the leader                       no
 //	ErrTransferring       leadership is being handed over                                              no
 //	ErrTermMismatch       ProposeAtTerm in another term                                                no

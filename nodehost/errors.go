@@ -14,7 +14,8 @@ import (
 var (
 	// ErrMaybeApplied is matched by every error after which the outcome is unknown; see MaybeApplied.
 	ErrMaybeApplied = engine.ErrMaybeApplied
-	// ErrBusy refuses a request at once because bounded queues are full or move too slowly. Try again later.
+	// ErrBusy refuses a request at once because bounded queues are full or move too slowly, or a proposal because the leader has yet to
+	// hear of the new learner that it was made on. Try again later.
 	ErrBusy = engine.ErrBusy
 	// ErrDiskFull refuses a proposal because the disk of a needed host is below its reserve.
 	ErrDiskFull = engine.ErrDiskFull

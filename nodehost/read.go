@@ -9,7 +9,8 @@ import (
 // Read answers a query from this host's state machine, linearizably: the answer reflects every command whose proposal was answered
 // anywhere before Read was called. Any replica but a witness serves it, learners too: one quorum round of the leader confirms all reads of
 // a shard that arrived meanwhile, and with ReplicaConfig.LeaseRead a leader that holds a lease answers without one. The
-// state machine's Lookup runs on the caller's goroutine. A read changes nothing: MaybeApplied is never true of its errors.
+// state machine's Lookup runs on the caller's goroutine. What is lost on the way to the leader and back is asked for again
+// until Config.RequestTimeout. A read changes nothing: MaybeApplied is never true of its errors.
 // Errors: ErrNoLeader, ErrNotLeader, ErrBusy, ErrTimeout, ErrStopped, ErrRemoved, ErrDataLost, ErrQuarantined,
 // ErrFenced, ErrWitness, the cause of ctx, those of Lookup.
 func (s *Shard) Read(ctx context.Context, query any) (any, error) {

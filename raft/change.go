@@ -62,6 +62,8 @@ func (c *Core) requestChange(now Instant, id uint64, change raftpb.MembershipCha
 			return reason
 		}
 		wait.operation = operation
+	} else if !c.introduced() {
+		return raftpb.ReasonNotReady
 	} else {
 		c.request++
 		m := c.toLeader(raftpb.MessageChangeMembers)

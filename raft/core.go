@@ -43,6 +43,7 @@ type Core struct {
 	uncommitted     int    // leader: bytes above commit
 	leaderSession   uint64
 	leaderIncarnate uint64
+	leaderKnows     bool    // a message of the leader named this replica's incarnation
 	heardAt         Instant // when the leader was last heard
 	timeout         Instant // the randomized election timeout now in force
 	request         uint64  // number of the last request sent; counts up for the whole session

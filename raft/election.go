@@ -224,7 +224,7 @@ func (c *Core) setLeader(replica, session, incarnation uint64) {
 	if c.leader == replica {
 		return
 	}
-	c.leader, c.leaderSession, c.leaderIncarnate = replica, session, incarnation
+	c.leader, c.leaderSession, c.leaderIncarnate, c.leaderKnows = replica, session, incarnation, false
 	if replica != 0 {
 		c.claim = claim{replica, session, incarnation}
 		c.pull = pullState{}

@@ -12,11 +12,17 @@ func (c *Core) follow(now Instant, m *raftpb.Message) bool {
 		c.becomeFollower(now, c.term)
 	}
 	c.setLeader(m.From, m.FromSession, m.FromIncarnation)
+	c.leaderKnows = c.leaderKnows || m.ToIncarnation != 0
 	c.heardAt = now
 	c.electionAt = now + c.timeout
 	c.yield.until = 0
 	return true
 }
+
+// introduced says whether the leader takes the proposals and changes that this replica passes on. Of a member that does not vote it knows the
+// incarnation only once that has answered it (introduces), and a request that overtakes the first answer is dropped as a stranger's:
+// its caller would wait for nothing. The leader's messages name the incarnation from then on.
+func (c *Core) introduced() bool { return c.leaderKnows || c.selfVotes() }
 
 // standDown answers a second claim to one term: both claimants are told of the next term, which no one leads, and the
 // event says that storage is broken somewhere or a frame was forged (R20).

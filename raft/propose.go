@@ -100,6 +100,8 @@ func (c *Core) forward(b raftpb.Batch) raftpb.Reason {
 		return c.leaderless()
 	case c.unfit():
 		return raftpb.ReasonFailed
+	case !c.introduced():
+		return raftpb.ReasonNotReady
 	case b.ExpectedTerm() != 0 && b.ExpectedTerm() != c.term:
 		return raftpb.ReasonTermMismatch
 	case b.ShardID() != c.options.ShardID || b.Term() != 0:

@@ -36,7 +36,8 @@ type forwardedRead struct {
 func (r *readState) any() bool { return r.queue.len() > 0 || r.forwarded.len() > 0 }
 
 // ReadIndex asks for the index at which the reads of one batch are linearizable. The answer is a ReadState or a Refusal
-// under id. IDs ascend.
+// under id; ReasonNotReady says that nothing was heard within an election timeout, and that asking again, under another id, may well
+// help. IDs ascend.
 func (c *Core) ReadIndex(now Instant, id uint64) raftpb.Reason {
 	c.now = now
 	switch {
