@@ -7,17 +7,19 @@ import (
 
 // mark remembers how far an Output was filled, so that what a replica put in can be found, or thrown away.
 type mark struct {
-	messages, saves, apply, logReads, reads, refusals, events int
+	messages, saves, apply, logReads, reads, refusals, events, installs, compactions int
 }
 
 func markOf(o *raft.Output) mark {
-	return mark{len(o.Messages), len(o.Saves), len(o.Apply), len(o.LogReads), len(o.Reads), len(o.Refusals), len(o.Events)}
+	return mark{len(o.Messages), len(o.Saves), len(o.Apply), len(o.LogReads), len(o.Reads), len(o.Refusals), len(o.Events),
+		len(o.Installs), len(o.Compactions)}
 }
 
 func (m mark) rollback(o *raft.Output) {
 	o.Messages, o.Saves, o.Apply = o.Messages[:m.messages], o.Saves[:m.saves], o.Apply[:m.apply]
 	o.LogReads, o.Reads = o.LogReads[:m.logReads], o.Reads[:m.reads]
 	o.Refusals, o.Events = o.Refusals[:m.refusals], o.Events[:m.events]
+	o.Installs, o.Compactions = o.Installs[:m.installs], o.Compactions[:m.compactions]
 }
 
 // advance gives a touched replica its requests, drains its core and passes on what came out. If anything panics, what

@@ -15,7 +15,7 @@ import (
 )
 
 // applyItem is one thing to do for a state machine, in the order of the log: apply a batch (and complete who waits for it),
-// serve confirmed reads, or run the last act of a replica that is stopped.
+// serve confirmed reads, or run an act that nobody else may be in the state machine for, as the last one of a replica that is stopped.
 type applyItem struct {
 	batch   raftpb.Batch
 	pending *pendingBatch
@@ -24,12 +24,15 @@ type applyItem struct {
 }
 
 // applyQueue holds what one replica's state machine has to do. The step worker appends, one apply worker at a time removes:
-// `scheduled` is true from the append that found it false until a worker finds the queue empty, and only a scheduled replica
-// is in the pool's list, once. That is what keeps a shard in at most one apply worker.
+// `scheduled` is true from the append that found it false until a worker finds nothing that it may do, and only a scheduled replica
+// is in the pool's list, once. That is what keeps a shard in at most one apply worker. apply_hold.go says what holds the queue up.
 type applyQueue struct {
 	mu        sync.Mutex
 	items     []applyItem
-	reads     int // among items
+	reads     int      // among items
+	between   []func() // to be run between two Updates, before the next item
+	paused    bool     // the state must not change: batches wait
+	views     int      // somebody is in the state machine beside the apply worker: acts wait
 	scheduled bool
 }
 
@@ -43,11 +46,7 @@ func (q *applyQueue) push(items ...applyItem) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.items = append(q.items, items...)
-	if q.scheduled {
-		return false
-	}
-	q.scheduled = true
-	return true
+	return q.schedule()
 }
 
 // pushReads appends a batch of reads as push does, unless there are too many.
@@ -59,22 +58,24 @@ func (q *applyQueue) pushReads(batch *readBatch) (schedule, ok bool) {
 	}
 	q.reads++
 	q.items = append(q.items, applyItem{reads: batch})
-	schedule, q.scheduled = !q.scheduled, true
-	return schedule, true
+	return q.schedule(), true
 }
 
-// pop moves items into work, up to maxBytes of batches but at least one item; more says whether some are left. If
-// nothing was there the replica is not scheduled any more.
+// pop moves items into work, up to maxBytes of batches but at least one item, if one may be done; more says whether there is more to do.
+// An act is the last of a turn: it may hold up what follows.
 func (q *applyQueue) pop(work []applyItem, maxBytes int) (taken []applyItem, more bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	bytes, n := 0, 0
-	for n < len(q.items) && (n == 0 || bytes+len(q.items[n].batch) <= maxBytes) {
+	for n < len(q.items) && q.mayDo(&q.items[n]) && (n == 0 || bytes+len(q.items[n].batch) <= maxBytes) {
 		bytes += len(q.items[n].batch)
 		if q.items[n].reads != nil {
 			q.reads--
 		}
 		n++
+		if q.items[n-1].last != nil {
+			break
+		}
 	}
 	work = append(work, q.items[:n]...)
 	clear(q.items[:n])
@@ -86,14 +87,14 @@ func (q *applyQueue) pop(work []applyItem, maxBytes int) (taken []applyItem, mor
 	} else {
 		q.items = q.items[n:]
 	}
-	return work, len(q.items) > 0
+	return work, q.runnable()
 }
 
 // rest ends the replica's turn: true means that more arrived meanwhile and it stays scheduled.
 func (q *applyQueue) rest() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.scheduled = len(q.items) > 0
+	q.scheduled = q.runnable()
 	return q.scheduled
 }
 
@@ -277,6 +278,7 @@ func (w *applyWorker) turn(r *Replica) {
 			}
 		}
 	}()
+	r.applyQueue.runBetween()
 	var more bool
 	w.work, more = r.applyQueue.pop(w.work[:0], maxApplyBytes)
 	for i := 0; i < len(w.work); {
@@ -324,8 +326,21 @@ func (w *applyWorker) apply(r *Replica, items []applyItem) {
 		w.fail(r, items)
 	} else {
 		w.complete(items)
+		w.noteApplied(r, items)
 	}
 	w.batches.Reset()
+}
+
+// noteApplied asks for a snapshot if one is due.
+func (w *applyWorker) noteApplied(r *Replica, items []applyItem) {
+	bytes := uint64(0)
+	for i := range items {
+		bytes += uint64(len(items[i].batch))
+	}
+	entries := items[len(items)-1].batch.Last() - items[0].batch.First() + 1
+	if r.snapshots.meter.note(entries, bytes) {
+		r.snapshotDue()
+	}
 }
 
 // abandon answers whoever waits for an item that will not be done.

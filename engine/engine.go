@@ -23,15 +23,19 @@ type Engine struct {
 	options Options
 	limits  queueLimits
 
-	workers  []*StepWorker
-	writer   *logWriter
-	apply    *applyPool
-	reader   *logReader
-	log      *countedLog
-	promises *promiseKeeper
-	events   *eventQueue
-	stopper  *syncutil.Stopper
-	applying sync.WaitGroup // apply workers
+	workers    []*StepWorker
+	writer     *logWriter
+	apply      *applyPool
+	reader     *logReader
+	saving     *jobPool // snapshots, and syncs of state machines on disk
+	recovering *jobPool // recoveries and opens
+	keeper     *snapshotKeeper
+	watch      *jobWatch
+	log        *countedLog
+	promises   *promiseKeeper
+	events     *eventQueue
+	stopper    *syncutil.Stopper
+	applying   sync.WaitGroup // apply workers, and those of the job pools
 
 	listening sync.WaitGroup // the worker that calls the listener
 
@@ -42,6 +46,7 @@ type Engine struct {
 	suspensionCounts atomic.Bool // see countSuspension
 
 	transportPanics atomic.Uint64
+	counts          snapshotCounts
 
 	mu       sync.Mutex
 	started  map[uint64]bool // shards that are started or being started
@@ -70,6 +75,10 @@ func New(options Options) (*Engine, error) {
 	e.writer = newLogWriter(e)
 	e.apply = newApplyPool(e, options.ApplyWorkers)
 	e.reader = &logReader{engine: e, sig: newSignal()}
+	e.saving = newJobPool(e, "snapshot", options.SnapshotWorkers)
+	e.recovering = newJobPool(e, "recovery", options.RecoverWorkers)
+	e.keeper = &snapshotKeeper{engine: e, sig: newSignal()}
+	e.watch = &jobWatch{engine: e, sig: newSignal()}
 	e.promises = &promiseKeeper{engine: e, sig: newSignal(), store: options.Promises}
 	for i := range options.StepWorkers {
 		e.workers = append(e.workers, newStepWorker(e, "step "+strconv.Itoa(i)))
@@ -87,7 +96,10 @@ func (e *Engine) Workers() []Worker {
 	for _, w := range e.apply.workers {
 		all = append(all, w)
 	}
-	return append(all, e.reader, e.promises, e.events)
+	for _, w := range slices.Concat(e.saving.workers, e.recovering.workers) {
+		all = append(all, w)
+	}
+	return append(all, e.keeper, e.watch, e.reader, e.promises, e.events)
 }
 
 // workerOf spreads shards over the step workers by a mixed hash; nothing on disk depends on it.
@@ -239,6 +251,11 @@ type Counters struct {
 	// were forwarded to a leader.
 	LeaseReads, RoundReads uint64
 	WriteBytes             int64 // accepted and not yet durable
+	// Snapshots are those taken here, of SnapshotBytes; MachineSyncs those of state machines on disk, which have no file.
+	// SnapshotsFailed were given up, SnapshotsDamaged could not be recovered from, and MachinesStuck are calls that stood still.
+	Snapshots, SnapshotBytes, MachineSyncs, SnapshotsFailed, SnapshotsDamaged, MachinesStuck uint64
+	// Recoveries are state machines that recovered from a snapshot, Compactions the times that a replica let go of log.
+	Recoveries, Compactions uint64
 }
 
 // Counters returns a copy. Safe for concurrent use.
@@ -255,6 +272,14 @@ func (e *Engine) Counters() Counters {
 		ReplicasQuarantined: e.events.count(EventReplicaQuarantined),
 		DataLosses:          e.events.count(EventDataLost),
 		WriteBytes:          e.writer.bytes.Load(),
+		Snapshots:           e.counts.snapshots.Load(),
+		SnapshotBytes:       e.counts.snapshotBytes.Load(),
+		MachineSyncs:        e.counts.syncs.Load(),
+		SnapshotsFailed:     e.events.count(EventSnapshotFailed),
+		SnapshotsDamaged:    e.events.count(EventSnapshotDamaged),
+		MachinesStuck:       e.events.count(EventMachineStuck),
+		Recoveries:          e.counts.recoveries.Load(),
+		Compactions:         e.counts.compactions.Load(),
 	}
 	// The log reader counts before it reads, so what is seen of all reads before its own are looked at is among them.
 	all := e.log.reads.Load()
@@ -275,6 +300,10 @@ func (e *Engine) Counters() Counters {
 	}
 	return c
 }
+
+// AbandonStarts ends the starts whose state machines are still being brought up: they are asked to break off, and if one does not within
+// MaxStopWait whoever started it is answered ErrStuck all the same.
+func (e *Engine) AbandonStarts() { e.recovering.cancelAll(ErrStopped) }
 
 // Stop ends the goroutines that Start made and waits for them; for those inside a state machine or a listener that does not return at
 // most MaxStopWait each, then it reports ErrStuck and leaves them behind. Stop every replica first: what is still pending afterwards is never
@@ -310,6 +339,9 @@ func (o *ReplicaOptions) validate() error {
 	}
 	if o.ReplicaID == 0 {
 		faults = multierror.Append(faults, fmt.Errorf("ReplicaID is 0, accepted is 1 and above"))
+	}
+	if err := o.Snapshots.Validate(); err != nil {
+		faults = multierror.Append(faults, err)
 	}
 	if o.Join && len(o.Members) > 0 {
 		faults = multierror.Append(faults, fmt.Errorf("Members has %d entries, accepted is none together with Join", len(o.Members)))

@@ -81,6 +81,16 @@ var (
 	ErrStuck = errors.New("flotilla: replica does not stop")
 	// ErrNotStarted says that the shard does not run on this host.
 	ErrNotStarted = errors.New("flotilla: shard not started")
+	// ErrNoSnapshots says that a replica's state machine takes no snapshots, or that its host keeps none.
+	ErrNoSnapshots = rsm.ErrNoSnapshots
+	// ErrNothingApplied says that there is nothing to take a snapshot of yet.
+	ErrNothingApplied = rsm.ErrNothingApplied
+	// ErrSnapshotFailed says that a snapshot could not be taken, and why. What was there before is untouched.
+	ErrSnapshotFailed = errors.New("flotilla: snapshot failed")
+	// ErrSnapshotDamaged says that a snapshot cannot be recovered from: the text names the file, and the error is that of the file, too.
+	ErrSnapshotDamaged = errors.New("flotilla: snapshot cannot be used")
+	// ErrMachineStuck says that a state machine stands still inside a call that goes through its whole state.
+	ErrMachineStuck = errors.New("flotilla: state machine stands still")
 	// ErrInvalidOptions says that options are wrong; the text lists every fault.
 	ErrInvalidOptions = errors.New("flotilla: invalid options")
 )

@@ -41,6 +41,10 @@ const (
 	EventStorageFailed       // Err (R9)
 	EventStorageStalled      // a write takes longer than MaxStall
 	EventStorageRecovered    // it ended
+	EventSnapshotTaken       // Index: it is durable; of a state machine on disk: it has synced
+	EventSnapshotFailed      // Err: it is tried again, later each time
+	EventSnapshotDamaged     // Err: a snapshot cannot be recovered from; an older one is tried, or the replica is damaged
+	EventMachineStuck        // Err: a state machine has not moved for some seconds inside Save, Recover, Sync or Open
 
 	eventKindCount
 )
@@ -55,6 +59,7 @@ type Event struct {
 	Peer      uint64
 	Reason    raftpb.Reason
 	Address   string
+	Index     uint64
 	Err       error
 }
 

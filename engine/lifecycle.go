@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -44,17 +43,11 @@ func (e *Engine) StartReplica(options ReplicaOptions, factory rsm.Factory, done 
 	if s.err == nil {
 		s.machine, s.err = makeMachine(factory, options.ShardID, options.ReplicaID)
 	}
-	if s.err == nil {
-		s.err = s.openMachine()
-	}
-	switch {
-	case s.err != nil:
+	if s.err != nil {
 		s.fail(s.err)
-	case fresh:
-		s.writeBootstrap()
-	default:
-		s.install()
+		return
 	}
+	s.openMachine(fresh)
 }
 
 // start is a replica on its way up. Everything that may be refused comes before the first write, so that a failed start
@@ -68,6 +61,7 @@ type start struct {
 	damaged bool // what is stored cannot be read, and stored is made up
 	machine rsm.StateMachine
 	manager *rsm.Manager // of machine
+	applied uint64       // the entry up to which machine came up
 	err     error
 }
 
@@ -77,7 +71,10 @@ func (s *start) key() logdb.ReplicaKey {
 
 // fail ends the start and takes back what it holds.
 func (s *start) fail(err error) {
-	if s.machine != nil {
+	switch {
+	case s.manager != nil:
+		_ = s.manager.Close()
+	case s.machine != nil:
 		_ = rsm.NewManager(s.machine, 0).Close()
 	}
 	s.engine.release(s.options.ShardID)
@@ -151,12 +148,15 @@ func (s *start) install() {
 		session:   e.nonZeroRandom(),
 		machine:   s.manager,
 	}
-	r.handedOver, r.toldApplied = s.stored.Compacted, s.stored.Compacted
+	r.handedOver = min(max(s.applied, s.stored.Compacted), s.stored.Last)
+	r.toldApplied = r.handedOver
+	s.beginSnapshots(r)
 	r.pending.base = 1
 	r.factory, r.settings, r.witness = s.factory, s.options.Raft, s.options.Raft.Witness
 	r.refuseAll()
 	r.settings.ShardID, r.settings.ReplicaID, r.settings.Address = s.options.ShardID, s.options.ReplicaID, e.options.Address
 	options := r.coreOptions()
+	options.Applied = s.applied
 	promised := s.promisedOf()
 	r.worker.control(func(w *StepWorker) {
 		core, err := newCore(w.now, options, s.stored, promised, e.options.Cache)
@@ -167,18 +167,8 @@ func (s *start) install() {
 		r.core, r.promised = core, promised
 		w.add(r)
 		s.done(r, nil)
+		w.settle(r, s.stored.Installing != nil)
 	})
-}
-
-// openMachine makes the manager of the state machine, at the beginning of the log.
-func (s *start) openMachine() (err error) {
-	if s.manager, err = rsm.OpenManager(context.Background(), s.machine); err == nil {
-		err = s.manager.StartAt(s.stored.Compacted, s.stored.CompactedTerm, configAt(&s.stored, s.stored.Compacted))
-	}
-	if err != nil {
-		return fmt.Errorf("shard %d: %w", s.options.ShardID, err)
-	}
-	return nil
 }
 
 // configAt returns the newest stored membership at or below index.
@@ -234,6 +224,21 @@ func (w *StepWorker) add(r *Replica) {
 	w.engine.events.publish(Event{Kind: EventReplicaReady, ShardID: r.shardID, ReplicaID: r.replicaID})
 }
 
+// settle does what is left of a start: a state machine that failed to recover is quarantined, one that did is said to be installed.
+func (w *StepWorker) settle(r *Replica, installing bool) {
+	if failure := r.machine.Failure(); failure != nil {
+		w.quarantine(r, failure)
+		return
+	}
+	if installing {
+		defer w.guard(r)
+		if w.enter(r) {
+			r.core.SnapshotInstalled(w.now)
+		}
+	}
+	r.catchUpCompaction()
+}
+
 // StopReplica stops a replica: a leader first hands its leadership over, for at most one election timeout; then what is pending is
 // answered, its writes under way are waited for, its state machine is closed. done is called once after all of that, with
 // ErrNotStarted if another call was first. Safe for concurrent use.
@@ -266,6 +271,7 @@ func (w *StepWorker) stop(r *Replica, done func(error)) {
 	w.wheel.disarm(r)
 	delete(w.replicas, r.shardID)
 	w.forget(r)
+	r.endSnapshots(ErrStopped)
 	end := w.watchStop(r, done)
 	closing := applyItem{last: func() {
 		err := r.machine.Close()
@@ -310,14 +316,26 @@ func (e *Engine) RemoveReplicaData(shardID, replicaID uint64, done func(error)) 
 		}
 		done(err)
 	}
-	e.writer.submit(writeItem{group: group, done: func(err error) {
+	// The snapshots go first, for good: a replica that is started anew must not find those of its former self. What a crash leaves
+	// behind them is a log whose beginning is gone, and a replica that is healed.
+	write := func() {
+		e.writer.submit(writeItem{group: group, done: func(err error) {
+			if err != nil {
+				end(err)
+				return
+			}
+			// Whoever starts the replica anew must not find what its former self has promised.
+			e.promises.forget(key, end)
+		}})
+	}
+	e.keeper.remove(key, func(err error) {
 		if err != nil {
-			end(err)
+			e.release(shardID)
+			done(fmt.Errorf("remove replica %d of shard %d: %w", replicaID, shardID, err))
 			return
 		}
-		// Whoever starts the replica anew must not find what its former self has promised.
-		e.promises.forget(key, end)
-	}})
+		write()
+	})
 }
 
 // failRequests answers everything that callers wait for in a replica: untaken requests with certain, taken ones with unknown.

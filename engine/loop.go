@@ -62,7 +62,7 @@ func (e *Engine) spawn(worker Worker) {
 	stop := e.stopper.ShouldStop()
 	run := func() { loop(worker, e.options.Clock, stop) }
 	switch worker.(type) {
-	case *applyWorker:
+	case *applyWorker, *jobWorker:
 		e.applying.Go(run)
 	case *eventQueue:
 		e.listening.Go(run)

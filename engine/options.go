@@ -11,6 +11,7 @@ import (
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/raft"
 	"github.com/flotilla-raft/flotilla/raftpb"
+	"github.com/flotilla-raft/flotilla/snapshot"
 	"github.com/flotilla-raft/flotilla/transport"
 )
 
@@ -25,6 +26,13 @@ type Options struct {
 	Cache     *logdb.Cache
 	// Promises keeps what replicas promised (R14).
 	Promises PromiseStore
+	// Snapshots keeps the snapshots of state machines in memory. It is used, not owned. Default: none are taken.
+	Snapshots *snapshot.Directory
+	// SnapshotWorkers is how many snapshots are taken, and how many state machines sync, at the same time; RecoverWorkers how many
+	// recover, or are opened. One that does not return keeps its place. Defaults 2 and max(2, GOMAXPROCS/2).
+	SnapshotWorkers, RecoverWorkers int
+	// Yield is called at each read and write of a snapshot, for who runs workers by hand as coroutines. Default: nothing.
+	Yield func()
 	// Random returns random numbers for incarnations, sessions and seeds.
 	Random func() uint64
 	// Clock is read once per RunOnce by the goroutines that Start makes. Default: the system's monotonic clock.
@@ -76,6 +84,11 @@ func (o *Options) withDefaults() {
 	setDefault(&o.StepWorkers, max(1, runtime.GOMAXPROCS(0)/2))
 	setDefault(&o.ApplyWorkers, max(2, runtime.GOMAXPROCS(0)/2))
 	setDefault(&o.MaxApplyWorkers, max(64, o.ApplyWorkers))
+	setDefault(&o.SnapshotWorkers, 2)
+	setDefault(&o.RecoverWorkers, max(2, runtime.GOMAXPROCS(0)/2))
+	if o.Yield == nil {
+		o.Yield = func() {}
+	}
 	setDefault(&o.MaxCommandBytes, 8<<20)
 	setDefault(&o.MaxBatchBytes, 1<<20)
 	setDefault(&o.MaxOpenBytes, 8<<20)
@@ -100,7 +113,7 @@ func (o *Options) withDefaults() {
 	}
 }
 
-func setDefault[T int | int64 | time.Duration](field *T, value T) {
+func setDefault[T int | int64 | uint64 | time.Duration](field *T, value T) {
 	if *field == 0 {
 		*field = value
 	}
@@ -133,6 +146,8 @@ func (o *Options) Validate() error {
 		{"StepWorkers", int64(o.StepWorkers), 0, 1024},
 		{"ApplyWorkers", int64(o.ApplyWorkers), 0, 1024},
 		{"MaxApplyWorkers", int64(o.MaxApplyWorkers), 0, 4096},
+		{"SnapshotWorkers", int64(o.SnapshotWorkers), 0, 1024},
+		{"RecoverWorkers", int64(o.RecoverWorkers), 0, 1024},
 		{"MaxCommandBytes", int64(o.MaxCommandBytes), 0, maxCommandBytes},
 		{"MaxBatchBytes", int64(o.MaxBatchBytes), 0, maxCommandBytes},
 		{"MaxOpenBytes", int64(o.MaxOpenBytes), 0, 1 << 32},
@@ -171,6 +186,8 @@ type ReplicaOptions struct {
 	// SkipBootstrapCheck is the operator's override of R16: an empty first member votes without having heard that all the
 	// others are empty too.
 	SkipBootstrapCheck bool
+	// Snapshots says when snapshots are taken, and what is kept.
+	Snapshots SnapshotPolicy
 	// Raft holds timeouts and limits; identities, session and seed are filled in by the engine.
 	Raft raft.Options
 }

@@ -14,7 +14,8 @@ import (
 // that nothing of the former one counts any more (R15). What is done, and in this order, for a crash may come anywhere:
 //
 //  1. the writes of the former core are waited for, by a barrier behind them, and what was handed to the state machine before;
-//  2. the state machine is closed and another one is made: if that fails nothing is lost yet;
+//  2. the state machine is closed and another one is made: if that fails nothing is lost yet; the snapshots are removed, for good: a
+//     crash behind that leaves the former log, and a replica that abstains;
 //  3. one write removes what is stored and puts the new incarnation in its place: whoever starts after a crash finds the one or
 //     the other. Of the former it finds the record of promises too, and abstains; of the new one as well, and asks to be healed
 //     once more, which costs nothing but time;
@@ -67,6 +68,7 @@ func (w *StepWorker) beginRenewal(r *Replica) {
 	for len(r.transfers) > 0 {
 		w.endTransfer(r, r.transfers[0].id, ErrNoLeader)
 	}
+	r.endSnapshots(ErrStopped)
 	incarnation := r.renewal.incarnation
 	swap := applyItem{last: func() { w.engine.swapMachine(r, incarnation) }}
 	w.barriers = append(w.barriers, writeItem{group: w.engine.options.LogDB.NewGroup(), done: func(error) {
@@ -109,6 +111,17 @@ func (e *Engine) swapMachine(r *Replica, incarnation uint64) {
 		e.renewalFailed(r, err)
 		return
 	}
+	e.keeper.remove(key, func(err error) {
+		if err != nil {
+			e.renewalFailed(r, err)
+			return
+		}
+		e.writeRenewal(r, key, bootstrap, group)
+	})
+}
+
+// writeRenewal is steps 3 and 4.
+func (e *Engine) writeRenewal(r *Replica, key logdb.ReplicaKey, bootstrap raftpb.Bootstrap, group logdb.Group) {
 	e.writer.submit(writeItem{group: group, done: func(err error) {
 		if err != nil {
 			e.renewalFailed(r, fmt.Errorf("%w: %w", ErrStorageFailed, err))
@@ -138,6 +151,7 @@ func (w *StepWorker) finishRenewal(r *Replica, bootstrap raftpb.Bootstrap) {
 	}
 	r.core, r.promised, r.renewal = core, raft.Promised{}, nil
 	r.handedOver, r.toldApplied, r.lastCommit = 0, 0, 0
+	r.snapshots.renew()
 	r.storage, r.removed = raft.StorageOK, nil
 	if r.quarantined || r.overloaded {
 		r.quarantined, r.overloaded = false, false

@@ -13,7 +13,7 @@ import (
 // or whoever addresses it, to be healed. What is stored stays as it is until the shard has committed that it is not needed:
 // parts of it may be the last copy of something. Without healing the damage is the start's error.
 func (e *Engine) startDamaged(options *ReplicaOptions, damage error) (stored raftpb.Stored, ok bool) {
-	if !errors.Is(damage, logdb.ErrDamaged) || options.Raft.DisableHealing {
+	if !errors.Is(damage, logdb.ErrDamaged) && !errors.Is(damage, ErrSnapshotDamaged) || options.Raft.DisableHealing {
 		return stored, false
 	}
 	bootstrap := e.newBootstrap(options)

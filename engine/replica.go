@@ -31,6 +31,7 @@ type Replica struct {
 
 	queue      proposalQueue
 	applyQueue applyQueue
+	snapshots  replicaSnapshots
 
 	// refusal, if set, answers every proposal at once, with no lock, allocation or clock.
 	refusal atomic.Pointer[error]

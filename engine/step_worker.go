@@ -274,7 +274,7 @@ func (w *StepWorker) flush() {
 
 // save encodes the iteration's updates into one group and hands it to the log writer.
 func (w *StepWorker) save() {
-	if len(w.out.Saves) == 0 {
+	if len(w.out.Saves) == 0 && len(w.out.Compactions) == 0 {
 		return
 	}
 	defer w.forgetOwners()
@@ -291,6 +291,7 @@ func (w *StepWorker) save() {
 		}
 		saved = append(saved, savedEvent{r, save.Number})
 	}
+	w.compact(group)
 	w.engine.writer.submit(writeItem{group: group, worker: w, saved: saved})
 }
 
