@@ -52,7 +52,7 @@ func (c *catalog) list(o owner) []Name {
 // all returns every snapshot, by shard and replica, newest first.
 func (c *catalog) all() []Name {
 	var names []Name
-	for o := range c.indexes {
+	for o := range c.indexes { // in any order: they are sorted
 		names = append(names, c.list(o)...)
 	}
 	slices.SortFunc(names, func(a, b Name) int {
