@@ -167,7 +167,7 @@ func (s *start) install() {
 		r.core, r.promised = core, promised
 		w.add(r)
 		s.done(r, nil)
-		w.settle(r, s.stored.Installing != nil)
+		w.settle(r)
 	})
 }
 
@@ -224,17 +224,11 @@ func (w *StepWorker) add(r *Replica) {
 	w.engine.events.publish(Event{Kind: EventReplicaReady, ShardID: r.shardID, ReplicaID: r.replicaID})
 }
 
-// settle does what is left of a start: a state machine that failed to recover is quarantined, one that did is said to be installed.
-func (w *StepWorker) settle(r *Replica, installing bool) {
+// settle does what is left of a start: a state machine that failed to recover is quarantined, and log goes that a crash has kept.
+func (w *StepWorker) settle(r *Replica) {
 	if failure := r.machine.Failure(); failure != nil {
 		w.quarantine(r, failure)
 		return
-	}
-	if installing {
-		defer w.guard(r)
-		if w.enter(r) {
-			r.core.SnapshotInstalled(w.now)
-		}
 	}
 	r.catchUpCompaction()
 }

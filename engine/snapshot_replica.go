@@ -130,6 +130,27 @@ func (r *Replica) endSnapshots(cause error) {
 	}
 }
 
+// cancelSnapshot asks the snapshot under way to break off. An act in the apply queue, which waits until nobody else is inside the state machine,
+// comes after its end.
+func (r *Replica) cancelSnapshot(cause error) {
+	s := &r.snapshots
+	s.mu.Lock()
+	job := s.job
+	s.mu.Unlock()
+	if job != nil {
+		r.engine.saving.cancel(job.userJob, cause)
+	}
+}
+
+// recoveredFrom says that the replica's newest snapshot is one that it has recovered from while it runs. It is called where Apply is.
+func (r *Replica) recoveredFrom(name snapshot.Name, length uint64) {
+	s := &r.snapshots
+	s.mu.Lock()
+	s.newest, s.length = name, length
+	s.mu.Unlock()
+	s.meter.begin(length)
+}
+
 // renew begins with nothing, for a replica that begins anew. The meter is the apply worker's, which has nothing to do yet.
 func (s *replicaSnapshots) renew() {
 	s.mu.Lock()

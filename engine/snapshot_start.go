@@ -216,6 +216,9 @@ func (s *start) recoverInstalling(ctx context.Context, job *userJob) error {
 	if s.manager.Failure() == nil {
 		_ = s.manager.Sync() // its failure is the machine's
 	}
+	if s.manager.Failure() != nil {
+		s.applied = 0 // it is still to be installed
+	}
 	return nil
 }
 
