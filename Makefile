@@ -26,7 +26,7 @@ LINTERS := bin/tools/.built
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build test peers-test race lint fuzz proto proto-check bench compare failover slow-follower sim soak mutants guards clean
+.PHONY: help build test peers-test race lint fuzz proto proto-check bench compare performance-page failover slow-follower sim soak mutants guards clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,7 @@ lint: $(LINTERS) ## gofmt, go vet, staticcheck, golangci-lint
 	go -C benchmark/peers vet ./...
 	bin/tools/staticcheck -tests ./...
 	bin/tools/golangci-lint run ./...
+	cd benchmark/peers && $(CURDIR)/bin/tools/staticcheck -tests ./... && $(CURDIR)/bin/tools/golangci-lint run ./...
 
 # One build makes all the tools of that module.
 $(LINTERS): tools/lint/go.mod tools/lint/go.sum
@@ -79,19 +80,21 @@ proto-check: ## fail if generating raftpb/schema would change a byte
 bench: bin/flotilla ## three hosts, 48 shards, ten seconds: rates, latencies and a summary
 	bin/flotilla bench
 
-# Flotilla beside the limit (the same client against hosts that only copy, send, write and fsync), interleaved in one run, so
-# that the ratio means something on a machine that drifts. DATA is the directory for the hosts' files.
+# Flotilla, other engines and the limit (the same client against hosts that only copy, send, write and sync) under the same loads, in turns,
+# so that ratios mean something on a machine that drifts. All rows take about 100 minutes, with QUICK=1 ten; ROWS="P1 P3" chooses. DATA is
+# the directory for the hosts' files, OUT that of the reports: compare.json, compare.md and compare.html.
 REPEAT ?= 3
-COMPARE = bin/flotilla bench --repeat $(REPEAT) $(if $(DATA),--data $(DATA))
+OUT ?= bin/compare
 
-compare: bin/flotilla ## flotilla against the limit, with the required ratios
-	$(COMPARE) --engine flotilla,limit --shards 48 --payload 16 --in-flight 10000 \
-		--require 'writes_per_second>=0.25*limit' --require 'write_latency_ms.p50<=4*limit' \
-		--require 'errors==0' --require 'leader_changes==0' --require 'allocs_per_op<=0.2'
-	$(COMPARE) --engine flotilla:blocking,limit --shards 48 --payload 16 --in-flight 10000 \
-		--require 'writes_per_second>=0.0625*limit' --require 'errors==0'
-	$(COMPARE) --engine flotilla,limit --shards 1 --payload 16 --in-flight 1 \
-		--require 'write_latency_ms.p50<=1.6*limit' --require 'errors==0'
+COMMIT = $(or $(shell git describe --always --abbrev=12 --dirty 2>/dev/null),unknown)
+
+compare: bin/peers ## flotilla beside other engines and the limit, with targets: ROWS="P1 P3" QUICK=1 OUT=bin/compare
+	bin/peers compare --rows "$(ROWS)" $(if $(QUICK),--quick,--repeat $(REPEAT)) $(if $(DATA),--data $(DATA)) --out $(OUT) \
+		--commit '$(COMMIT)' --command 'make compare$(if $(ROWS), ROWS="$(ROWS)")$(if $(QUICK), QUICK=$(QUICK))$(if $(filter-out 3,$(REPEAT)), REPEAT=$(REPEAT))'
+
+# docs/performance.md holds the tables of a run between two marks.
+performance-page: bin/peers ## write the tables of OUT/compare.json into docs/performance.md
+	bin/peers page --json $(OUT)/compare.json --page docs/performance.md
 
 # If nothing but the timeouts counts, the median over 48 outages is at most a tenth above its expectation 99 times in 100; that
 # over the 16 of one repeat, 92 times.
@@ -105,6 +108,11 @@ failover: bin/flotilla ## close and kill hosts under load, with the required out
 slow-follower: bin/flotilla ## stop a follower for 30 s under full load, with the rate that is required of the others
 	bin/flotilla bench --workload slow-follower --duration 30s --repeat $(REPEAT) $(if $(DATA),--data $(DATA)) \
 		--require 'stopped.rate_ratio>=0.9' --require 'catch_up.log_reads_elsewhere==0' --require 'catch_up.leader_changes==0'
+
+.PHONY: bin/peers
+bin/peers:
+	@mkdir -p bin
+	go -C benchmark/peers build -buildvcs=$(BUILDVCS) -o $(CURDIR)/bin/ .
 
 .PHONY: bin/flotilla
 bin/flotilla:

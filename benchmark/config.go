@@ -64,6 +64,9 @@ type Config struct {
 	LogMiB int
 	// Require are targets for the medians; a miss is ErrRequirement.
 	Require []Requirement
+	// Observe, if not nil, is called when the measured span of a repeat begins; what it returns is called when the span ends. A profile
+	// of exactly what was measured is taken there.
+	Observe func() (end func())
 	// Inject commits a fault that the end check must find.
 	Inject Injection
 }

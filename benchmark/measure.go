@@ -66,11 +66,17 @@ func (m *measurement) measure(ctx context.Context) error {
 	drain(m.load.recorders, m.second)
 	m.second.reset()
 	m.lastLine = m.load.now()
+	end := func() {}
+	if m.Observe != nil {
+		end = m.Observe()
+	}
 	from, counted := readUsage(), m.counters()
-	if err := m.watch(ctx, m.Duration); err != nil {
+	err := m.watch(ctx, m.Duration)
+	to, ended := readUsage(), m.counters()
+	end()
+	if err != nil {
 		return err
 	}
-	to, ended := readUsage(), m.counters()
 	drain(m.load.recorders, m.total)
 	m.conclude(from, to, counted, ended)
 	return nil

@@ -1,0 +1,285 @@
+package comparison
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/flotilla-raft/flotilla/benchmark"
+)
+
+// ErrFailed is returned, wrapped, if targets were missed.
+var ErrFailed = errors.New("comparison: targets were missed")
+
+// errPage is wrapped if a page has no place for a report.
+var errPage = errors.New("comparison: no place for the report")
+
+// errRows is wrapped if a row is asked for that there is not.
+var errRows = errors.New("comparison: no such row")
+
+// Options say how a comparison is made.
+type Options struct {
+	// Rows are the names of those to run, in the table's order; all if empty.
+	Rows []string
+	// Quick is for a look in under 20 minutes: one short repeat, without what is FullOnly.
+	Quick bool
+	// Duration, Warmup and Repeat are those of a case that has none of its own. Defaults: 10 s, 3 s and 3; if Quick, 3 s, 1 s and 1.
+	Duration, Warmup time.Duration
+	Repeat           int
+	// HeapMiB is the memory limit of cases with EqualHeap. Default 8,192: above the greatest live heap that any subject has.
+	HeapMiB int
+	// Program and its first arguments run the harness: flags follow. Each turn is a process of its own.
+	Program []string
+	// Engines are those that Program knows.
+	Engines []benchmark.Engine
+	// Data is the directory for the hosts' data, and for one file of each turn. Required.
+	Data string
+	// Checkpoint is called after each case with what there is so far.
+	Checkpoint func(*Report) error
+	// Out takes the progress.
+	Out io.Writer
+}
+
+func (o *Options) setDefaults() {
+	duration, warmup, repeat := 10*time.Second, 3*time.Second, 3
+	if o.Quick {
+		duration, warmup, repeat = 3*time.Second, time.Second, 1
+	}
+	if o.Duration == 0 {
+		o.Duration = duration
+	}
+	if o.Warmup == 0 {
+		o.Warmup = warmup
+	}
+	if o.Repeat == 0 {
+		o.Repeat = repeat
+	}
+	if o.HeapMiB == 0 {
+		o.HeapMiB = 8192
+	}
+	if o.Checkpoint == nil {
+		o.Checkpoint = func(*Report) error { return nil }
+	}
+}
+
+// Select returns the rows of the given names, all if there are none.
+func Select(names []string) ([]Row, error) {
+	all := Rows()
+	if len(names) == 0 {
+		return all, nil
+	}
+	var chosen []Row
+	var known []string
+	for _, row := range all {
+		known = append(known, row.Name)
+		if slices.Contains(names, row.Name) {
+			chosen = append(chosen, row)
+		}
+	}
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return nil, fmt.Errorf("%w: %q (there are %s)", errRows, name, strings.Join(known, " "))
+		}
+	}
+	return chosen, nil
+}
+
+// Run makes the comparison and judges it. The report holds what was measured also if there is an error.
+func Run(ctx context.Context, options Options, report *Report) error {
+	options.setDefaults()
+	rows, err := Select(options.Rows)
+	if err != nil {
+		return err
+	}
+	report.Machine, report.Quick, report.Began = ThisMachine(options.Data), options.Quick, time.Now()
+	r := &runner{Options: options, report: report}
+	fmt.Fprintf(r.Out, "%s\ncommit %s\nabout %v\n", report.Machine, report.Commit, r.estimate(rows).Round(time.Minute))
+	for _, row := range rows {
+		for _, c := range row.Cases {
+			if c.FullOnly && r.Quick {
+				continue
+			}
+			if err := r.runCase(ctx, row, c); err != nil {
+				return err
+			}
+			report.Ended = time.Now()
+			report.Judge(rows)
+			if err := r.Checkpoint(report); err != nil {
+				return err
+			}
+		}
+	}
+	if missed := report.Missed(); missed > 0 {
+		return fmt.Errorf("%w: %d of %d", ErrFailed, missed, len(report.Verdicts))
+	}
+	return nil
+}
+
+type runner struct {
+	Options
+	report *Report
+}
+
+// turnOverhead is what a turn takes besides warm-up and measuring: start, end check, yardsticks.
+const turnOverhead = 5 * time.Second
+
+// estimate is about how long the rows take.
+func (r *runner) estimate(rows []Row) (sum time.Duration) {
+	for _, row := range rows {
+		for _, c := range row.Cases {
+			if c.FullOnly && r.Quick {
+				continue
+			}
+			duration, repeat := r.extent(c)
+			sum += time.Duration(repeat*len(r.subjectsOf(c))) * (duration + r.Warmup + turnOverhead)
+		}
+	}
+	return sum
+}
+
+func (r *runner) extent(c Case) (duration time.Duration, repeat int) {
+	duration, repeat = r.Duration, r.Repeat
+	if c.Duration != 0 {
+		duration = c.Duration
+	}
+	if c.Repeat != 0 {
+		repeat = min(repeat, c.Repeat)
+	}
+	return duration, repeat
+}
+
+// subjectsOf returns who is measured in this run.
+func (r *runner) subjectsOf(c Case) (chosen []Subject) {
+	all := Subjects()
+	for _, name := range c.Subjects {
+		i := slices.IndexFunc(all, func(s Subject) bool { return s.Name == name })
+		if i >= 0 && !(r.Quick && all[i].FullOnly) {
+			chosen = append(chosen, all[i])
+		}
+	}
+	return chosen
+}
+
+// runCase makes the repeats of all subjects in turns, so that a machine that drifts is shared by all.
+func (r *runner) runCase(ctx context.Context, row Row, c Case) error {
+	duration, repeat := r.extent(c)
+	subjects := r.subjectsOf(c)
+	report := CaseReport{Row: row.Name, Name: c.Name, Title: row.Title, Seconds: duration.Seconds(), EqualHeap: c.EqualHeap}
+	configs := make([]benchmark.Config, len(subjects))
+	for i, s := range subjects {
+		configs[i] = r.config(c, s, duration)
+		report.Subjects = append(report.Subjects, SubjectReport{Name: s.Name})
+		if err := configs[i].Validate(r.Engines); err != nil {
+			report.Subjects[i].Unavailable = strings.Join(strings.Fields(err.Error()), " ")
+		} else if configs[i].Offered == unknownPeak {
+			report.Subjects[i].Unavailable = "needs the rate of " + c.Peak
+		}
+		if reason := report.Subjects[i].Unavailable; reason != "" {
+			fmt.Fprintf(r.Out, "%s  %s  NOT AVAILABLE: %s\n", c.Name, s.Name, reason)
+		}
+	}
+	for number := range repeat {
+		for i := range subjects {
+			s := &report.Subjects[i]
+			if s.Unavailable != "" {
+				continue
+			}
+			fmt.Fprintf(r.Out, "%s  %s  repeat %d of %d: ", c.Name, s.Name, number+1, repeat)
+			result, err := r.turn(ctx, configs[i], c.EqualHeap)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if err != nil {
+				s.Failures = append(s.Failures, err.Error())
+				fmt.Fprintf(r.Out, "FAILED: %v\n", err)
+				continue
+			}
+			fmt.Fprintf(r.Out, "%s/s  p50 %.2f ms  p99 %.2f ms  %.3g CPU s/M\n", benchmark.FormatFigure(result.WritesPerSecond+result.ReadsPerSecond),
+				result.WriteLatency.P50, result.WriteLatency.P99, result.CPUSecondsPerMillion)
+			s.LogDB = result.LogDB
+			s.Repeats = append(s.Repeats, result)
+		}
+	}
+	for i := range report.Subjects {
+		if s := &report.Subjects[i]; len(s.Repeats) > 0 {
+			median := benchmark.MedianOf(s.Repeats)
+			s.Median = &median
+		}
+	}
+	r.report.Cases = append(r.report.Cases, report)
+	return nil
+}
+
+// unknownPeak is offered where the rate to take a share of was not measured; it is never really offered.
+const unknownPeak = 1
+
+// config is the harness's configuration for a turn.
+func (r *runner) config(c Case, s Subject, duration time.Duration) benchmark.Config {
+	config := benchmark.DefaultConfig(s.Engine)
+	config.LogDB = s.LogDB
+	c.Load(&config)
+	config.Duration, config.Warmup, config.Data = duration, r.Warmup, filepath.Join(r.Data, "hosts")
+	if c.OfferedShare > 0 {
+		config.Offered = unknownPeak
+		if peak := r.report.caseNamed(c.Peak); peak != nil {
+			if subject := peak.subject(s.Name); subject != nil {
+				config.Offered = max(unknownPeak, c.OfferedShare*subject.rate())
+			}
+		}
+	}
+	return config
+}
+
+// turn runs the harness once, in a process of its own.
+func (r *runner) turn(ctx context.Context, config benchmark.Config, equalHeap bool) (benchmark.Result, error) {
+	config.JSON = filepath.Join(r.Data, "turn.json")
+	limit := config.Warmup + config.Duration + 6*time.Minute // for start, drain and check, which have limits of their own
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	arguments := append(slices.Clone(r.Program[1:]), Arguments(config, r.Engines)...)
+	command := exec.CommandContext(ctx, r.Program[0], arguments...)
+	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
+	command.WaitDelay = 30 * time.Second
+	if equalHeap {
+		command.Env = append(os.Environ(), fmt.Sprintf("GOMEMLIMIT=%dMiB", r.HeapMiB), "GOGC=off")
+	}
+	output, err := command.CombinedOutput()
+	defer os.RemoveAll(config.Data)
+	if err != nil {
+		return benchmark.Result{}, fmt.Errorf("%w: %s", err, lastLines(string(output)))
+	}
+	text, err := os.ReadFile(config.JSON)
+	if err != nil {
+		return benchmark.Result{}, err
+	}
+	defer os.Remove(config.JSON)
+	var report benchmark.Report
+	if err := json.Unmarshal(text, &report); err != nil {
+		return benchmark.Result{}, err
+	}
+	return report.Median, nil
+}
+
+// Arguments writes a configuration as flags of the command line.
+func Arguments(config benchmark.Config, engines []benchmark.Engine) (arguments []string) {
+	for _, flag := range benchmark.NewFlags(&config, engines).List {
+		if value := flag.String(); value != "" {
+			arguments = append(arguments, "--"+flag.Name+"="+value)
+		}
+	}
+	return arguments
+}
+
+// lastLines keeps of a process's output what says why it ended.
+func lastLines(output string) string {
+	lines := strings.Split(strings.TrimSpace(output), "\n")
+	return strings.Join(lines[max(0, len(lines)-3):], " | ")
+}
