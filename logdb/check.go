@@ -34,6 +34,13 @@ func (k ReplicaKey) String() string {
 // What takes the log itself to see, that the batches follow its end, is found by Loader.
 func CheckSave(save *raftpb.Save) error {
 	var next, term uint64
+	if meta := save.Installing; meta != nil {
+		if err := checkInstalling(save); err != nil {
+			return fmt.Errorf("%w: shard %d replica %d: installing the snapshot up to %d: %w",
+				ErrInvalidSave, save.ShardID, save.ReplicaID, meta.Index, err)
+		}
+		term = meta.Term
+	}
 	for i, batch := range save.Batches {
 		if err := checkBatch(save, batch); err != nil {
 			return fmt.Errorf("%w: shard %d replica %d: batch %d of %d: %w",
@@ -53,6 +60,22 @@ func CheckSave(save *raftpb.Save) error {
 		next, term = batch.Last()+1, batch.Term()
 	}
 	return checkMemberships(save)
+}
+
+// checkInstalling reports what is wrong with a save that begins the log anew.
+func checkInstalling(save *raftpb.Save) error {
+	meta := save.Installing
+	switch {
+	case meta.Index == 0 || meta.Term == 0:
+		return fmt.Errorf("index %d, term %d", meta.Index, meta.Term)
+	case meta.Config.Index > meta.Index:
+		return fmt.Errorf("its configuration is of index %d", meta.Config.Index)
+	case save.TruncateFrom != 0:
+		return fmt.Errorf("truncated from %d, where there is nothing", save.TruncateFrom)
+	case len(save.Batches) > 0 && save.Batches[0].First() != meta.Index+1:
+		return fmt.Errorf("batches begin at %d", save.Batches[0].First())
+	}
+	return meta.Config.Membership.Validate()
 }
 
 // checkMemberships refuses what could not be decoded again.

@@ -157,6 +157,10 @@ func printReplicas(out io.Writer, replicas []inspect.Replica) {
 		}
 		fmt.Fprintf(out, "  %10d %8d %12d %12d %8d %6d %12d %9d %12d  %s\n", r.Key.ShardID, r.Key.ReplicaID, s.Compacted+1, s.Last,
 			s.State.Term, s.State.Vote, s.State.Commit, r.Batches, r.Bytes, members)
+		if s.Installing != nil {
+			fmt.Fprintf(out, "  %19s installing the snapshot up to entry %d of term %d, of replica %d\n", "",
+				s.Installing.Index, s.Installing.Term, s.Installing.ReplicaID)
+		}
 	}
 }
 

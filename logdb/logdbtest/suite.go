@@ -56,6 +56,8 @@ var cases = []struct {
 	{"CompactInsideBatch", testCompactInsideBatch},
 	{"CompactBeyondTheEnd", testCompactBeyondTheEnd},
 	{"CompactKeepsNewestConfig", testCompactKeepsNewestConfig},
+	{"Installing", testInstalling},
+	{"InstallingAgain", testInstallingAgain},
 	{"Remove", testRemove},
 	{"RemoveAndAddAgain", testRemoveAndAddAgain},
 	{"List", testList},

@@ -59,6 +59,7 @@ type replicaLog struct {
 	term      uint64
 	compacted uint64
 	batches   []raftpb.Batch
+	installed bool // a snapshot was, since the replica is there: it may be said again
 }
 
 func newWorkload(seed uint64, replicas, large int) *workload {
@@ -111,14 +112,9 @@ func (w *workload) step() []step {
 	case choice <= 3 && len(r.batches) > 0:
 		return []step{r.compact(w.random), {save: w.append(r)}}
 	case choice == 4:
-		// A snapshot was installed: the log begins anew behind it.
-		save := &raftpb.Save{ShardID: r.key.ShardID, ReplicaID: r.key.ReplicaID, MustSync: true}
-		if len(r.batches) > 0 {
-			save.TruncateFrom = r.batches[0].First()
-		}
-		r.term++
-		r.compacted, r.batches = r.last()+50, nil
-		return []step{{save: save}, {compact: true, key: r.key, index: r.compacted, term: r.term}}
+		return []step{{save: w.install(r)}}
+	case choice == 9 && r.installed:
+		return []step{{save: &raftpb.Save{ShardID: r.key.ShardID, ReplicaID: r.key.ReplicaID, Installed: true, MustSync: true}}}
 	case choice <= 8 && len(r.batches) > 0:
 		return []step{{save: w.truncate(r)}}
 	default:
@@ -141,6 +137,20 @@ func (r *replicaLog) compact(random *rand.Rand) step {
 	}
 	r.compacted = index
 	return step{compact: true, key: r.key, index: index, term: 1}
+}
+
+// install begins the log anew behind a snapshot, and goes on with it in the same save, or not.
+func (w *workload) install(r *replicaLog) *raftpb.Save {
+	r.term++
+	r.compacted, r.batches, r.installed = r.last()+1+w.random.Uint64N(50), nil, true
+	save := &raftpb.Save{
+		ShardID: r.key.ShardID, ReplicaID: r.key.ReplicaID, MustSync: true, Installed: w.random.IntN(4) == 0,
+		Installing: snapshotOf(r.key.ShardID, r.compacted, r.term, r.compacted-w.random.Uint64N(r.compacted)),
+	}
+	if w.random.IntN(2) == 0 {
+		w.extend(r, save)
+	}
+	return save
 }
 
 // append draws a save of some batches with everything else that may be in one.
@@ -216,7 +226,11 @@ func fingerprint(db logdb.LogDB, keys []logdb.ReplicaKey) (string, error) {
 				_, _ = hash.Write(batch)
 			}
 		}
-		text = fmt.Appendf(text, "%v: %+v batches %x\n", k, stored, hash.Sum64())
+		var installing raftpb.SnapshotMeta
+		if stored.Installing != nil {
+			installing, stored.Installing = *stored.Installing, nil
+		}
+		text = fmt.Appendf(text, "%v: %+v installing %+v batches %x\n", k, stored, installing, hash.Sum64())
 	}
 	return string(text), nil
 }

@@ -36,6 +36,11 @@ func (g *Group) Save(save *raftpb.Save) error {
 		bootstrap := cloneBootstrap(*save.Bootstrap)
 		copied.Bootstrap = &bootstrap
 	}
+	if save.Installing != nil {
+		meta := *save.Installing
+		meta.Config.Membership = cloneMembership(meta.Config.Membership)
+		copied.Installing = &meta
+	}
 	copied.Configs = slices.Clone(save.Configs)
 	for i := range copied.Configs {
 		copied.Configs[i].Membership = cloneMembership(copied.Configs[i].Membership)

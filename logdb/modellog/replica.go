@@ -19,6 +19,7 @@ type replica struct {
 	compactedTerm uint64
 	batches       []raftpb.Batch // without a gap; the first may begin at or below compacted and reaches beyond it
 	configs       []raftpb.ConfigRecord
+	installing    *raftpb.SnapshotMeta
 }
 
 // table holds the replicas of a host.
@@ -71,6 +72,12 @@ func (r *replica) save(key logdb.ReplicaKey, save *raftpb.Save) {
 	if save.StateChanged {
 		r.state = save.State
 	}
+	if save.Installing != nil {
+		r.install(*save.Installing)
+	}
+	if save.Installed {
+		r.installing = nil
+	}
 	if save.TruncateFrom != 0 {
 		r.truncate(key, save.TruncateFrom)
 	}
@@ -86,6 +93,14 @@ func (r *replica) save(key logdb.ReplicaKey, save *raftpb.Save) {
 		config.Membership = cloneMembership(config.Membership)
 		r.configs = append(r.configs, config)
 	}
+}
+
+// install begins the log anew behind a snapshot.
+func (r *replica) install(meta raftpb.SnapshotMeta) {
+	meta.Config.Membership = cloneMembership(meta.Config.Membership)
+	r.installing = &meta
+	r.compacted, r.compactedTerm = meta.Index, meta.Term
+	r.batches, r.configs = nil, []raftpb.ConfigRecord{meta.Config}
 }
 
 func (r *replica) truncate(key logdb.ReplicaKey, from uint64) {
@@ -128,6 +143,11 @@ func (r *replica) load(key logdb.ReplicaKey) (raftpb.Stored, error) {
 		Last:          loader.Last,
 		Terms:         loader.Terms,
 	}
+	if r.installing != nil {
+		meta := *r.installing
+		meta.Config.Membership = cloneMembership(meta.Config.Membership)
+		stored.Installing = &meta
+	}
 	for _, config := range r.configs {
 		config.Membership = cloneMembership(config.Membership)
 		stored.Configs = append(stored.Configs, config)
@@ -155,7 +175,7 @@ func (r *replica) read(
 }
 
 func cloneMembership(membership raftpb.Membership) raftpb.Membership {
-	membership.Members = slices.Clone(membership.Members)
+	membership.Members, membership.Outgoing = slices.Clone(membership.Members), slices.Clone(membership.Outgoing)
 	return membership
 }
 

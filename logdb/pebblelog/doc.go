@@ -14,6 +14,7 @@
 //	│'r'│ shard │ replica │ 2 │                    R C            hard state
 //	│'r'│ shard │ replica │ 3 │                    index term C   compaction, two 8 byte numbers, little endian
 //	│'r'│ shard │ replica │ 4 │ index (8 B)        R C            a membership
+//	│'r'│ shard │ replica │ 5 │                    R C            the snapshot being installed
 //	└───┴───────┴─────────┴───┘
 //
 // A batch is keyed by its last index, not by its first, so that nothing has to be read in order to write:
@@ -21,6 +22,9 @@
 //   - what ends at or below an index is one range of keys, whatever the batches' borders are (Compact);
 //   - what begins at or above the first index of a batch is one range, too (TruncateFrom);
 //   - the batch that holds an index is the first one at or behind that index (Read).
+//
+// A log that begins anew behind a snapshot is one range of batches and one of memberships that go, and four records, in one
+// write. Record 5 is there until the state machine has recovered.
 //
 // Old memberships below the compacted index are left in place, and Load passes over all but the newest of them: they are
 // small and rare, and finding them would take a read. They go when the replica is removed.

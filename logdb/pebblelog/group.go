@@ -44,6 +44,13 @@ func (g *Group) Save(save *raftpb.Save) error {
 		g.value = raftpb.AppendHardState(g.value[:0], save.State)
 		g.setRecord()
 	}
+	if save.Installing != nil {
+		g.install(key, save.Installing)
+	}
+	if save.Installed {
+		g.key = appendRecordKey(g.key[:0], key, recordInstalling)
+		must(g.batch.Delete(g.key, nil))
+	}
 	if save.TruncateFrom != 0 {
 		g.truncate(key, save.TruncateFrom)
 	}
@@ -92,9 +99,31 @@ func (g *Group) truncate(key logdb.ReplicaKey, from uint64) {
 	g.key = appendBatchKey(g.key[:0], key, from)
 	g.value = appendPrefixEnd(g.value[:0], spaceBatches, key)
 	must(g.batch.DeleteRange(g.key, g.value, nil))
+	g.removeConfigs(key, from)
+}
+
+// removeConfigs deletes the memberships at or above an index.
+func (g *Group) removeConfigs(key logdb.ReplicaKey, from uint64) {
 	g.key = appendConfigKey(g.key[:0], key, from)
-	g.value = appendPrefixEnd(g.value[:0], spaceRecords, key)
+	g.value = appendRecordKey(g.value[:0], key, recordConfig+1)
 	must(g.batch.DeleteRange(g.key, g.value, nil))
+}
+
+// install removes the log and begins it anew behind a snapshot, whose membership is the first of it.
+func (g *Group) install(key logdb.ReplicaKey, meta *raftpb.SnapshotMeta) {
+	g.key = appendPrefix(g.key[:0], spaceBatches, key)
+	g.value = appendPrefixEnd(g.value[:0], spaceBatches, key)
+	must(g.batch.DeleteRange(g.key, g.value, nil))
+	g.removeConfigs(key, 0)
+	g.key = appendRecordKey(g.key[:0], key, recordCompaction)
+	g.value = appendCompaction(g.value[:0], compaction{meta.Index, meta.Term})
+	g.setRecord()
+	g.key = appendConfigKey(g.key[:0], key, meta.Config.Index)
+	g.value = raftpb.AppendConfigRecord(g.value[:0], meta.Config)
+	g.setRecord()
+	g.key = appendRecordKey(g.key[:0], key, recordInstalling)
+	g.value = raftpb.AppendSnapshotMeta(g.value[:0], *meta)
+	g.setRecord()
 }
 
 // Compact removes whole batches from the front of a log. Nothing has to be looked up for it, which is why batches are

@@ -22,6 +22,7 @@ const (
 	recordState      recordKind = 2
 	recordCompaction recordKind = 3
 	recordConfig     recordKind = 4 // followed by the index
+	recordInstalling recordKind = 5
 )
 
 // Lengths of keys in bytes.

@@ -108,6 +108,10 @@ func loadRecord(stored *raftpb.Stored, key, value []byte) error {
 			stored.Configs = stored.Configs[:0]
 		}
 		stored.Configs = append(stored.Configs, config)
+	case recordInstalling:
+		var meta raftpb.SnapshotMeta
+		meta, err = raftpb.DecodeSnapshotMeta(encoding)
+		stored.Installing = &meta
 	default:
 		err = fmt.Errorf("%w: record kind %d", raftpb.ErrBadRecord, key[prefixLength])
 	}

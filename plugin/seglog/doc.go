@@ -69,6 +69,9 @@
 // byte as it was saved. A batch has checksums of its own, so the record's covers only what is before it and its header.
 // Other bodies are encodings of package raftpb, or two varints (compaction), or text (damage).
 //
+// A log that begins anew behind a snapshot is three records of one group: the snapshot's, which removes the log, a compaction and a configuration.
+// The first stays until an empty record of the same kind says that the state machine has recovered; moved, it removes nothing.
+//
 // # The way of a write
 //
 //	step workers ─ Group.Save ─► records, encoded

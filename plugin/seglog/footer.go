@@ -186,7 +186,7 @@ func (r *footerReader) fields(o *operation, p *footerReplica) error {
 		}
 		o.damage = string(r.data[r.at : r.at+int(o.length)])
 		r.at += int(o.length)
-	case recordRemove, recordBootstrap:
+	case recordRemove, recordBootstrap, recordInstall:
 	default:
 		return fmt.Errorf("%w: footer names a record of kind %d", errNotOurs, o.kind)
 	}

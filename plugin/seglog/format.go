@@ -170,6 +170,7 @@ const (
 	recordBootstrap recordKind = 4
 	recordConfig    recordKind = 5
 	recordDamage    recordKind = 6 // what was found damaged: the replica stays out of service
+	recordInstall   recordKind = 7 // a snapshot: the log goes and begins anew behind it; empty: the state machine has recovered from it
 
 	// recordMoved is set in a record that repeats what an older segment holds, so that that one can go.
 	recordMoved recordKind = 8

@@ -114,6 +114,8 @@ func FuzzRecord(f *testing.F) {
 	group.addSave(recordSave, key, saveState|saveTruncate|saveBatch, raftpb.HardState{Term: 3, Vote: 1, Commit: 9}, 1, batch)
 	group.Compact(key, 7, 3)
 	group.add(recordConfig, key, raftpb.AppendConfigRecord(nil, raftpb.ConfigRecord{Index: 3, Membership: testMembership(3)}))
+	group.install(key, &raftpb.SnapshotMeta{ShardID: 1, ReplicaID: 2, Index: 9, Term: 2, Config: raftpb.ConfigRecord{Index: 3, Membership: testMembership(3)}})
+	group.add(recordInstall, key, nil)
 	group.add(recordBootstrap, key, raftpb.AppendBootstrap(nil, raftpb.Bootstrap{Incarnation: 1, Initial: testMembership(3)}))
 	for at := 0; at < len(group.data); {
 		h := rawRecordHeader(group.data[at:])

@@ -75,6 +75,12 @@ func (g *Group) Save(save *raftpb.Save) error {
 		g.scratch = raftpb.AppendBootstrap(g.scratch[:0], *save.Bootstrap)
 		g.add(recordBootstrap, key, g.scratch)
 	}
+	if save.Installing != nil {
+		g.install(key, save.Installing)
+	}
+	if save.Installed {
+		g.add(recordInstall, key, nil)
+	}
 	var flags byte
 	if save.StateChanged {
 		flags |= saveState
@@ -94,9 +100,18 @@ func (g *Group) Save(save *raftpb.Save) error {
 		g.add(recordConfig, key, g.scratch)
 	}
 	g.mustSync = g.mustSync || save.MustSync
-	g.lasting = g.lasting || save.MustSync || save.Bootstrap != nil || save.TruncateFrom != 0 ||
+	g.lasting = g.lasting || save.MustSync || save.Bootstrap != nil || save.Installing != nil || save.Installed || save.TruncateFrom != 0 ||
 		len(save.Batches) > 0 || len(save.Configs) > 0
 	return nil
+}
+
+// install adds a record that removes the log, and what the log begins with then.
+func (g *Group) install(key logdb.ReplicaKey, meta *raftpb.SnapshotMeta) {
+	g.scratch = raftpb.AppendSnapshotMeta(g.scratch[:0], *meta)
+	g.add(recordInstall, key, g.scratch)
+	g.Compact(key, meta.Index, meta.Term)
+	g.scratch = raftpb.AppendConfigRecord(g.scratch[:0], meta.Config)
+	g.add(recordConfig, key, g.scratch)
 }
 
 func (g *Group) checkSize(save *raftpb.Save) error {

@@ -49,6 +49,8 @@ type replica struct {
 
 	last      uint64 // id of its last record: seq<<16 | ordinal within the group
 	bootstrap place
+	// installing is the snapshot that the state machine has to recover from.
+	installing place
 	// Segments of the records that hold state, compaction and damage, 0 for none.
 	stateAt, compactAt, damageAt uint32
 
@@ -149,6 +151,8 @@ func (x *index) apply(o *operation, segment uint32) {
 		x.live(segment, recordCost)
 	case recordConfig:
 		x.config(r, configPlace{o.index, at})
+	case recordInstall:
+		x.install(r, o, at)
 	case recordDamage:
 		x.move(&r.damageAt, segment)
 		x.damage[o.key] = o.damage
@@ -164,7 +168,7 @@ func (x *index) remove(key logdb.ReplicaKey) {
 	}
 	x.dropRuns(r, 0, len(r.runs))
 	x.dropConfigs(r, 0, len(r.configs))
-	for _, segment := range [...]uint32{r.bootstrap.segment, r.stateAt, r.compactAt, r.damageAt} {
+	for _, segment := range [...]uint32{r.bootstrap.segment, r.installing.segment, r.stateAt, r.compactAt, r.damageAt} {
 		x.live(segment, -recordCost)
 	}
 	delete(x.replicas, key)
@@ -246,6 +250,23 @@ func (x *index) dropConfigs(r *replica, i, j int) {
 		x.live(r.configs[k].segment, -recordCost)
 	}
 	r.configs = slices.Delete(r.configs, i, j)
+}
+
+// install removes a log, for the records behind this one to begin it anew, or notes that the state machine has recovered. One that was
+// moved has done that before: what is there belongs to the log that was begun.
+func (x *index) install(r *replica, o *operation, at place) {
+	x.live(r.installing.segment, -recordCost)
+	r.installing = place{}
+	if o.length > 0 {
+		r.installing = at
+		x.live(at.segment, recordCost)
+	}
+	if o.length == 0 || o.kind&recordMoved != 0 {
+		return
+	}
+	x.dropRuns(r, 0, len(r.runs))
+	x.dropConfigs(r, 0, len(r.configs))
+	r.compacted, r.compactedTerm = 0, 0
 }
 
 func (x *index) compact(r *replica, o *operation, segment uint32) {
@@ -334,7 +355,7 @@ func (r *replica) lastIndex() uint64 {
 
 // usesSegment reports whether something live of a replica is in a segment.
 func (r *replica) usesSegment(segment uint32) bool {
-	if r.bootstrap.segment == segment || r.stateAt == segment || r.compactAt == segment || r.damageAt == segment {
+	if r.bootstrap.segment == segment || r.installing.segment == segment || r.stateAt == segment || r.compactAt == segment || r.damageAt == segment {
 		return true
 	}
 	return slices.ContainsFunc(r.configs, func(c configPlace) bool { return c.segment == segment }) ||

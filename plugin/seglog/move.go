@@ -131,6 +131,11 @@ func (s *Store) collectRecords(m *moved, view *view) error {
 			return err
 		}
 	}
+	if r.installing.segment == m.from {
+		if err := add(recordInstall, r.installing); err != nil {
+			return err
+		}
+	}
 	for _, config := range r.configs {
 		if config.segment == m.from {
 			if err := add(recordConfig, config.place); err != nil {
@@ -191,6 +196,10 @@ func (s *Store) forget(m *moved) {
 		if r.bootstrap.segment == m.from {
 			s.index.live(m.from, -recordCost)
 			r.bootstrap = place{}
+		}
+		if r.installing.segment == m.from {
+			s.index.live(m.from, -recordCost)
+			r.installing = place{}
 		}
 		for i := len(r.configs) - 1; i >= 0; i-- {
 			if r.configs[i].segment == m.from {

@@ -46,6 +46,7 @@ func (s *Store) viewRuns(key logdb.ReplicaKey, choose func(*replica) ([]run, err
 	v := &view{store: s, key: key, replica: *r, damage: s.index.damage[key]}
 	v.replica.runs, v.replica.configs = runs, slices.Clone(r.configs)
 	v.pin(r.bootstrap.segment)
+	v.pin(r.installing.segment)
 	for i := range runs {
 		v.pin(runs[i].segment)
 	}
@@ -261,6 +262,18 @@ func (v *view) loadRecords(stored *raftpb.Stored) error {
 		if stored.Bootstrap, err = raftpb.DecodeBootstrap(body); err != nil {
 			return fmt.Errorf("%w: %v: bootstrap: %w", logdb.ErrDamaged, v.key, err)
 		}
+	}
+	stored.Installing = nil
+	if v.replica.installing.segment != 0 {
+		body, err := v.readRecord(recordInstall, v.replica.installing)
+		if err != nil {
+			return err
+		}
+		meta, err := raftpb.DecodeSnapshotMeta(body)
+		if err != nil {
+			return fmt.Errorf("%w: %v: snapshot: %w", logdb.ErrDamaged, v.key, err)
+		}
+		stored.Installing = &meta
 	}
 	for _, at := range v.replica.configs {
 		body, err := v.readRecord(recordConfig, at.place)

@@ -117,6 +117,10 @@ func decodeOperation(h recordHeader, body []byte, offset int64, verify bool, o *
 		if verify {
 			_, err = raftpb.DecodeBootstrap(body)
 		}
+	case recordInstall:
+		if verify && len(body) > 0 {
+			_, err = raftpb.DecodeSnapshotMeta(body)
+		}
 	case recordConfig:
 		var config raftpb.ConfigRecord
 		config, err = raftpb.DecodeConfigRecord(body)

@@ -33,6 +33,7 @@ type simpleLog struct {
 	term      uint64
 	compacted uint64
 	batches   []raftpb.Batch
+	installed bool // a snapshot was, since the replica is there
 }
 
 func newWorkload(seed uint64, replicas, size int) *workload {
@@ -75,6 +76,12 @@ func (w *workload) next() change {
 		return w.truncate(l, 1+w.random.IntN(len(l.batches)-1))
 	case choice <= 10:
 		return w.state(l)
+	case choice == 11:
+		return w.install(l)
+	case choice == 12 && l.installed:
+		s := save(l)
+		s.Installed = true
+		return change{mustSync: true, fill: saves(s)}
 	default:
 		return w.append(l, 1+w.random.IntN(3))
 	}
@@ -147,6 +154,18 @@ func (w *workload) compact(l *simpleLog, index uint64) change {
 	}}
 }
 
+// install begins the log anew behind a snapshot.
+func (w *workload) install(l *simpleLog) change {
+	l.term++
+	l.compacted, l.batches, l.installed = l.last()+1+w.random.Uint64N(9), nil, true
+	s := save(l)
+	s.Installing = &raftpb.SnapshotMeta{
+		ShardID: l.key.ShardID, ReplicaID: 2, Index: l.compacted, Term: l.term,
+		Config: raftpb.ConfigRecord{Index: l.compacted, Membership: testMembership(l.compacted)}, Kind: raftpb.SnapshotDisk,
+	}
+	return change{mustSync: true, fill: saves(s)}
+}
+
 func (w *workload) remove(l *simpleLog) change {
 	key := l.key
 	*l = simpleLog{key: key, term: 1}
@@ -192,7 +211,11 @@ func fingerprintOne(db logdb.LogDB, key logdb.ReplicaKey) (string, error) {
 			_, _ = hash.Write(batch)
 		}
 	}
-	return fmt.Sprintf("%+v %x", stored, hash.Sum64()), nil
+	var installing raftpb.SnapshotMeta
+	if stored.Installing != nil {
+		installing, stored.Installing = *stored.Installing, nil
+	}
+	return fmt.Sprintf("%+v installing %+v %x", stored, installing, hash.Sum64()), nil
 }
 
 // history is a workload with the state after each of its Commits: states[n] is that after the first n.

@@ -209,6 +209,8 @@ func (s *Store) stillThere(o *operation, from uint32) bool {
 		return r.compactAt == from
 	case recordBootstrap:
 		return r.bootstrap.segment == from
+	case recordInstall:
+		return r.installing.segment == from
 	case recordConfig:
 		i, found := r.findConfig(o.index)
 		return found && r.configs[i].segment == from
