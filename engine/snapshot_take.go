@@ -186,7 +186,9 @@ func (r *Replica) syncMachine(job *snapshotJob) {
 		r.worker.control(func(w *StepWorker) { w.quarantine(r, failure) })
 		return
 	}
-	job.index, job.err = r.machine.SyncedIndex(), nil
+	if job.index, job.err = r.machine.SyncedIndex(), nil; job.index == 0 {
+		job.err = fmt.Errorf("%w: shard %d", ErrNothingApplied, r.shardID)
+	}
 }
 
 // afterSnapshot hands a finished one to the keeper, or the end of a job without a file to whoever waits for it.

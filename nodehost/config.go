@@ -97,6 +97,9 @@ type Tuning struct {
 	// ApplyWorkers run the state machines, at first; up to MaxApplyWorkers are added when all are held up inside slow ones.
 	// Defaults max(2, GOMAXPROCS/2) and 64.
 	ApplyWorkers, MaxApplyWorkers int
+	// SnapshotWorkers is how many snapshots are taken, and how many state machines on disk sync, at the same time; RecoverWorkers how many
+	// recover or are opened. One that does not return keeps its place. Defaults 2 and max(2, GOMAXPROCS/2).
+	SnapshotWorkers, RecoverWorkers int
 	// MaxOpenBytes bounds the commands of one shard that wait to be taken. Default 8 MiB.
 	MaxOpenBytes int
 	// MaxOpenReads bounds the reads of one shard that wait to be taken. Default 65,536.
@@ -179,6 +182,8 @@ type ReplicaConfig struct {
 	// for nobody for an election timeout; do not lower ElectionTimeout, or turn LeaseRead off, and start it again within the old one:
 	// the replica would not know what it may have promised.
 	LeaseRead bool
+	// Snapshots says when snapshots are taken of state machines that can be saved, and how much log is kept. By default they are taken.
+	Snapshots SnapshotPolicy
 	// MaxClockDrift is how far the clocks of two hosts may drift apart in a second. Default 100 ms, at most 500 ms. If a host's clock
 	// runs wilder than that, a read under a lease may miss what was acknowledged; it is noticed (Events.ClockDrift), and reads
 	// take a round again.

@@ -94,6 +94,8 @@ func (c *Config) validateNumbers(f *faults) {
 		{"Tuning.StepWorkers", int64(t.StepWorkers), 1024},
 		{"Tuning.ApplyWorkers", int64(t.ApplyWorkers), 1024},
 		{"Tuning.MaxApplyWorkers", int64(t.MaxApplyWorkers), 4096},
+		{"Tuning.SnapshotWorkers", int64(t.SnapshotWorkers), 1024},
+		{"Tuning.RecoverWorkers", int64(t.RecoverWorkers), 1024},
 		{"Tuning.MaxOpenBytes", int64(t.MaxOpenBytes), 1 << 32},
 		{"Tuning.MaxOpenReads", int64(t.MaxOpenReads), 1 << 24},
 		{"Tuning.MaxWriteBytes", t.MaxWriteBytes, 1 << 40},
@@ -182,6 +184,9 @@ func (c *ReplicaConfig) validate(host *Config) error {
 	f.times(c.ElectionTimeout, c.HeartbeatInterval, host.ElectionTimeout)
 	if c.MaxClockDrift < 0 || c.MaxClockDrift > raft.MaxClockDrift {
 		f.add("MaxClockDrift is %s, accepted is 0 (default) to %s", c.MaxClockDrift, raft.MaxClockDrift)
+	}
+	if err := c.Snapshots.Validate(); err != nil {
+		f.add("%w", err)
 	}
 	c.validateMembers(&f, host.Address)
 	return f.err()

@@ -17,6 +17,8 @@ const (
 	identityName = "identity"
 	promisesName = "promises"
 	logName      = "log"
+
+	snapshotsName = "snapshots"
 )
 
 // directory is a host's data directory while a NodeHost has it: locked, with the identity of this start.
@@ -89,7 +91,7 @@ func (d *directory) loadIdentity(config *Config) error {
 
 // newIdentity refuses a directory with data: a host that forgot who it was could vote twice.
 func (d *directory) newIdentity(config *Config) error {
-	for _, name := range []string{promisesName, logName} {
+	for _, name := range []string{promisesName, logName, snapshotsName} {
 		if _, err := d.fs.Stat(d.join(name)); err == nil {
 			return fmt.Errorf("%w: %s is missing, but %s exists", ErrIdentityDamaged, d.join(identityName), d.join(name))
 		}

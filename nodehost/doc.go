@@ -12,7 +12,7 @@
 //	            Shard(id) ─────────────────────► Leader, WaitLeader, TransferLeader
 //	            Info, Close                      Members, ChangeMembers, CancelChange
 //	                                             AddReplica, RemoveReplica, ReplaceReplica, Promote
-//	                                             Status, SetTimeouts, Repair
+//	                                             Status, SetTimeouts, Repair, Snapshot
 //
 // The package ties the parts together and owns them: it opens the data directory, the log store (package logdb; the segmented log unless
 // Config says otherwise) and the transport (TCP unless Config says otherwise), hands them to the engine, which does the
@@ -65,6 +65,9 @@
 //	ErrTargetFailed       it is not heard, cannot campaign, or did not win; the leader goes on         if it was told to take over
 //	ErrTimeout            Config.RequestTimeout passed                                                 unless it was still queued
 //	ErrLeaderChanged      leadership moved while the request was under way                             yes
+//	ErrNoSnapshots        Snapshot of a state machine that cannot be saved                               no
+//	ErrNothingApplied     Snapshot before anything was applied                                         no
+//	ErrSnapshotFailed     a snapshot could not be taken; matches the reason too                        no
 //	ErrRepairRefused      a replica cannot be rebuilt: healing is turned off, or nobody else has its data  no
 //	ErrStopped            the replica, or the host, stopped                                            if it was under way
 //	ErrStuck              a stop took longer than Tuning.MaxStopWait, and goes on by itself             yes
@@ -73,6 +76,7 @@
 //	ErrStorageFailed      the host's log store failed: no writes until a restart                       if it was under way
 //	cause of the context  the caller left                                                              unless it never began, or changes nothing
 //
+// ErrSnapshotDamaged and ErrMachineStuck are told by Events; the first is a start's error too if the replica must not be healed.
 // Reads change nothing, so MaybeApplied is never true of their errors. Those of New concern the data directory: ErrDirectoryLocked,
 // ErrIdentityMismatch, ErrIdentityDamaged, ErrPromisesDamaged, ErrOtherLogStore. A host whose directory is an older copy reports
 // ErrRestoredDirectory as the failure of its storage.
@@ -107,18 +111,33 @@
 // reached, the log store failed. They run on a goroutine of their own behind a bounded queue, so that they may be slow; what does
 // not fit is dropped and counted in Info.
 //
+// # Snapshots
+//
+// Without snapshots a state machine is rebuilt from the whole log at every start, and the log is kept for ever. One that implements rsm.Snapshotter,
+// rsm.Concurrent or rsm.OnDisk is saved, as ReplicaConfig.Snapshots says and when Shard.Snapshot is called:
+//
+//	kind             a snapshot is                      meanwhile               a start
+//	rsm.Snapshotter  a file                             Updates wait            recovers from the newest file and replays the log behind it
+//	rsm.Concurrent   a file, of a prepared view         Updates go on           the same
+//	rsm.OnDisk       a Sync, no file                    Updates go on           Open says where the state machine is; the log behind it is replayed
+//
+// Log that neither the oldest snapshot kept nor KeepEntries needs is removed. A snapshot that fails, for lack of room or by an error of the state
+// machine, changes nothing: the shard goes on, Events.SnapshotFailed tells, and it is tried again. A damaged one is passed over for the one
+// before; without any the replica is damaged and healed by the others.
+//
 // # The data directory
 //
 //	Config.Dir/
 //	├── lock         held as long as a NodeHost has the directory; a second one gets ErrDirectoryLocked
 //	├── identity     who this host is, and its epoch; replaced whole at every start
 //	├── promises     what the replicas have promised to others; appended to, replaced whole now and then
-//	└── log/         the log store's own
+//	├── log/         the log store's own
+//	└── snapshots/   those of all replicas here; see package snapshot
 //
 // Files that are replaced whole are written under a temporary name, synced, renamed, and the directory is synced: after a crash
 // the old file is there or the new one. All go through Config.FS. All integers are little-endian, all checksums CRC-32C.
 //
-// The order of a start is what makes a restart safe: lock, identity with the next epoch, promises, log, transport. Nothing is
+// The order of a start is what makes a restart safe: lock, identity with the next epoch, promises, log, snapshots, transport. Nothing is
 // sent before the epoch is durable, so no peer meets two starts under one epoch, and an old copy of the directory that is put back
 // presents an epoch that its peers have seen: they refuse it. The identity is durable before the log's directory exists, so a log
 // without an identity is one that lost it, and is refused.

@@ -77,6 +77,18 @@ var (
 	// ErrStuck says that a replica did not stop within Tuning.MaxStopWait, and what it waits for: a state machine that does not return, or
 	// writes that do not end. It goes on stopping by itself.
 	ErrStuck = engine.ErrStuck
+	// ErrNoSnapshots says that the state machine takes no snapshots: it has none of the optional interfaces of package rsm.
+	ErrNoSnapshots = engine.ErrNoSnapshots
+	// ErrNothingApplied says that there is nothing to take a snapshot of yet.
+	ErrNothingApplied = engine.ErrNothingApplied
+	// ErrSnapshotFailed says that a snapshot could not be taken, and why; the error matches the cause, too. The ones before are untouched.
+	ErrSnapshotFailed = engine.ErrSnapshotFailed
+	// ErrSnapshotDamaged says that a snapshot cannot be recovered from: the text names file, block and reason. It is told by Events, and is the
+	// error of a start that has nothing else to go by, with ReplicaConfig.DisableHealing.
+	ErrSnapshotDamaged = engine.ErrSnapshotDamaged
+	// ErrMachineStuck says that a state machine has not moved for some seconds inside a call that goes through its whole state. It is told by
+	// Events.
+	ErrMachineStuck = engine.ErrMachineStuck
 	// ErrNotStarted says that the shard does not run on this host.
 	ErrNotStarted = engine.ErrNotStarted
 )

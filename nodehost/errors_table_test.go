@@ -12,6 +12,8 @@ import (
 
 // producedElsewhere are errors that no user can bring about, and who tests them.
 var producedElsewhere = map[string]string{
+	"ErrMachineStuck": "it comes after seconds, on a clock of its own in the engine's tests: TestAMachineThatStandsStillIsReportedAndKeepsOnePlace",
+
 	"ErrFenced": "the engine's own tests violate an assertion: TestAFencedReplicaIsSilentUntilItIsStartedAgain",
 }
 

@@ -28,6 +28,17 @@ type Events struct {
 	// that it could not begin anew and is out of service until it is started again.
 	ReplicaHealed     func(replica ReplicaName)
 	ReplicaHealFailed func(replica ReplicaName, err error)
+	// SnapshotTaken says that a snapshot is durable, or that a state machine on disk has synced, up to an index.
+	SnapshotTaken func(replica ReplicaName, index uint64)
+	// SnapshotFailed says that a snapshot could not be taken. The replica goes on, and it is tried again, after a second at first and later
+	// each time.
+	SnapshotFailed func(replica ReplicaName, err error)
+	// SnapshotDamaged says that a snapshot cannot be recovered from, and where it is damaged. An older one is tried; if there is none,
+	// ReplicaDamaged follows.
+	SnapshotDamaged func(replica ReplicaName, err error)
+	// MachineStuck says that a state machine has not moved for 4 s inside Save, Recover, Sync or Open; once in such a stretch. It keeps one place of
+	// Tuning.SnapshotWorkers, or RecoverWorkers.
+	MachineStuck func(replica ReplicaName, err error)
 	// DataLost says that the replicas which lost their state leave no quorum: the shard decides nothing more, and its requests end with
 	// ErrDataLost, until lost data is put back or the shard is rebuilt.
 	DataLost func(replica ReplicaName)
@@ -109,6 +120,14 @@ func (e *Events) deliver(event *engine.Event) {
 		call2(e.ReplicaFenced, replica, event.Err)
 	case engine.EventProposalDropped:
 		call2(e.ProposalDropped, replica, event.Reason.String())
+	case engine.EventSnapshotTaken:
+		call2(e.SnapshotTaken, replica, event.Index)
+	case engine.EventSnapshotFailed:
+		call2(e.SnapshotFailed, replica, event.Err)
+	case engine.EventSnapshotDamaged:
+		call2(e.SnapshotDamaged, replica, event.Err)
+	case engine.EventMachineStuck:
+		call2(e.MachineStuck, replica, event.Err)
 	case engine.EventFollowerCreated:
 		call2(e.FollowerCreated, replica, event.Peer)
 	case engine.EventFollowerDestroyed:

@@ -39,12 +39,16 @@ func TestEveryEventHasItsCallback(t *testing.T) {
 		SecondLeader:        func(r ReplicaName, claimant, term uint64) { note("second", r, claimant, term) },
 		ConnectionUp:        func(address string) { note("up", address) },
 		ConnectionDown:      func(address string, err error) { note("down", address, err) },
+		SnapshotTaken:       func(r ReplicaName, index uint64) { note("taken", r, index) },
+		SnapshotFailed:      func(r ReplicaName, err error) { note("not taken", r, err) },
+		SnapshotDamaged:     func(r ReplicaName, err error) { note("snapshot damaged", r, err) },
+		MachineStuck:        func(r ReplicaName, err error) { note("machine stuck", r, err) },
 		StorageFailed:       func(err error) { note("storage failed", err) },
 		StorageStalled:      func() { note("stalled") },
 		StorageRecovered:    func() { note("recovered") },
 	}
 	event := engine.Event{
-		ShardID: 1, ReplicaID: 2, Term: 3, Leader: 4, Peer: 5, Reason: raftpb.ReasonBusy, Address: "host:1", Err: errors.New("why"),
+		ShardID: 1, ReplicaID: 2, Term: 3, Leader: 4, Peer: 5, Reason: raftpb.ReasonBusy, Address: "host:1", Index: 6, Err: errors.New("why"),
 	}
 	busy := raftpb.ReasonBusy.String()
 	for kind, want := range map[engine.EventKind]string{
@@ -73,6 +77,10 @@ func TestEveryEventHasItsCallback(t *testing.T) {
 		engine.EventSecondLeader:        "second{1 2} 5 3",
 		engine.EventConnectionUp:        "uphost:1",
 		engine.EventConnectionDown:      "downhost:1why",
+		engine.EventSnapshotTaken:       "taken{1 2} 6",
+		engine.EventSnapshotFailed:      "not taken{1 2} why",
+		engine.EventSnapshotDamaged:     "snapshot damaged{1 2} why",
+		engine.EventMachineStuck:        "machine stuck{1 2} why",
 		engine.EventStorageFailed:       "storage failedwhy",
 		engine.EventStorageStalled:      "stalled",
 		engine.EventStorageRecovered:    "recovered",
@@ -86,7 +94,7 @@ func TestEveryEventHasItsCallback(t *testing.T) {
 		(&Events{}).deliver(&event) // callbacks that are not set are not called
 	}
 	got = nil
-	event.Kind = engine.EventStorageRecovered + 1
+	event.Kind = engine.EventMachineStuck + 1
 	events.deliver(&event)
 	if len(got) != 0 {
 		t.Errorf("a kind that is not known: %q", got)

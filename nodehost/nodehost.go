@@ -12,6 +12,7 @@ import (
 
 	"github.com/flotilla-raft/flotilla/engine"
 	"github.com/flotilla-raft/flotilla/logdb"
+	"github.com/flotilla-raft/flotilla/snapshot"
 )
 
 // NodeHost carries the replicas of many shards in one process, with one data directory and one network address. New makes it, Close
@@ -21,6 +22,7 @@ type NodeHost struct {
 	directory *directory
 	promises  *promiseFile
 	log       logdb.LogDB
+	snapshots *snapshot.Directory
 	cache     *logdb.Cache
 	transport *peerList
 	engine    *engine.Engine
@@ -93,6 +95,9 @@ func (h *NodeHost) open() (err error) {
 	if err := h.disown(); err != nil {
 		return err
 	}
+	if err := h.openSnapshots(); err != nil {
+		return err
+	}
 	h.cache = logdb.NewCache(logdb.CacheOptions{Bytes: h.config.CacheBytes})
 	made, err := h.config.Transport(TransportContext{
 		Identity:      h.hostIdentity(),
@@ -113,6 +118,7 @@ func (h *NodeHost) open() (err error) {
 func (h *NodeHost) openEngine() (err error) {
 	options := h.config.engineOptions()
 	options.LogDB, options.Transport, options.Cache, options.Promises = h.log, h.transport, h.cache, h.promises
+	options.Snapshots = h.snapshots
 	options.Random = rand.Uint64
 	options.Listener = h.observe
 	if h.engine, err = engine.New(options); err != nil {
@@ -127,6 +133,9 @@ func (h *NodeHost) openEngine() (err error) {
 // release closes the parts that were opened, in reverse.
 func (h *NodeHost) release() error {
 	var faults *multierror.Error
+	if h.snapshots != nil {
+		faults = multierror.Append(faults, h.snapshots.Close())
+	}
 	if h.log != nil {
 		faults = multierror.Append(faults, h.log.Close())
 	}
@@ -165,7 +174,7 @@ func (h *NodeHost) end() { h.operations.Done() }
 
 // Close hands leaderships over, answers every pending request, stops all replicas, closes log store and transport, and
 // gives the data directory free. Shards hand over all at once, for at most one election timeout, and refuse proposals with
-// ErrTransferring meanwhile. State machines, writes under way and a callback of Events are waited for, each for at most Tuning.MaxStopWait: then Close
+// ErrTransferring meanwhile. Snapshots that are being taken are given up, and starts whose state machine is still recovering. State machines, writes under way and a callback of Events are waited for, each for at most Tuning.MaxStopWait: then Close
 // names the replicas that did not stop (ErrStuck), closes everything else, and leaves the goroutine of a state machine or a
 // callback that does not return behind, which ends when it does. Later calls wait for the first and return what it returned. It must not be called from a callback.
 func (h *NodeHost) Close() error {
@@ -179,6 +188,7 @@ func (h *NodeHost) close() error {
 	h.mu.Lock()
 	h.closed = true
 	h.mu.Unlock()
+	h.engine.AbandonStarts()
 	h.operations.Wait()
 	var faults *multierror.Error
 	faults = multierror.Append(faults, h.stopAll())

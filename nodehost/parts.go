@@ -72,6 +72,8 @@ func (c *Config) engineOptions() engine.Options {
 		MaxStopWait:     t.MaxStopWait,
 		PromiseInterval: t.PromiseInterval,
 		MaxEvents:       t.MaxEvents,
+		SnapshotWorkers: t.SnapshotWorkers,
+		RecoverWorkers:  t.RecoverWorkers,
 	}
 }
 
@@ -84,6 +86,7 @@ func (c *Config) replicaOptions(replica *ReplicaConfig) engine.ReplicaOptions {
 		Priorities:         replica.Priorities,
 		Join:               replica.Join,
 		SkipBootstrapCheck: replica.SkipBootstrapCheck,
+		Snapshots:          replica.Snapshots,
 		Raft: raft.Options{
 			Witness:             replica.Witness,
 			DisableHealing:      replica.DisableHealing,
