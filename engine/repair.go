@@ -23,8 +23,8 @@ func (e *Engine) startDamaged(options *ReplicaOptions, damage error) (stored raf
 	return raftpb.Stored{Bootstrap: bootstrap}, true
 }
 
-// Repair makes the replica abstain and asks the others to heal it: it is to be rebuilt from them, as a learner first. done is called once,
-// when that has begun or with why it cannot: ErrRepairRefused. EventReplicaHealed tells that the replica begins anew. Safe for
+// Repair asks the others to heal the replica: it is to be rebuilt from them, as a learner first; see raft.Core.Repair. done is called once,
+// when that is asked for or with why it cannot be: ErrRepairRefused. EventReplicaHealed tells that the replica begins anew. Safe for
 // concurrent use.
 func (r *Replica) Repair(done func(error)) {
 	done = guarded(done)

@@ -13,12 +13,12 @@ import (
 	"github.com/flotilla-raft/flotilla/raft"
 )
 
-// Repair has the replica rebuilt from the others: it stops voting and acknowledging, and asks to be made a learner of a new incarnation,
-// which takes a quorum without it; only then is what it holds thrown away and everything fetched anew, and it becomes what it was. It
-// returns once that has begun, and goes on after a restart; Events.ReplicaHealed tells that the replica begins anew. A leader is better asked
-// to hand over first. Have one replica of a shard repaired at a time, and change no members until it is healed: replicas that doubt what they
-// hold leave no quorum when they are too many, and nobody is healed then. What is known here of that is looked at. Errors: ErrRepairRefused
-// (healing is turned off, nobody else has the data, or the others are not known to have a leader and a quorum without it), ErrStopped, ErrFenced.
+// Repair has the replica rebuilt from the others: it is made a learner of a new incarnation, which takes a quorum without it; only then is
+// what it holds thrown away and everything fetched anew, and it becomes what it was. It returns once that is asked for;
+// Events.ReplicaHealed tells that the replica begins anew. Until then a follower does what it did, and goes on asking: its leader has one replica
+// of a shard repaired at a time, between changes of the members, and only while it hears a quorum of the others. A restart forgets that it
+// was asked. A leader stops leading at once, so it is better asked to hand over first. Errors: ErrRepairRefused (healing is turned off,
+// nobody else has the data, or the others are not known to have a leader and a quorum without it), ErrStopped, ErrFenced.
 func (s *Shard) Repair(ctx context.Context) error {
 	_, err := ask(ctx, s, mayChange, func(done func(struct{}, error)) {
 		s.replica.Repair(func(err error) { done(struct{}{}, err) })
@@ -27,7 +27,7 @@ func (s *Shard) Repair(ctx context.Context) error {
 }
 
 // MarkForRepair makes a replica of a stopped host be rebuilt from the others when it is started next, as Shard.Repair does on a
-// running one. replicaID 0 stands for the only replica of the shard that the directory knows. Nothing but the record of promises is
+// running one, but that it takes no part from its start on and nobody looks whether it is needed: mark one replica of a shard at a time. replicaID 0 stands for the only replica of the shard that the directory knows. Nothing but the record of promises is
 // changed. files nil stands for the operating system's. Errors: ErrNoHost, ErrDirectoryLocked, ErrPromisesDamaged, ErrRepairRefused.
 func MarkForRepair(dir string, files vfs.FS, shardID, replicaID uint64) (marked ReplicaName, err error) {
 	if files == nil {

@@ -234,6 +234,9 @@ func (c *Core) setLeader(replica, session, incarnation uint64) {
 	}
 	if replica != 0 && replica != c.options.ReplicaID {
 		c.yield.lastLeader = replica
+		if c.heal.doubts {
+			c.heartbeatAt = c.nextHeartbeat(c.now)
+		}
 	}
 	c.ack.due, c.beat.due = false, false
 	c.endUndecided(raftpb.ReasonNotLeader)

@@ -24,12 +24,13 @@ import (
 // healState is a replica's own way back.
 type healState struct {
 	asks    bool // it lost what it had promised, and asks to be healed
+	doubts  bool // it is to be rebuilt, and does what it promised until then; see Repair
 	removed bool // it was told that it is no member: nobody heals it
 	done    bool // the shard knows it by the new incarnation; its owner starts it anew
 
 	leader, session, number uint64 // the leader that is known to lead, and the number that it wants to see again
 
-	promised Promised // what a leader has shown to be lost; zero if it was found here
+	promised Promised // what a leader has shown to be lost, or Lost of one that doubts itself; zero if it was found here
 	dataLost bool     // those that lost their state leave no quorum
 }
 
@@ -48,7 +49,7 @@ func (c *Core) abstain() {
 	c.endPending(raftpb.ReasonNotLeader) // what is committed is handed over no more
 	c.refuseChangeWaits(raftpb.ReasonNotLeader)
 	c.role = RoleAbstaining
-	c.pull = pullState{}
+	c.pull, c.heal.doubts = pullState{}, false
 	c.electionAt, c.heartbeatAt, c.checkAt, c.retryAt = Never, Never, Never, Never
 	c.outbox = c.outbox[:0]
 	c.ack, c.beat = acknowledgement{}, heartbeatAnswer{}
@@ -121,7 +122,7 @@ func (c *Core) strayed(m *raftpb.Message) bool {
 	switch {
 	case c.role == RoleStopped || c.heal.done:
 		return false
-	case c.heal.asks && m.ToIncarnation == c.options.NextIncarnation:
+	case (c.heal.asks || c.heal.doubts) && m.ToIncarnation == c.options.NextIncarnation:
 		c.healed()
 		return true
 	case c.role == RoleBootstrapping:
@@ -142,7 +143,7 @@ func (c *Core) healed() {
 	if c.role != RoleAbstaining {
 		c.abstain()
 	}
-	c.heal.done, c.heal.asks = true, false
+	c.heal.done, c.heal.asks, c.heal.doubts = true, false, false
 	c.heartbeatAt = Never
 	c.outbox = c.outbox[:0]
 	c.event(Event{Kind: EventHealed, Replica: c.options.ReplicaID, ID: c.options.NextIncarnation})
@@ -152,9 +153,13 @@ func (c *Core) healed() {
 // to this very leader: an entry that it has not.
 func (c *Core) handleHealResponse(now Instant, m *raftpb.Message, _ *peer) {
 	switch {
-	case m.Reason == raftpb.ReasonNotReady && c.heal.asks && m.HintIndex != 0 && m.HintIndex < maxNumber:
+	case m.Reason == raftpb.ReasonNotReady && (c.heal.asks || c.heal.doubts) && m.HintIndex != 0 && m.HintIndex < maxNumber:
 		c.heal.leader, c.heal.session, c.heal.number = m.From, m.FromSession, m.HintIndex
-		c.askOne(m.From)
+		if c.heal.asks {
+			c.askOne(m.From)
+		} else {
+			c.askForRepair(now)
+		}
 	case m.Reason == raftpb.ReasonLost && c.role == RoleFollower && m.From == c.leader && m.FromSession == c.leaderSession &&
 		m.Term == c.term && m.LogIndex > c.log.compacted() && !c.log.holds(m.LogIndex, m.LogTerm):
 		c.heal.promised = Promised{VoteTerm: c.term, Term: m.LogTerm, Index: m.LogIndex}
@@ -166,6 +171,10 @@ func (c *Core) handleHealResponse(now Instant, m *raftpb.Message, _ *peer) {
 
 // handleHeal notes, in a replica that does not lead, that a member says that it lost its state.
 func (c *Core) handleHeal(now Instant, m *raftpb.Message, _ *peer) {
+	if m.Reason == raftpb.ReasonDamaged {
+		c.dropped++ // for a leader: it has lost nothing
+		return
+	}
 	if c.lossOf(now, m) != nil {
 		c.judgeLosses(now)
 	}
@@ -194,17 +203,13 @@ func (c *Core) lossOf(now Instant, m *raftpb.Message) *peer {
 
 // healMember is step 2. A request that does not bring back the number of this leader and of its own session may be older than the
 // present incarnation, and would take a healthy voter's vote away.
-func (c *Core) healMember(now Instant, m *raftpb.Message, _ *peer) {
-	p := c.lossOf(now, m)
-	if p == nil || c.options.DisableHealing {
+func (c *Core) healMember(now Instant, m *raftpb.Message, sender *peer) {
+	if m.Reason == raftpb.ReasonDamaged {
+		c.repairMember(now, m, sender)
 		return
 	}
-	if p.heal.number == 0 {
-		c.request++
-		p.heal.number = c.request
-	}
-	if m.Request != p.heal.number || m.ToSession != c.options.Session {
-		c.answer(m, raftpb.MessageHealResponse, raftpb.ReasonNotReady).HintIndex = p.heal.number
+	p := c.lossOf(now, m)
+	if p == nil || c.options.DisableHealing || !c.expectsNumber(m, p) {
 		return
 	}
 	if m.FromIncarnation == p.incarnation {
@@ -215,6 +220,19 @@ func (c *Core) healMember(now Instant, m *raftpb.Message, _ *peer) {
 	}
 	p.heal = healRequest{}
 	c.appendOwn(now, raftpb.NewMembership(c.options.ShardID, healedMembership(c.membership, m.From, m.HintIndex)))
+}
+
+// expectsNumber says that a request brings back its number. If not it is told the number.
+func (c *Core) expectsNumber(m *raftpb.Message, p *peer) bool {
+	if p.heal.number == 0 {
+		c.request++
+		p.heal.number = c.request
+	}
+	if m.Request == p.heal.number && m.ToSession == c.options.Session {
+		return true
+	}
+	c.answer(m, raftpb.MessageHealResponse, raftpb.ReasonNotReady).HintIndex = p.heal.number
+	return false
 }
 
 // refusesHealing holds what holds for every change of the membership (R17). While two configurations are in effect their change is

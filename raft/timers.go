@@ -78,12 +78,15 @@ func (c *Core) heartbeatDue(now Instant) {
 		if c.voters.witnesses { // a data voter may have been silent for long enough by now
 			c.advanceCommit(now)
 		}
+		c.askForRepair(now)
 	case RoleBootstrapping:
 		c.askInitialMembers()
 	default:
 		c.heartbeatAt = Never
 		if c.heal.asks {
 			c.askToBeHealed(now)
+		} else {
+			c.askForRepair(now)
 		}
 	}
 }
