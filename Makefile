@@ -26,7 +26,7 @@ LINTERS := bin/tools/.built
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build test peers-test race lint fuzz proto proto-check bench compare performance-page failover slow-follower sim soak mutants guards clean
+.PHONY: help build test peers-test race lint fuzz proto proto-check bench compare profile performance-page failover slow-follower sim soak mutants guards clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,6 +91,11 @@ COMMIT = $(or $(shell git describe --always --abbrev=12 --dirty 2>/dev/null),unk
 compare: bin/peers ## flotilla beside other engines and the limit, with targets: ROWS="P1 P3" QUICK=1 OUT=bin/compare
 	bin/peers compare --rows "$(ROWS)" $(if $(QUICK),--quick,--repeat $(REPEAT)) $(if $(DATA),--data $(DATA)) --out $(OUT) \
 		--commit '$(COMMIT)' --command 'make compare$(if $(ROWS), ROWS="$(ROWS)")$(if $(QUICK), QUICK=$(QUICK))$(if $(filter-out 3,$(REPEAT)), REPEAT=$(REPEAT))'
+
+ROW ?= P1
+
+profile: bin/peers ## profiles of a row of the comparison, and where its time goes: ROW=P1
+	bin/peers profile --row "$(ROW)" $(if $(DATA),--data $(DATA))
 
 # docs/performance.md holds the tables of a run between two marks.
 performance-page: bin/peers ## write the tables of OUT/compare.json into docs/performance.md

@@ -6,6 +6,7 @@ replace github.com/flotilla-raft/flotilla => ../..
 
 require (
 	github.com/flotilla-raft/flotilla v0.0.0
+	github.com/google/pprof v0.0.0-20260906184651-6331bc6350fe
 	github.com/hashicorp/go-hclog v1.6.3
 	github.com/hashicorp/raft v1.8.0
 	github.com/hashicorp/raft-wal v0.4.0

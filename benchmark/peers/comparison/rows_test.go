@@ -146,3 +146,20 @@ func TestTimeOfARun(t *testing.T) {
 		}
 	}
 }
+
+func TestConfigOf(t *testing.T) {
+	for name, want := range map[string]string{"P3": "flotilla", "P6/1 KiB": "flotilla", "P11": "flotilla:blocking", "P12": "flotilla"} {
+		config, err := ConfigOf(name, Flotilla)
+		if err != nil || config.Engines[0] != want || config.Data != "" {
+			t.Errorf("%s: %+v, %v", name, config, err)
+		}
+	}
+	if config, err := ConfigOf("P6/1 KiB", Limit); err != nil || config.Engines[0] != "limit" || config.Payload != 1024 {
+		t.Errorf("got %+v, %v", config, err)
+	}
+	for _, wrong := range [][2]string{{"P0", Flotilla}, {"P1", "nobody"}} {
+		if _, err := ConfigOf(wrong[0], wrong[1]); !errors.Is(err, errRows) {
+			t.Errorf("%v: %v", wrong, err)
+		}
+	}
+}

@@ -283,3 +283,28 @@ func lastLines(output string) string {
 	lines := strings.Split(strings.TrimSpace(output), "\n")
 	return strings.Join(lines[max(0, len(lines)-3):], " | ")
 }
+
+// ConfigOf returns the harness's configuration of a subject under a case, named for itself or, if it is the first of its row, for the row.
+// Cases that offer a share of another's rate have none before that has run.
+func ConfigOf(name, subject string) (benchmark.Config, error) {
+	for _, row := range Rows() {
+		for _, c := range row.Cases {
+			if c.Name != name && row.Name != name || c.OfferedShare > 0 {
+				continue
+			}
+			if subject == Flotilla && strings.HasPrefix(c.Subjects[0], Flotilla) {
+				subject = c.Subjects[0] // by blocking calls, where the case is about them
+			}
+			i := slices.IndexFunc(Subjects(), func(s Subject) bool { return s.Name == subject })
+			if i < 0 {
+				return benchmark.Config{}, fmt.Errorf("%w: no subject %q", errRows, subject)
+			}
+			r := &runner{report: &Report{}}
+			r.setDefaults()
+			config := r.config(c, Subjects()[i], r.Duration)
+			config.Data = ""
+			return config, nil
+		}
+	}
+	return benchmark.Config{}, fmt.Errorf("%w: %q", errRows, name)
+}
