@@ -167,6 +167,10 @@ type ReplicaConfig struct {
 	// Witness, together with Join, says that it joins as a witness: it votes, holds no data, and serves nothing. The same as what the
 	// membership change says that adds it. First members that are witnesses are named in Witnesses instead.
 	Witness bool
+	// MaxSessions is how many client sessions the shard is to hold when one is opened on this host: those that were not used for longest are
+	// evicted first. The bound is in the command that opens a session, so hosts need not agree; the same on all is simplest.
+	// A session costs some hundred bytes and the responses of its last calls. Default DefaultMaxSessions, at most rsm.MaxSessions, 1,048,576.
+	MaxSessions int
 	// DisableHealing turns healing off (rule R15): by default a replica that lost what it had promised, with its disk or a
 	// part of it, asks to be healed, and a leader makes it a learner that is promoted once it is caught up. Without it, such a
 	// replica takes no part until it is removed and added again.

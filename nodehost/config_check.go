@@ -14,6 +14,7 @@ import (
 	"github.com/flotilla-raft/flotilla/engine"
 	"github.com/flotilla-raft/flotilla/plugin/seglog"
 	"github.com/flotilla-raft/flotilla/raft"
+	"github.com/flotilla-raft/flotilla/rsm"
 )
 
 // Limits of what a configuration accepts.
@@ -187,6 +188,9 @@ func (c *ReplicaConfig) validate(host *Config) error {
 	}
 	if err := c.Snapshots.Validate(); err != nil {
 		f.add("%w", err)
+	}
+	if c.MaxSessions < 0 || c.MaxSessions > rsm.MaxSessions {
+		f.add("MaxSessions is %d, accepted is 0 (default) to %d", c.MaxSessions, rsm.MaxSessions)
 	}
 	c.validateMembers(&f, host.Address)
 	return f.err()

@@ -13,6 +13,7 @@
 //	            Info, Close                      Members, ChangeMembers, CancelChange
 //	                                             AddReplica, RemoveReplica, ReplaceReplica, Promote
 //	                                             Status, SetTimeouts, Repair, Snapshot
+//	                                             OpenSession ──► Session: Propose, Call, Via, Close
 //
 // The package ties the parts together and owns them: it opens the data directory, the log store (package logdb; the segmented log unless
 // Config says otherwise) and the transport (TCP unless Config says otherwise), hands them to the engine, which does the
@@ -27,7 +28,7 @@
 //
 //	MaybeApplied(err)   what is known                            what to do
 //	false               the command surely had no effect         propose it again, if the error says that it may pass
-//	true                it may have been, or yet be, applied     ask the state machine, or make commands idempotent
+//	true                it may have been, or yet be, applied     ask the state machine, or propose it in a session
 //
 // Completions (ProposeAsync, ReadAsync, ProposeBatch) run on engine goroutines, for applied commands in the order of the log.
 // They must be short and must not block; they may make further asynchronous requests. They must not call Close.
@@ -69,6 +70,12 @@
 //	ErrNothingApplied     Snapshot before anything was applied                                         no
 //	ErrSnapshotFailed     a snapshot could not be taken; matches the reason too                        no
 //	ErrRepairRefused      a replica cannot be rebuilt: healing is turned off, or nobody else has its data  no
+//	ErrNoSessions         OpenSession, and the state machine is on disk and keeps none                 no
+//	ErrSessionExpired     the session was evicted: the shard holds newer ones                          if an earlier attempt was under way
+//	ErrSessionClosed      a call of a session after its Close                                          if an earlier attempt was under way
+//	ErrSessionBusy        the session has MaxSessionCalls calls behind one that has not ended          no
+//	ErrCallForgotten      the call was abandoned                                                       if an earlier attempt was under way
+//	ErrOtherShard         Session.Via with a handle of another shard                                   no
 //	ErrStopped            the replica, or the host, stopped                                            if it was under way
 //	ErrStuck              a stop took longer than Tuning.MaxStopWait, and goes on by itself             yes
 //	ErrQuarantined        the state machine failed                                                     if it was under way
@@ -80,6 +87,23 @@
 // Reads change nothing, so MaybeApplied is never true of their errors. Those of New concern the data directory: ErrDirectoryLocked,
 // ErrIdentityMismatch, ErrIdentityDamaged, ErrPromisesDamaged, ErrOtherLogStore. A host whose directory is an older copy reports
 // ErrRestoredDirectory as the failure of its storage.
+//
+// # Sessions
+//
+// A command whose outcome is unknown may have been applied, and to propose it again may apply it twice. With a session it does not:
+//
+//	session, err := shard.OpenSession(ctx)            once in the life of a client
+//	result, err := session.Propose(ctx, command)      applied once, tried until ctx ends
+//
+//	call, err := session.Call(command)                or, to go on after ctx has ended, or on another host:
+//	result, err := call.Propose(ctx)                  ──► ErrStopped, a deadline, …
+//	err = session.Via(other)
+//	result, err = call.Propose(another)               the answer of the first attempt, if that was applied
+//
+// The shard keeps the answers of a session until later calls acknowledge them, in its snapshots, too. Sessions are evicted, those that were not used
+// for longest first, when there are more than ReplicaConfig.MaxSessions; then the calls that had not ended cannot be
+// told apart from new ones, and end with ErrSessionExpired. A state machine on disk has to keep the sessions beside its data
+// (rsm.SessionKeeper).
 //
 // # Reads
 //

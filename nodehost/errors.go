@@ -68,6 +68,18 @@ var (
 	ErrStopped = engine.ErrStopped
 	// ErrQuarantined says that the replica's state machine failed; a restart of the replica tries again.
 	ErrQuarantined = engine.ErrQuarantined
+	// ErrNoSessions refuses to open a session with a shard whose state machine is on disk and keeps no sessions (rsm.SessionKeeper).
+	ErrNoSessions = engine.ErrNoSessions
+	// ErrSessionExpired says that a session is not there any more: a shard holds so many, and evicts the one that was not used for longest.
+	ErrSessionExpired = engine.ErrSessionExpired
+	// ErrSessionClosed says that Session.Close was called.
+	ErrSessionClosed = errors.New("flotilla: session is closed")
+	// ErrSessionBusy refuses a call of a session that has MaxSessionCalls behind the oldest one that has not ended.
+	ErrSessionBusy = errors.New("flotilla: too many calls of the session are under way")
+	// ErrCallForgotten says that a call was abandoned.
+	ErrCallForgotten = engine.ErrCallForgotten
+	// ErrOtherShard refuses to let a session go through a handle of another shard.
+	ErrOtherShard = errors.New("flotilla: handle is of another shard")
 	// ErrFenced says that an assertion failed in the replica; it is silent until a restart.
 	ErrFenced = engine.ErrFenced
 	// ErrStorageFailed says that the host's log store failed; the host takes no writes until a restart.

@@ -1,6 +1,7 @@
 package nodehost
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -23,7 +24,7 @@ func (h *NodeHost) StartReplica(ctx context.Context, config ReplicaConfig, facto
 	return h.await(ctx, func(done func(error)) {
 		h.engine.StartReplica(h.config.replicaOptions(&config), factory, func(r *engine.Replica, err error) {
 			if err == nil {
-				h.register(r)
+				h.register(r, &config)
 			}
 			done(err)
 		})
@@ -78,10 +79,12 @@ func (h *NodeHost) await(ctx context.Context, operation func(done func(error))) 
 	}
 }
 
-func (h *NodeHost) register(r *engine.Replica) {
+func (h *NodeHost) register(r *engine.Replica, config *ReplicaConfig) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.shards[r.ShardID()] = &Shard{host: h, replica: r, stopped: make(chan struct{})}
+	h.shards[r.ShardID()] = &Shard{
+		host: h, replica: r, stopped: make(chan struct{}), maxSessions: cmp.Or(config.MaxSessions, DefaultMaxSessions),
+	}
 }
 
 // forget takes a stopped shard from the list; it is not there any more if two stops met.

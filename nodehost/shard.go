@@ -19,6 +19,8 @@ type Shard struct {
 	replica *engine.Replica
 	stopped chan struct{} // closed when the replica has stopped
 
+	maxSessions int
+
 	mu      sync.Mutex
 	changed chan struct{} // closed at the next change of leader; nil while nobody waits
 }

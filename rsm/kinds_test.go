@@ -48,8 +48,8 @@ var allKinds = map[Kind]func() StateMachine{
 
 func TestKinds(t *testing.T) {
 	snapshots := map[Kind]raftpb.SnapshotKind{KindMemory: raftpb.SnapshotMemory, KindConcurrent: raftpb.SnapshotMemory, KindOnDisk: raftpb.SnapshotDisk}
-	for kind, make := range allKinds {
-		m := open(t, make())
+	for kind, maker := range allKinds {
+		m := open(t, maker())
 		if m.Kind() != kind || kind.Snapshot() != snapshots[kind] || !strings.Contains("replayed memory concurrent on disk", kind.String()) {
 			t.Errorf("%s is taken for %s, its snapshots for %s", kind, m.Kind(), kind.Snapshot())
 		}

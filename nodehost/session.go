@@ -1,0 +1,174 @@
+package nodehost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+
+	"github.com/flotilla-raft/flotilla/engine"
+	"github.com/flotilla-raft/flotilla/rsm"
+)
+
+const (
+	// DefaultMaxSessions is the default of ReplicaConfig.MaxSessions.
+	DefaultMaxSessions = 4096
+	// MaxSessionCalls bounds how far the newest call of a session may be ahead of the oldest one that has not ended.
+	MaxSessionCalls = 1024
+)
+
+// Session is a client's session with a shard: each of its calls is applied at most once, however often it is proposed, on whichever hosts,
+// through changes of leader, crashes and snapshots; and whoever gets an answer gets the answer of that one time.
+//
+//	session.Propose(ctx, command)       one call, tried until it is answered or ctx ends
+//	call, err := session.Call(command)  one call, which may be proposed again and again, here or, after Via, elsewhere
+//
+// What makes it so is kept by the shard: the responses of the session's calls, until they are acknowledged, which happens by itself
+// with later calls. A shard holds ReplicaConfig.MaxSessions sessions; when one more is opened, the one that was not used for longest is
+// evicted, and its calls end with ErrSessionExpired. All methods are safe for concurrent use; several calls may be under
+// way at once, and are applied in any order.
+//
+// Register, unregister and acknowledge are not there to be called in the wrong order: a Session is open from OpenSession to Close, and a call
+// that has ended stays ended.
+type Session struct {
+	client  uint64
+	shardID uint64
+	via     atomic.Pointer[Shard]
+
+	mu        sync.Mutex
+	ended     [MaxSessionCalls / 64]uint64 // calls above responded that have ended, a ring of bits by series
+	next      uint64                       // series of the next call
+	responded uint64                       // every call up to it has ended
+	over      error                        // closed or expired: no call goes out any more
+}
+
+// OpenSession opens a session, and returns once the shard has it; until ctx ends it tries again by itself, whatever passes. Keep it as long as the client
+// lives: opening costs a proposal. Errors: ErrNoSessions for a shard whose state machine is on disk and keeps none, those of
+// Propose that do not pass, such as ErrStopped, and the cause of ctx. After any error no session is left but one that nobody uses.
+func (s *Shard) OpenSession(ctx context.Context) (*Session, error) {
+	if !s.replica.KeepsSessions() {
+		return nil, fmt.Errorf("%w: shard %d", ErrNoSessions, s.ID())
+	}
+	command := rsm.RegisterCommand(s.maxSessions)
+	var session *Session
+	err := s.retry(ctx, func() error {
+		// Every attempt has an ID of its own: one that arrives late must not bring back a session that has expired.
+		session = &Session{client: 1 + rand.Uint64N(rsm.MaxClientID), shardID: s.ID(), next: 1}
+		_, err := s.proposeCall(ctx, engine.SessionFields{Client: session.client, Series: rsm.SeriesOpen}, command)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	session.via.Store(s)
+	return session, nil
+}
+
+// Via makes the session go through another handle of its shard from now on, of another host or of a replica that was started again; calls that
+// have not ended go that way, too, when they are proposed the next time. ErrOtherShard: the handle is of another shard.
+func (s *Session) Via(shard *Shard) error {
+	if shard.ID() != s.shardID {
+		return fmt.Errorf("%w: session is of shard %d, the handle of shard %d", ErrOtherShard, s.shardID, shard.ID())
+	}
+	s.via.Store(shard)
+	return nil
+}
+
+// Propose makes a call and returns its result once this host's state machine has applied it. Whatever passes is tried again until ctx ends;
+// that ends the call, too, and MaybeApplied is true of the error if the command may have been, or yet be, applied (once). A
+// ctx without an end tries for ever. Errors: those of Call and Call.Propose.
+func (s *Session) Propose(ctx context.Context, command []byte) (rsm.Result, error) {
+	call, err := s.Call(command)
+	if err != nil {
+		return rsm.Result{}, err
+	}
+	result, err := call.Propose(ctx)
+	if err != nil {
+		call.Abandon()
+	}
+	return result, err
+}
+
+// Call makes a call without proposing it. The command is not copied and must not be changed until the call has ended. Every call has to end, by an answer or
+// by Abandon: the oldest one that has not may be followed by MaxSessionCalls more. Errors: ErrSessionBusy above that,
+// ErrSessionExpired, ErrSessionClosed.
+func (s *Session) Call(command []byte) (*Call, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over != nil {
+		return nil, s.over
+	}
+	if s.next-s.responded > MaxSessionCalls {
+		return nil, fmt.Errorf("%w: call %d of the session has not ended, call %d has to wait", ErrSessionBusy, s.responded+1, s.next)
+	}
+	call := &Call{session: s, series: s.next, command: command}
+	s.next++
+	return call, nil
+}
+
+// Close ends the session in the shard; it tries until ctx ends. Calls that have not ended end with ErrSessionClosed. A session that is not closed goes
+// when its place is needed. Errors are those of Propose.
+func (s *Session) Close(ctx context.Context) error {
+	s.mu.Lock()
+	expired := errors.Is(s.over, ErrSessionExpired)
+	s.over = ErrSessionClosed
+	s.mu.Unlock()
+	if expired {
+		return nil
+	}
+	return s.via.Load().retry(ctx, func() error {
+		_, err := s.via.Load().proposeCall(ctx, engine.SessionFields{Client: s.client, Series: rsm.SeriesClose}, nil)
+		return err
+	})
+}
+
+// fields returns what goes with a call, with the newest acknowledgement.
+func (s *Session) fields(series uint64) (engine.SessionFields, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return engine.SessionFields{Client: s.client, Series: series, Responded: s.responded}, s.over
+}
+
+// expire notes that the session is not in the shard any more, and returns what to say of it.
+func (s *Session) expire(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over == nil {
+		s.over = err
+	}
+	return s.over
+}
+
+// end ends a call. Its response is acknowledged with the next proposal once all calls before it have ended.
+func (s *Session) endLocked(series uint64) {
+	s.ended[series%MaxSessionCalls/64] |= 1 << (series % 64)
+	for {
+		next := s.responded + 1
+		word, bit := &s.ended[next%MaxSessionCalls/64], uint64(1)<<(next%64)
+		if *word&bit == 0 {
+			return
+		}
+		*word &^= bit
+		s.responded = next
+	}
+}
+
+// proposeCall proposes once and waits for the outcome.
+func (s *Shard) proposeCall(ctx context.Context, fields engine.SessionFields, command []byte) (rsm.Result, error) {
+	cancelled := ctx.Done()
+	if cancelled != nil && ctx.Err() != nil {
+		return rsm.Result{}, context.Cause(ctx)
+	}
+	ticket, err := s.replica.ProposeSessionTicket(fields, command)
+	if err != nil {
+		return rsm.Result{}, err
+	}
+	select {
+	case <-ticket.Done():
+		return ticket.Outcome()
+	case <-cancelled:
+		return rsm.Result{}, abandon(ctx)
+	}
+}
