@@ -97,8 +97,9 @@
 // The footer says what each record does to the index, without the body; opening reads footers instead of segments.
 //
 // The next segment is prepared beforehand, its blocks written and its name durable. A file that was a segment is taken first: overwriting blocks that
-// were written before costs no journal commit. Else a new file is filled with zeros by the keeper, once the active segment is half full, four times as
-// fast as that goes on. If neither is ready the segment grows as it is written.
+// were written before costs no journal commit. Up to three of them are kept while somebody writes; when nobody does, none above the limit below.
+// Else a new file is filled with zeros by the keeper, once the active segment is half full, four times as fast as that goes on. If neither is
+// ready the segment grows as it is written.
 //
 // Space is given back from the front of the stream, strictly in order: when the segments take more than one and a half times what is live and two segments more (one,
 // when the writer is idle), the keeper repeats what is live of the oldest one at the end of the stream, in pieces and at a bounded rate, looks

@@ -14,7 +14,10 @@ import (
 // reads this instead of the segment. Numbers are differences wherever that makes them small.
 //
 //	replicas: count, then for each: shard, replica, previous of its first record here, id of its last
-//	operations, in the order of the stream: slot of the replica, kind, distance from the end of the record before, length, fields by kind
+//	operations, in the order of the stream: slot of the replica, kind and what is left out, distance from the end of the record before, length,
+//	fields by kind
+//
+// What the usual record has is left out, so that one of a small batch takes some six bytes.
 type footer struct {
 	slots      map[logdb.ReplicaKey]int
 	replicas   []footerReplica
@@ -29,6 +32,13 @@ type footerReplica struct {
 	previous, last uint64
 	next, term     uint64 // index and term behind the batch before
 }
+
+// What is left out, in the upper half of the byte of the kind.
+const (
+	footerAdjacent = 1 << 4 // the distance is 0
+	footerFollows  = 1 << 5 // the batch begins behind the one before, in its term
+	footerSingle   = 1 << 6 // it has one entry
+)
 
 // slotBytes bounds what a replica takes in a footer, operationBytes what an operation takes besides the text of damage.
 const (
@@ -62,13 +72,16 @@ func (f *footer) add(o *operation) {
 	r.last = o.id
 	f.count++
 	b := binary.AppendUvarint(f.operations, uint64(slot))
-	b = append(b, byte(o.kind))
-	b = binary.AppendUvarint(b, uint64(o.offset-f.end))
+	left := r.leavesOut(o, f.end)
+	b = append(b, byte(o.kind)|left)
+	if left&footerAdjacent == 0 {
+		b = binary.AppendUvarint(b, uint64(o.offset-f.end))
+	}
 	b = binary.AppendUvarint(b, uint64(o.length))
 	f.end = o.offset + int64(recordBytes(int(o.length)))
 	switch o.kind &^ recordMoved {
 	case recordSave:
-		b = r.appendSave(b, o)
+		b = r.appendSave(b, o, left)
 	case recordCompact:
 		b = binary.AppendUvarint(b, o.index)
 		b = binary.AppendUvarint(b, o.indexTerm)
@@ -80,15 +93,36 @@ func (f *footer) add(o *operation) {
 	f.operations = b
 }
 
-func (r *footerReplica) appendSave(b []byte, o *operation) []byte {
+// leavesOut says what is usual about an operation; end is that of the record before.
+func (r *footerReplica) leavesOut(o *operation, end int64) (left byte) {
+	if o.offset == end {
+		left |= footerAdjacent
+	}
+	if o.kind&^recordMoved != recordSave || o.flags&saveBatch == 0 {
+		return left
+	}
+	if o.first == r.next && o.term == r.term {
+		left |= footerFollows
+	}
+	if o.count == 1 {
+		left |= footerSingle
+	}
+	return left
+}
+
+// appendSave adds the fields of a recordSave. Where its batch begins follows from what is before it.
+func (r *footerReplica) appendSave(b []byte, o *operation, left byte) []byte {
 	b = appendSavePrefix(b, o.flags, o.state, o.truncate)
 	if o.flags&saveBatch == 0 {
 		return b
 	}
-	b = binary.AppendVarint(b, int64(o.first-r.next))
-	b = binary.AppendVarint(b, int64(o.term-r.term))
-	b = binary.AppendUvarint(b, uint64(o.count))
-	b = binary.AppendUvarint(b, uint64(o.batch))
+	if left&footerFollows == 0 {
+		b = binary.AppendVarint(b, int64(o.first-r.next))
+		b = binary.AppendVarint(b, int64(o.term-r.term))
+	}
+	if left&footerSingle == 0 {
+		b = binary.AppendUvarint(b, uint64(o.count))
+	}
 	r.next, r.term = o.first+uint64(o.count), o.term
 	return b
 }
@@ -155,8 +189,14 @@ func (r *footerReader) next(o *operation) (more, first bool, err error) {
 		return false, false, fmt.Errorf("%w: footer names replica %d of %d", errNotOurs, slot, len(r.replicas))
 	}
 	p := &r.replicas[slot]
-	*o = operation{recordHeader: recordHeader{kind: recordKind(r.byte()), key: p.key, previous: p.previous}, id: p.last}
-	distance, length := r.uvarint(), r.uvarint()
+	kind := r.byte()
+	left := kind & (footerAdjacent | footerFollows | footerSingle)
+	*o = operation{recordHeader: recordHeader{kind: recordKind(kind &^ left), key: p.key, previous: p.previous}, id: p.last}
+	distance := uint64(0)
+	if left&footerAdjacent == 0 {
+		distance = r.uvarint()
+	}
+	length := r.uvarint()
 	if distance > math.MaxUint32 || length > maxRecordBytes {
 		return false, false, fmt.Errorf("%w: footer names a record of %d bytes", errNotOurs, length)
 	}
@@ -165,17 +205,17 @@ func (r *footerReader) next(o *operation) (more, first bool, err error) {
 	if r.end > math.MaxUint32 {
 		return false, false, fmt.Errorf("%w: footer names offset %d", errNotOurs, r.end)
 	}
-	if err := r.fields(o, p); err != nil {
+	if err := r.fields(o, p, left); err != nil {
 		return false, false, err
 	}
 	first, r.seen[slot] = !r.seen[slot], true
 	return true, first, r.check()
 }
 
-func (r *footerReader) fields(o *operation, p *footerReplica) error {
+func (r *footerReader) fields(o *operation, p *footerReplica, left byte) error {
 	switch o.kind &^ recordMoved {
 	case recordSave:
-		return r.save(o, p)
+		return r.save(o, p, left)
 	case recordCompact:
 		o.index, o.indexTerm = r.uvarint(), r.uvarint()
 	case recordConfig:
@@ -193,7 +233,8 @@ func (r *footerReader) fields(o *operation, p *footerReplica) error {
 	return nil
 }
 
-func (r *footerReader) save(o *operation, p *footerReplica) error {
+func (r *footerReader) save(o *operation, p *footerReplica, left byte) error {
+	prefix := r.at
 	o.flags = r.byte()
 	if o.flags&saveState != 0 {
 		o.state = raftpb.HardState{Term: r.uvarint(), Vote: r.uvarint(), Commit: r.uvarint()}
@@ -204,9 +245,14 @@ func (r *footerReader) save(o *operation, p *footerReplica) error {
 	if o.flags&saveBatch == 0 {
 		return nil
 	}
-	o.first = p.next + uint64(r.varint())
-	o.term = p.term + uint64(r.varint())
-	count, batch := r.uvarint(), r.uvarint()
+	count, batch := uint64(1), uint64(recordHeaderSize+r.at-prefix)
+	o.first, o.term = p.next, p.term
+	if left&footerFollows == 0 {
+		o.first, o.term = p.next+uint64(r.varint()), p.term+uint64(r.varint())
+	}
+	if left&footerSingle == 0 {
+		count = r.uvarint()
+	}
 	if count == 0 || count > raftpb.MaxBatchEntries || batch > uint64(recordHeaderSize+o.length) || batch < recordHeaderSize {
 		return fmt.Errorf("%w: footer names a batch of %d entries at %d", errNotOurs, count, batch)
 	}

@@ -234,7 +234,7 @@ func (x *index) dropRuns(r *replica, i, j int) {
 	switch {
 	case i > 0:
 		r.runs = r.runs[:i]
-	case j == len(r.runs) && cap(r.runs) <= 2:
+	case j == len(r.runs) && cap(r.runs) <= 2 && !x.replaying: // it is about to go on
 		r.runs = r.runs[:0]
 	case j == len(r.runs):
 		r.runs = nil

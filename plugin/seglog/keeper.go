@@ -117,7 +117,12 @@ func (s *Store) retire() (more bool, err error) {
 	return false, nil
 }
 
-// giveBack makes a file spare, if one is wanted and the disk use allows it, or removes it.
+// busySpares is how many files are kept spare while somebody writes. Segments do not empty one by one: all shards have to compact past the
+// end of one, and often several are empty then.
+const busySpares = 3
+
+// giveBack makes a file spare, if one is wanted, or removes it. While somebody writes some are wanted whatever the disk use: without them new files
+// would soon be filled with zeros, which costs as many bytes as the segments have. Once nobody does they go (trim).
 func (s *Store) giveBack(old *segment) error {
 	if err := closeSegment(old); err != nil {
 		return fmt.Errorf("close %s: %w", old.name, err)
@@ -128,7 +133,10 @@ func (s *Store) giveBack(old *segment) error {
 	p := &s.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	wanted := len(p.spares) == 0 && (p.prepared == nil || !s.tooLarge(size+p.prepared.filled))
+	wanted := len(p.spares) < busySpares
+	if s.idle() {
+		wanted = len(p.spares) == 0 && (p.prepared == nil || !s.tooLarge(size+p.prepared.filled))
+	}
 	if !usable || !wanted {
 		s.directory.remove(old.name)
 		return nil
@@ -147,7 +155,14 @@ func (s *Store) trim() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := len(p.spares)
-	if n == 0 || p.prepared == nil || !s.tooLarge(p.prepared.filled+p.spares[n-1].size) {
+	if n == 0 || p.prepared == nil {
+		return false
+	}
+	more := p.prepared.filled
+	for _, spare := range p.spares {
+		more += spare.size
+	}
+	if !s.tooLarge(more) {
 		return false
 	}
 	s.directory.remove(p.spares[n-1].name)

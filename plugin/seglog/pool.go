@@ -114,7 +114,8 @@ type filling struct {
 // prepareNext does one small piece of work for the next segment and reports whether there is more to do now. Only the keeper calls it.
 //
 // A file that was a segment is better than a new one, since its blocks are written already: so a new one is begun only when the active
-// segment is half full, and then filled four times as fast as that goes on. A full disk is not a failure here: the next segment is
+// segment is half full, and then filled four times as fast as that goes on. Once begun it is filled to the end even if a file becomes spare
+// meanwhile, or the same would happen with each segment. A full disk is not a failure here: the next segment is
 // made without filled blocks, or fails then.
 func (s *Store) prepareNext() (more bool, err error) {
 	p, f := &s.pool, &s.keeper.filling
@@ -125,7 +126,7 @@ func (s *Store) prepareNext() (more bool, err error) {
 	switch {
 	case ready:
 		return false, s.abandonFilling()
-	case spares > 0 || f.file != nil && f.at >= size:
+	case spares > 0 && (f.file == nil || s.idle()) || f.file != nil && f.at >= size:
 		return true, s.nameNext()
 	case f.at >= min(size, 4*(s.counters.written.Load()-size/2)):
 		return false, nil
