@@ -26,7 +26,7 @@ LINTERS := bin/tools/.built
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build test peers-test race lint fuzz proto proto-check bench compare profile performance-page failover slow-follower sim soak mutants guards clean
+.PHONY: help build test peers-test race lint fuzz proto proto-check bench compare profile performance-page failover slow-follower append open sim soak mutants guards clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -113,6 +113,20 @@ failover: bin/flotilla ## close and kill hosts under load, with the required out
 slow-follower: bin/flotilla ## stop a follower for 30 s under full load, with the rate that is required of the others
 	bin/flotilla bench --workload slow-follower --duration 30s --repeat $(REPEAT) $(if $(DATA),--data $(DATA)) \
 		--require 'stopped.rate_ratio>=0.9' --require 'catch_up.log_reads_elsewhere==0' --require 'catch_up.leader_changes==0'
+
+# Each store alone, beside what one goroutine gets out of the disk with the same bytes per sync; the second also needs 10 GiB of free space.
+append: bin/flotilla ## append to the log stores, with the required ratios to the limit, bytes on the device and in memory
+	bin/flotilla bench --workload append --repeat $(REPEAT) $(if $(DATA),--data $(DATA)) \
+		--require 'append.1x65536.ratio>=0.9' --require 'append.8x65536.ratio>=0.9' --require 'append.64x65536.ratio>=0.9' \
+		--require 'append.1x16.ratio>=0.88' --require 'append.1x1024.ratio>=0.88' \
+		--require 'append.8x16.ratio>=0.95' --require 'append.8x1024.ratio>=0.95' \
+		--require 'append.64x16.ratio>=0.95' --require 'append.64x1024.ratio>=0.95' \
+		--require 'append.device_bytes<=1.3' --require 'append.light_device_bytes<=1.3' \
+		--require 'append.disk_use<=1.5' --require 'append.light_disk_use<=1.5' --require 'append.idle_shard_bytes<=200'
+
+open: bin/flotilla ## open log stores of 10,000 shards and 4 GiB with a cold page cache, with the required times and bytes of memory
+	bin/flotilla bench --workload open $(if $(DATA),--data $(DATA)) \
+		--require 'open.closed_s<2' --require 'open.killed_s<2' --require 'open.bytes_per_batch<=64'
 
 .PHONY: bin/peers
 bin/peers:

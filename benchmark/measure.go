@@ -70,7 +70,7 @@ func (m *measurement) measure(ctx context.Context) error {
 	if m.Observe != nil {
 		end = m.Observe()
 	}
-	from, counted := readUsage(), m.counters()
+	from, counted, logs := readUsage(), m.counters(), logCounts(m.cluster)
 	err := m.watch(ctx, m.Duration)
 	to, ended := readUsage(), m.counters()
 	end()
@@ -79,6 +79,7 @@ func (m *measurement) measure(ctx context.Context) error {
 	}
 	drain(m.load.recorders, m.total)
 	m.conclude(from, to, counted, ended)
+	m.result.Log = LogFiguresOf(logs, logCounts(m.cluster), m.result.Seconds)
 	return nil
 }
 
@@ -146,7 +147,7 @@ func (m *measurement) progress(begin time.Duration) {
 
 // conclude turns what was counted into the result.
 func (m *measurement) conclude(from, to usage, counted, ended counters) {
-	seconds := to.at.Sub(from.at).Seconds()
+	seconds := to.At.Sub(from.At).Seconds()
 	writes, reads := float64(m.total.writes.TotalCount()), float64(m.total.reads.TotalCount())
 	operations := max(writes+reads, 1)
 	m.steal = to.stealPercent(from)
@@ -159,10 +160,10 @@ func (m *measurement) conclude(from, to usage, counted, ended counters) {
 		ReadsPerSecond:       reads / seconds,
 		WriteLatency:         latencyOf(m.total.writes),
 		ReadLatency:          latencyOf(m.total.reads),
-		CPUSecondsPerMillion: (to.cpu - from.cpu).Seconds() / operations * 1e6,
+		CPUSecondsPerMillion: (to.CPU - from.CPU).Seconds() / operations * 1e6,
 		AllocsPerOp:          float64(to.allocs-from.allocs) / operations,
 		AllocBytesPerOp:      float64(to.allocBytes-from.allocBytes) / operations,
-		DiskBytesPerOp:       float64(to.diskBytes-from.diskBytes) / operations,
+		DiskBytesPerOp:       float64(to.DiskBytes-from.DiskBytes) / operations,
 		FsyncsPerThousandOps: float64(ended.syncs-counted.syncs) / operations * 1000,
 		LeaderChanges:        float64(ended.leaderChanges - counted.leaderChanges),
 		Errors:               float64(ended.errors - counted.errors),
@@ -173,6 +174,6 @@ func (m *measurement) conclude(from, to usage, counted, ended counters) {
 		OfferedPerSecond:      float64(ended.offered.issued-counted.offered.issued) / seconds,
 		RefusedPerSecond:      float64(ended.offered.refused-counted.offered.refused) / seconds,
 		MissedPerSecond:       float64(ended.offered.missed-counted.offered.missed) / seconds,
-		ClientCPUShare:        (ended.offered.cpu - counted.offered.cpu).Seconds() / max((to.cpu-from.cpu).Seconds(), 1e-9),
+		ClientCPUShare:        (ended.offered.cpu - counted.offered.cpu).Seconds() / max((to.CPU-from.CPU).Seconds(), 1e-9),
 	}
 }

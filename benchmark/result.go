@@ -73,6 +73,9 @@ type Result struct {
 	MissedPerSecond  float64 `json:"missed_per_second,omitempty"`
 	ClientCPUShare   float64 `json:"client_cpu_share,omitempty"`
 
+	// Log is what the log stores of all hosts did.
+	Log LogFigures `json:"log"`
+
 	LeaderChanges         float64 `json:"leader_changes"`
 	Errors                float64 `json:"errors"`
 	Busy                  float64 `json:"busy"`
@@ -114,7 +117,7 @@ type metric struct {
 
 // metrics lists every figure, in the order of the summary.
 func metrics() []metric {
-	return []metric{
+	return append([]metric{
 		{"seconds", func(r *Result) *float64 { return &r.Seconds }},
 		{"writes_per_second", func(r *Result) *float64 { return &r.WritesPerSecond }},
 		{"reads_per_second", func(r *Result) *float64 { return &r.ReadsPerSecond }},
@@ -144,7 +147,7 @@ func metrics() []metric {
 		{"fdatasync_p50_us", func(r *Result) *float64 { return &r.YardstickFdatasyncP50 }},
 		{"steal_percent", func(r *Result) *float64 { return &r.YardstickStealPercent }},
 		{"cpu_loop_ms", func(r *Result) *float64 { return &r.YardstickCPULoop }},
-	}
+	}, logMetrics()...)
 }
 
 func metricNamed(name string) (metric, bool) {

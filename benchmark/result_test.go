@@ -121,7 +121,7 @@ func TestSystemFilesAreRead(t *testing.T) {
 	if got := from.stealPercent(from); got != 0 {
 		t.Errorf("steal of no time is %g %%", got)
 	}
-	if u := readUsage(); u.cpu <= 0 || u.allocs == 0 || u.at.IsZero() {
+	if u := readUsage(); u.CPU <= 0 || u.allocs == 0 || u.At.IsZero() {
 		t.Errorf("usage is %+v", u)
 	}
 }

@@ -10,13 +10,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// usage is what the process has used up to a moment. Figures that the system does not tell stay 0.
+// ProcessUsage is what the process has used up to a moment. Figures that the system does not tell stay 0.
+type ProcessUsage struct {
+	At        time.Time
+	CPU       time.Duration // user and system time of all threads
+	DiskBytes uint64        // handed to the block layer, or dirtied on their way there
+}
+
+// ReadProcessUsage asks the system.
+func ReadProcessUsage() ProcessUsage {
+	u := ProcessUsage{At: time.Now()}
+	var rusage unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &rusage) == nil {
+		u.CPU = time.Duration(rusage.Utime.Nano() + rusage.Stime.Nano())
+	}
+	if text, err := os.ReadFile("/proc/self/io"); err == nil {
+		u.DiskBytes = parseProcessIO(text)
+	}
+	return u
+}
+
+// usage is that and what else is looked at over a measurement.
 type usage struct {
-	at           time.Time
-	cpu          time.Duration // user and system time of all threads
-	allocs       uint64        // objects
+	ProcessUsage
+	allocs       uint64 // objects
 	allocBytes   uint64
-	diskBytes    uint64 // handed to the block layer, or dirtied on their way there
 	steal, ticks uint64 // of all processors of the machine
 }
 
@@ -24,14 +42,7 @@ type usage struct {
 func readUsage() usage {
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
-	u := usage{at: time.Now(), allocs: memory.Mallocs, allocBytes: memory.TotalAlloc}
-	var rusage unix.Rusage
-	if unix.Getrusage(unix.RUSAGE_SELF, &rusage) == nil {
-		u.cpu = time.Duration(rusage.Utime.Nano() + rusage.Stime.Nano())
-	}
-	if text, err := os.ReadFile("/proc/self/io"); err == nil {
-		u.diskBytes = parseProcessIO(text)
-	}
+	u := usage{ProcessUsage: ReadProcessUsage(), allocs: memory.Mallocs, allocBytes: memory.TotalAlloc}
 	if text, err := os.ReadFile("/proc/stat"); err == nil {
 		u.steal, u.ticks = parseProcessorTicks(text)
 	}

@@ -18,16 +18,24 @@ func failoverMetrics() (names []string, floors int) {
 	}, 4
 }
 
-// AppendMetrics are the figures of WorkloadAppend that requirements can name, one for each number of appenders and payload: the ratio of
-// the store's rate of syncs to the limit's.
+// AppendMetrics are the figures of WorkloadAppend that requirements can name: for each number of appenders and payload the ratio of the store's rate
+// of syncs, and so of its bandwidth, to the limit's; the bytes that reach the device for each of a batch; the bytes of files, less two
+// segments, for each live one once all shards were compacted; the bytes of heap for each shard that does nothing.
 func AppendMetrics() (names []string) {
 	for _, appenders := range AppendAppenders() {
 		for _, payload := range AppendPayloads() {
 			names = append(names, AppendMetric(appenders, payload))
 		}
 	}
-	return names
+	for _, load := range SpaceLoads() {
+		names = append(names, "append."+load+"device_bytes", "append."+load+"disk_use")
+	}
+	return append(names, "append.idle_shard_bytes")
 }
+
+// SpaceLoads are what stands before the names of figures of 1,000 shards with commands of 128 bytes: nothing with 10,000 of them in flight,
+// "light_" with a tenth.
+func SpaceLoads() [2]string { return [2]string{"", "light_"} }
 
 // AppendAppenders and AppendPayloads are the numbers of appenders and the sizes of commands of WorkloadAppend.
 func AppendAppenders() []int { return []int{1, 8, 64} }
@@ -40,10 +48,10 @@ func AppendMetric(appenders, payload int) string {
 	return fmt.Sprintf("append.%dx%d.ratio", appenders, payload)
 }
 
-// OpenMetrics are the figures of WorkloadOpen: the seconds that opening takes after a clean close and after a kill, until every
-// replica is loaded, and the bytes of heap for each batch.
+// OpenMetrics are the figures of WorkloadOpen: the seconds that opening takes after a clean close and after a kill; the same until every
+// replica is loaded, which reads and checks the whole log; and the bytes of heap for each batch.
 func OpenMetrics() []string {
-	return []string{"open.closed_s", "open.killed_s", "open.bytes_per_batch"}
+	return []string{"open.closed_s", "open.killed_s", "open.closed_loaded_s", "open.killed_loaded_s", "open.bytes_per_batch"}
 }
 
 // SlowFollowerMetrics are the figures of WorkloadSlowFollower.

@@ -81,3 +81,22 @@ func (d *Distribution) Quantile(p float64) uint64 {
 	}
 	return d.Max
 }
+
+// Since returns what was counted after an earlier look at the same histogram. Max stays that of all values.
+func (d *Distribution) Since(earlier *Distribution) *Distribution {
+	since := Distribution{Count: d.Count - earlier.Count, Sum: d.Sum - earlier.Sum, Max: d.Max}
+	for i := range d.buckets {
+		since.buckets[i] = d.buckets[i] - earlier.buckets[i]
+	}
+	return &since
+}
+
+// Add adds what another histogram has counted.
+func (d *Distribution) Add(other *Distribution) {
+	d.Count += other.Count
+	d.Sum += other.Sum
+	d.Max = max(d.Max, other.Max)
+	for i := range d.buckets {
+		d.buckets[i] += other.buckets[i]
+	}
+}

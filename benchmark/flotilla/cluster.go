@@ -196,6 +196,15 @@ func (c *cluster) LeaderChanges() (most uint64) {
 	return most
 }
 
+// LogCounts implements benchmark.LogReporter.
+func (c *cluster) LogCounts() (all []benchmark.LogCounts) {
+	for _, h := range c.hosts {
+		info := h.node.Info()
+		all = append(all, benchmark.LogCounts{Store: info.Log, Cache: info.Cache})
+	}
+	return all
+}
+
 // Settle waits until every replica has applied as much as the others of its shard.
 func (c *cluster) Settle(ctx context.Context) error {
 	for {

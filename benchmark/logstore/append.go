@@ -13,6 +13,8 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/flotilla-raft/flotilla/benchmark"
 )
 
 // AppendResult is what one store did with a number of appenders and a payload, and what the limit did beside it.
@@ -118,7 +120,7 @@ func measureStore(ctx context.Context, config *AppendConfig, store Store, direct
 	var batch int
 	var running sync.WaitGroup
 	for i := range appenders {
-		a := newAppender(g, uint64(i+1), payload, config.KeepBytes)
+		a := newAppender(g, uint64(i+1), payload, 1, config.KeepBytes)
 		batch = len(a.batch)
 		h := hdrhistogram.New(1, int64(time.Minute), 2)
 		histograms[i] = h
@@ -128,10 +130,10 @@ func measureStore(ctx context.Context, config *AppendConfig, store Store, direct
 	}
 	wait(ctx, config.Warmup)
 	measuring.Store(true)
-	before := readUsage()
+	before := benchmark.ReadProcessUsage()
 	commits, bytes := g.counts()
 	wait(ctx, config.Duration)
-	after := readUsage()
+	after := benchmark.ReadProcessUsage()
 	commitsAfter, bytesAfter := g.counts()
 	measuring.Store(false)
 	close(stopped)
@@ -146,12 +148,12 @@ func measureStore(ctx context.Context, config *AppendConfig, store Store, direct
 	return result, err
 }
 
-func (r *AppendResult) fill(before, after usage, commits, bytes uint64, batch int, histograms []*hdrhistogram.Histogram) {
+func (r *AppendResult) fill(before, after benchmark.ProcessUsage, commits, bytes uint64, batch int, histograms []*hdrhistogram.Histogram) {
 	all := hdrhistogram.New(1, int64(time.Minute), 2)
 	for _, h := range histograms {
 		all.Merge(h)
 	}
-	seconds := after.at.Sub(before.at).Seconds()
+	seconds := after.At.Sub(before.At).Seconds()
 	if commits == 0 || seconds == 0 {
 		return
 	}
@@ -162,9 +164,9 @@ func (r *AppendResult) fill(before, after usage, commits, bytes uint64, batch in
 	r.BytesPerSync = float64(bytes) / float64(commits)
 	r.LatencyP50 = float64(all.ValueAtPercentile(50)) / 1e3
 	r.LatencyP99 = float64(all.ValueAtPercentile(99)) / 1e3
-	r.CPUPerSync = float64((after.cpu - before.cpu).Microseconds()) / float64(commits)
+	r.CPUPerSync = float64((after.CPU - before.CPU).Microseconds()) / float64(commits)
 	if appends > 0 {
-		r.DiskBytesPerByte = float64(after.diskBytes-before.diskBytes) / (appends * float64(batch))
+		r.DiskBytesPerByte = float64(after.DiskBytes-before.DiskBytes) / (appends * float64(batch))
 	}
 }
 

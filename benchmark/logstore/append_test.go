@@ -68,7 +68,7 @@ func TestAppendKeepsTheLogThatItSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	a := newAppender(newGatherer(db), 3, 100, 2000)
+	a := newAppender(newGatherer(db), 3, 100, 1, 2000)
 	for range 200 {
 		group, err := a.group()
 		if err != nil {

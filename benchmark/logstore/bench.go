@@ -22,6 +22,8 @@ import (
 const (
 	DefaultAppendDuration = 2 * time.Second
 	DefaultOpenShards     = 10_000
+	// minSpaceDuration is the least Duration with which space is measured, too: in less no store comes to a steady state.
+	minSpaceDuration = time.Second
 )
 
 // Stores returns the log stores that come with the project, under the names that --logdb has for them.
@@ -32,13 +34,14 @@ func Stores() []Store {
 		}},
 		{Name: "seglog", Open: func(directory string, fs vfs.FS) (logdb.LogDB, error) {
 			return seglog.Open(seglog.Options{Dir: directory, FS: fs})
-		}},
+		}, SegmentBytes: seglog.DefaultSegmentBytes},
 	}
 }
 
 // Report is what Bench found; --json writes it.
 type Report struct {
 	Append       []AppendResult      `json:"append,omitempty"`
+	Space        []SpaceResult       `json:"space,omitempty"`
 	Open         []OpenResult        `json:"open,omitempty"`
 	Requirements []benchmark.Verdict `json:"requirements,omitempty"`
 }
@@ -53,6 +56,10 @@ func Bench(ctx context.Context, config benchmark.Config, program []string, out i
 				Stores: Stores(), Directory: path, Warmup: config.Duration / 4, Duration: config.Duration, Repeat: config.Repeat,
 				Appenders: benchmark.AppendAppenders(), Payloads: benchmark.AppendPayloads(),
 			}, out)
+			if err != nil || config.Duration < minSpaceDuration {
+				return err
+			}
+			report.Space, err = RunSpace(ctx, SpaceConfig{Stores: Stores(), Directory: path, Warmup: config.Duration, Duration: 3 * config.Duration}, out)
 			return err
 		}
 		report.Open, err = RunOpen(ctx, OpenConfig{
@@ -107,6 +114,22 @@ func (r *Report) figure(store, name string) (value float64, found bool) {
 			return a.Ratio, true
 		}
 	}
+	for i, loads := 0, 0; i < len(r.Space); i++ {
+		s := &r.Space[i]
+		if s.Store != store {
+			continue
+		}
+		load := benchmark.SpaceLoads()[min(loads, 1)]
+		loads++
+		switch name {
+		case "append." + load + "device_bytes":
+			return s.DeviceBytesPerByte, true
+		case "append." + load + "disk_use":
+			return s.DiskUse, true
+		case "append.idle_shard_bytes":
+			return s.IdleShardBytes, true
+		}
+	}
 	for i := range r.Open {
 		o := &r.Open[i]
 		if o.Store != store {
@@ -114,6 +137,8 @@ func (r *Report) figure(store, name string) (value float64, found bool) {
 		}
 		switch {
 		case name == "open.closed_s" && !o.Killed, name == "open.killed_s" && o.Killed:
+			return o.OpenSeconds, true
+		case name == "open.closed_loaded_s" && !o.Killed, name == "open.killed_loaded_s" && o.Killed:
 			return o.OpenSeconds + o.LoadSeconds, true
 		case name == "open.bytes_per_batch" && !o.Killed:
 			return o.HeapPerBatch, true

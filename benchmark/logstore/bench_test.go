@@ -73,7 +73,7 @@ func TestBenchAppends(t *testing.T) {
 	config := benchmark.DefaultConfig("flotilla")
 	config.Workload, config.Data, config.Duration = benchmark.WorkloadAppend, t.TempDir(), 10*time.Millisecond
 	report, err := Bench(context.Background(), config, nil, &bytes.Buffer{})
-	if err != nil || len(report.Append) != len(Stores())*len(benchmark.AppendMetrics()) {
+	if err != nil || len(report.Append) != len(Stores())*len(benchmark.AppendAppenders())*len(benchmark.AppendPayloads()) {
 		t.Fatalf("%+v: %v", report, err)
 	}
 }

@@ -20,6 +20,8 @@ type Store struct {
 	Name string
 	// Open opens the store in a directory that exists and is its alone.
 	Open func(directory string, fs vfs.FS) (logdb.LogDB, error)
+	// SegmentBytes is the size of a segment of the store's log, 0 if it has none.
+	SegmentBytes int64
 }
 
 // AppendConfig configures RunAppend. The zero value of each field but Stores and Directory means its default.

@@ -13,10 +13,16 @@
 // commit on average, and syncs, by the best of {append, fallocate, overwrite} × {buffered, O_DIRECT}. The ratio of both is
 // what counts; absolute figures say more about the machine.
 //
+// # Space
+//
+// Many shards append small batches all at once, and compact as they go, with much in flight and with a tenth of it. What the process hands to the
+// block layer meanwhile, up to when the store has come to rest behind a last compaction of all shards, is divided by the bytes of the batches;
+// what the files are then, by those of the batches that are left.
+//
 // # Opening
 //
 // A child process fills a store with many shards and ends, closed cleanly or by SIGKILL; the files are dropped from the page
-// cache; then the store is opened and every replica loaded.
+// cache; then the store is opened, and after that every replica loaded, which reads and checks the whole log.
 //
 // What a figure is worth, and how requirements are held against it, is said in package benchmark.
 package logstore

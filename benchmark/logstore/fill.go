@@ -24,7 +24,7 @@ func FillStore(ctx context.Context, store Store, directory string, fill Fill, en
 	g := newGatherer(db)
 	appenders := make([]*appender, fill.Shards)
 	for i := range appenders {
-		appenders[i] = newAppender(g, uint64(i+1), fill.Payload, 1<<62)
+		appenders[i] = newAppender(g, uint64(i+1), fill.Payload, 1, 1<<62)
 	}
 	written := int64(0)
 	for written < fill.Bytes {
