@@ -26,7 +26,8 @@ import (
 //   - For the same reason a read is not decided by the reading that was made before it arrived, but by the next one.
 //   - An entry of the term is committed (thesis 6.4), and the read waits until what was committed when it arrived is applied.
 //   - Clocks of two hosts do not drift apart by more than MaxClockDrift. Offsets between them do not matter. A voter that is
-//     seen to gain more on this host does not count (clockWatch).
+//     seen to gain more on this host does not count (clockWatch), nor does one whose clock this leader has not compared yet, which
+//     takes the answers to two heartbeats: what its predecessor knew of it went with the predecessor.
 //
 // Followers forward their reads as always; the leader answers them by its lease.
 
@@ -146,6 +147,9 @@ func (c *Core) extendLease(now Instant, m *raftpb.Message, p *peer) {
 	if p.clock.observe(now, sent, m.HintTerm, c.options.MaxClockDrift, c.electionTimeout()) {
 		c.event(Event{Kind: EventClockDrift, Replica: p.id})
 	}
+	if !p.clock.compared { // since this leader was elected, or the voter restarted, its clock may have begun to gain
+		return
+	}
 	promise := min(m.HintIndex, uint64(maxTimeout))
 	p.boundUntil = max(p.boundUntil, sent+Instant(promise)-drifted(Instant(promise), c.options.MaxClockDrift))
 }
@@ -185,6 +189,7 @@ type clockWatch struct {
 	newest      uint64 // the voter's clock, as it last told it
 	comparisons [len(clockWindows)]clockComparison
 	exceeded    bool
+	compared    bool // once at least, without showing that
 }
 
 // clockComparison is where a comparison began.
@@ -196,6 +201,10 @@ type clockComparison struct {
 // clockWindows is how many election timeouts a comparison lasts.
 var clockWindows = [...]Instant{1, 32}
 
+// minComparison is the part of an election timeout between the sendings of two heartbeats that makes them a comparison at all: half of what lies
+// between two by default.
+const minComparison = 20
+
 // observe takes an answer and says that the bound is exceeded now and was not before. What was exceeded is over after a whole long
 // comparison in which neither kind showed it.
 func (w *clockWatch) observe(now, sent Instant, clock uint64, perSecond time.Duration, electionTimeout Instant) (drifts bool) {
@@ -206,6 +215,8 @@ func (w *clockWatch) observe(now, sent Instant, clock uint64, perSecond time.Dur
 	if w.gained(now, clock, perSecond) {
 		drifts, w.exceeded = !w.exceeded, true
 		w.comparisons = [len(clockWindows)]clockComparison{}
+	} else if begin := w.comparisons[0]; begin.clock != 0 && sent >= begin.sent+electionTimeout/minComparison {
+		w.compared = true
 	}
 	for i := range w.comparisons {
 		comparison := &w.comparisons[i]

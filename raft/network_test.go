@@ -26,6 +26,7 @@ type testNode struct {
 	upTo     uint64
 	kept     *testNode // a copy of disk and promises
 	proposed uint64
+	pace     uint64            // of its clock in per cent, as its answers show it; 0 for that of all others
 	slow     bool              // its state machine gets on with nothing
 	installs []Install         // snapshots that it fetches
 	ended    map[uint64]string // outcome of each proposal of this session
@@ -156,6 +157,9 @@ func (n *network) drain(node *testNode) bool {
 func (n *network) drained(node *testNode) {
 	for _, m := range n.out.Messages {
 		m.Batches = slices.Clone(m.Batches)
+		if node.pace != 0 && m.Type == raftpb.MessageHeartbeatResponse {
+			m.HintTerm = m.HintTerm * node.pace / 100
+		}
 		n.printf("  %s", describe(&m))
 		n.recordMessage(&m)
 		n.checkSent(node, &m)

@@ -351,6 +351,7 @@ var scriptCommands = map[string]func(*script){
 		}
 	},
 	"settle":      func(s *script) { s.n.settle() },
+	"pace":        func(s *script) { s.node().pace = s.number("percent") },                            // of the clock that its answers to heartbeats show
 	"pass":        func(s *script) { s.n.now += Instant(s.number("ms")) * Instant(time.Millisecond) }, // and nothing happens
 	"tick":        func(s *script) { s.node().core.Tick(s.n.now) },
 	"advance":     func(s *script) { s.n.advance(time.Duration(s.number("ms")) * time.Millisecond) },
