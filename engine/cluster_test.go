@@ -40,6 +40,7 @@ type testHost struct {
 	machines  map[uint64]*recorder
 	wire      *wire
 	held      func(engine.Worker) bool // workers that something outside holds up
+	beside    *coroutines              // nil: those that call users are run like all others
 }
 
 // wire is the host's handler with a memory of the buffers that were received into.
@@ -170,7 +171,14 @@ func (c *testCluster) step() bool {
 			if h.held != nil && h.held(worker) {
 				continue
 			}
-			if worker.Ready() || h.deadlines[i] <= c.now {
+			due := worker.Ready() || h.deadlines[i] <= c.now
+			if h.beside != nil && engine.CallsUser(worker) {
+				if deadline, had := h.beside.run(worker, c.now, due); had {
+					h.deadlines[i], ran = deadline, true
+				}
+				continue
+			}
+			if due {
 				h.deadlines[i] = worker.RunOnce(c.now)
 				ran = true
 			}

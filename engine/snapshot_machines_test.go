@@ -161,6 +161,7 @@ type snapshotHost struct {
 	directory *snapshot.Directory
 	disk      *platter
 	options   func(*engine.Options)
+	routines  *coroutines
 }
 
 // newSnapshotHost makes a single host with one shard, led here.
@@ -173,12 +174,22 @@ func newSnapshotHost(t testing.TB, kind rsm.Kind, policy engine.SnapshotPolicy, 
 	return s
 }
 
+// besideOthers runs the workers that call the state machine as coroutines from now on.
+func (s *snapshotHost) besideOthers() {
+	s.routines = newCoroutines()
+	s.hosts[0].beside = s.routines
+	s.t.Cleanup(s.routines.end)
+}
+
 func (s *snapshotHost) change(o *engine.Options) {
 	directory, err := snapshot.OpenDirectory(s.files, "snapshots")
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.directory, o.Snapshots = directory, directory
+	if s.routines != nil {
+		o.Yield = s.routines.hand
+	}
 	if s.options != nil {
 		s.options(o)
 	}
