@@ -195,6 +195,20 @@ func (l *Log) Fail(err error) {
 func (l *Log) Crash(keep func(writes int) int) *Log {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	after := l.leaves(keep)
+	l.crashed = true
+	l.pending, l.unsynced, l.doubtful = nil, nil, nil
+	return after
+}
+
+// CrashClone returns the store as Crash would, and goes on: the power may be cut at any moment of one run.
+func (l *Log) CrashClone(keep func(writes int) int) *Log {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.leaves(keep)
+}
+
+func (l *Log) leaves(keep func(writes int) int) *Log {
 	uncertain := append(append(append([]*commit(nil), l.unsynced...), l.doubtful...), l.pending...)
 	kept := 0
 	if keep != nil {
@@ -203,8 +217,6 @@ func (l *Log) Crash(keep func(writes int) int) *Log {
 			invariant.Fail("modellog: crash keeps %d of %d writes", kept, len(uncertain))
 		}
 	}
-	l.crashed = true
-	l.pending, l.unsynced, l.doubtful = nil, nil, nil
 	after := l.durable.clone()
 	after.applyAll(uncertain[:kept])
 	return &Log{automatic: l.automatic, visible: after, durable: after.clone()}
