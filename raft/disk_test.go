@@ -32,6 +32,7 @@ type disk struct {
 	stored  raftpb.Stored
 	batches []raftpb.Batch
 	file    testSnapshot // the newest of its state machine
+	former  testSnapshot // the one before it was received
 }
 
 func (d *disk) write(s *raftpb.Save) error {

@@ -40,6 +40,11 @@
 //     that follow each other have no disjoint quorums; while it is joint a quorum is a majority of both configurations (quorum.go).
 //   - A change of the membership is an operation whose intent is in the log: whoever leads finishes it (change.go).
 //   - A proposal ends exactly once: handed over for apply or refused. A forward of a session is decided once, for ever.
+//   - A log begins anew only behind a snapshot of what is committed that it does not hold; from then on nothing is said before that is
+//     durable, and nothing handed over before the state machine has recovered (install.go). A leader reopens replication when it has
+//     heard that the follower's log has got as far as its own reaches back (offer.go).
+//   - Log is let go of only when it is applied here, no log read under way wants it, and no snapshot is on its way to or within this
+//     replica, or to a living follower that goes on there (compact.go).
 //   - A read is confirmed by a heartbeat round that was sent after it arrived, in the same term, by voters.
 //
 // # The log in memory
@@ -66,7 +71,10 @@
 //	TransferLeader(Response)  leader    hand over; only refusals answer, also    (term, vote)
 //	                                    of a target that cannot campaign
 //	TimeoutNow                target    campaign at once                         the target holds the whole log
-//	SnapshotStatus            leader    the snapshot is installed, or failed     (term, vote)
+//	InstallSnapshot           members   what you need is compacted: fetch a      nothing
+//	                                    snapshot of that one (offer.go)
+//	SnapshotStatus            leader    my log has got there, or why not         (term, vote), the log's restart
+//	SnapshotPull, -Chunk                the engine's own: bytes of a snapshot
 //	Bootstrap(Response)       initial   empty too? outside of terms              nothing
 //	Pull(Response)            voter     entries of a longer log, for a voter     nothing
 //	                                    that campaigns in vain (pull.go)
@@ -85,8 +93,4 @@
 // core.go (the state), step.go (the gate), handlers.go (the table), then election.go, leader.go with replicate.go,
 // progress.go and heartbeat.go, follow.go, save.go and drain.go. testdata/scripts holds a readable history for each rule,
 // testdata/guards the lines of the core that each would notice the absence of; testdata/README.md tells how to write them.
-//
-// # Not here yet
-//
-// Snapshots (the state and its transitions are).
 package raft

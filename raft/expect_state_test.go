@@ -78,7 +78,7 @@ func replicaFact(c *Core) fact {
 		"incarnations", incarnations(s.Membership), "change", s.Membership.ID, "outgoing", outgoingVoters(s.Membership),
 		"goals", goals(s.Membership), "operation", s.Membership.Operation, "addresses", addresses(s.Membership),
 		"priorities", priorities(s.Membership), "members", c.CommittedMembership().ID, "uncommitted", c.UncommittedBatches(),
-		"backlog", s.Backlog)
+		"backlog", s.Backlog, "installing", s.Installing, "compacted", c.log.compacted())
 }
 
 func (s *script) expectReplica(r *rule) string {

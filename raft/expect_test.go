@@ -112,7 +112,11 @@ func vocabulary(what, field string) []string {
 		names = storageNames[:]
 	case "state":
 		names = progressNames[:]
-	case "maybe", "transfer", "quarantined", "paused", "lost":
+	case "installing":
+		if what == "replica" {
+			names = []string{"true", "false"}
+		}
+	case "maybe", "transfer", "quarantined", "paused", "lost", "taken", "installed":
 		names = []string{"true", "false"}
 	case "is":
 		names = []string{"open", "refused", "maybe", "applied"}

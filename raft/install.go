@@ -58,7 +58,9 @@ func (c *Core) handleInstallSnapshot(now Instant, m *raftpb.Message, _ *peer) {
 	case m.LogIndex == 0:
 		c.dropped++
 	case m.LogIndex <= c.commit:
-		c.answerOffer(offer, raftpb.ReasonNone)
+		if c.save.stateDurable() { // else what waits to be said would grow with every repetition
+			c.answerOffer(offer, raftpb.ReasonNone)
+		}
 	case c.install.recovering:
 	case c.installing:
 		c.install.offer = offer

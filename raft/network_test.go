@@ -109,6 +109,7 @@ func (n *network) start(node *testNode) {
 	node.options.Session = n.sessions
 	node.options.NextIncarnation = 1000*node.id + n.sessions
 	node.cache = &memoryCache{}
+	node.disk.usableFile()
 	node.recover()
 	node.options.Applied = node.upTo
 	core, err := New(n.now, node.options, node.disk.load(), node.promised, node.cache)

@@ -27,9 +27,6 @@ func New(now Instant, options Options, stored raftpb.Stored, promised Promised, 
 	if err := checkStored(&stored); err != nil {
 		return nil, err
 	}
-	if options.Applied < stored.Compacted && stored.Installing == nil && !options.Witness {
-		return nil, fmt.Errorf("%w: the state machine holds entry %d, and the log begins behind %d", ErrStored, options.Applied, stored.Compacted)
-	}
 	c := &Core{
 		options: options, term: stored.State.Term, vote: stored.State.Vote, bootstrap: stored.Bootstrap,
 		commit:  min(max(stored.Compacted, stored.State.Commit, options.Applied), stored.Last),
@@ -51,6 +48,9 @@ func New(now Instant, options Options, stored raftpb.Stored, promised Promised, 
 	c.configs = append(c.configs, stored.Configs...)
 	c.pruneConfigs()
 	c.useNewestConfig()
+	if options.Applied < stored.Compacted && stored.Installing == nil && !c.witness {
+		return nil, fmt.Errorf("%w: the state machine holds entry %d, and the log begins behind %d", ErrStored, options.Applied, stored.Compacted)
+	}
 	c.events = c.events[:0]
 	c.begin(now, promised, max(stored.State.Commit, options.Applied))
 	return c, nil

@@ -17,6 +17,15 @@ type testSnapshot struct {
 	applied []raftpb.Batch
 }
 
+// usableFile drops a file that was received and that the log was not restarted for: it may lie beyond the log, or beside it.
+func (d *disk) usableFile() {
+	stored, at := d.load(), d.file.meta
+	terms := termList{before: entryID{stored.Compacted, stored.CompactedTerm}, starts: stored.Terms}
+	if at.Index > stored.Last || at.Index >= stored.Compacted && terms.term(at.Index) != at.Term {
+		d.file = d.former
+	}
+}
+
 // recover gives a state machine what is in the file.
 func (node *testNode) recover() {
 	node.upTo, node.applied = node.disk.file.meta.Index, slices.Clone(node.disk.file.applied)
@@ -78,7 +87,7 @@ func (n *network) receive(node *testNode, snapshot testSnapshot) {
 	n.printf("  snapshot up to %d/%d of %d received by %d: %t", snapshot.meta.Index, snapshot.meta.Term, snapshot.meta.ReplicaID, node.id, taken)
 	n.record("snapshot", "n", node.id, "from", snapshot.meta.ReplicaID, "index", snapshot.meta.Index, "taken", taken)
 	if taken {
-		node.disk.file = snapshot
+		node.disk.former, node.disk.file = node.disk.file, snapshot
 	}
 	n.check(node)
 }
@@ -143,6 +152,11 @@ func init() {
 		}
 		s.n.receive(s.node(), snapshot)
 		s.n.settle()
+	}
+	scriptCommands["snapshot"] = func(s *script) { // of n, of what it had applied up to index=
+		file := s.n.snapshot(s.node())
+		file.meta.Index = s.number("index")
+		s.node().disk.file = file
 	}
 	scriptCommands["recover"] = func(s *script) { // the state machine of n, slow until now, has recovered
 		s.node().slow = false
