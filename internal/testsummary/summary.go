@@ -33,13 +33,21 @@ type summary struct {
 	closing []string         // closing lines of the packages: "ok …", "FAIL …", "?  …"
 	failed  []string         // names of what failed
 	output  map[key][]string // output of tests and packages still running
-	inTest  map[string]bool  // packages in which a test has failed
+	tails   map[string][]tailLine
+	inTest  map[string]bool // packages in which a test has failed
 }
+
+// tailLine is one of a package's last lines, of whichever test.
+type tailLine struct{ test, text string }
+
+// tailLength is how many lines of a package are shown when its test binary died: what came before often tells more than the last word,
+// and it belongs to tests that have passed, whose own output is thrown away.
+const tailLength = 40
 
 type key struct{ pkg, test string }
 
 func newSummary(out io.Writer) *summary {
-	return &summary{out: out, output: map[key][]string{}, inTest: map[string]bool{}}
+	return &summary{out: out, output: map[key][]string{}, tails: map[string][]tailLine{}, inTest: map[string]bool{}}
 }
 
 func (s *summary) read(events io.Reader) error {
@@ -69,6 +77,10 @@ func (s *summary) line(line []byte) {
 	switch e.Action {
 	case "output":
 		s.output[k] = append(s.output[k], e.Output)
+		if !isClosing(e.Output) {
+			tail := append(s.tails[e.Package], tailLine{e.Test, e.Output})
+			s.tails[e.Package] = tail[max(0, len(tail)-tailLength):]
+		}
 		if e.Test == "" && isClosing(e.Output) && !isIdle(e.Output) {
 			s.closing = append(s.closing, e.Output)
 			fmt.Fprint(s.out, e.Output)
@@ -78,6 +90,9 @@ func (s *summary) line(line []byte) {
 	case "pass", "skip", "fail":
 		s.end(e.Action, k)
 		delete(s.output, k)
+		if e.Test == "" {
+			delete(s.tails, e.Package)
+		}
 	}
 }
 
@@ -100,23 +115,45 @@ func (s *summary) end(action string, k key) {
 	case action == "fail" && k.test != "":
 		s.fail(k, k.pkg+" "+k.test)
 		s.inTest[k.pkg] = true
-	case action == "fail" && !s.inTest[k.pkg]: // did not build, panicked outside a test, TestMain failed
-		s.unfinished(k.pkg)
-		s.fail(k, k.pkg)
+	case action == "fail": // of the package: by its tests, or it did not build, died within or outside a test, TestMain failed
+		if cutShort := s.unfinished(k.pkg); len(cutShort) > 0 || !s.inTest[k.pkg] {
+			s.showTail(k.pkg, cutShort)
+			s.showUnfinished(k.pkg, cutShort)
+			s.fail(k, strings.Join(append([]string{k.pkg}, cutShort...), " "))
+		}
 	}
 }
 
-// unfinished prints what the tests that a package's end cut short had said: the panic or the time-out is in there.
-func (s *summary) unfinished(pkg string) {
-	var tests []string
-	for k := range s.output {
+// unfinished are the tests that a package's end cut short.
+func (s *summary) unfinished(pkg string) (tests []string) {
+	for k := range s.output { // in any order: they are sorted
 		if k.pkg == pkg && k.test != "" {
 			tests = append(tests, k.test)
 		}
 	}
 	slices.Sort(tests)
-	for _, test := range tests {
-		fmt.Fprint(s.out, strings.Join(s.output[key{pkg, test}], ""))
+	return tests
+}
+
+// showTail prints what the package said last and what is not shown in full elsewhere.
+func (s *summary) showTail(pkg string, cutShort []string) {
+	first := true
+	for _, line := range s.tails[pkg] {
+		if line.test == "" || slices.Contains(cutShort, line.test) {
+			continue
+		}
+		if first {
+			fmt.Fprintf(s.out, "before that, %s said last:\n", pkg)
+			first = false
+		}
+		fmt.Fprint(s.out, line.text)
+	}
+}
+
+// showUnfinished prints what the tests that were cut short had said: the panic, the time-out or the last words are in there.
+func (s *summary) showUnfinished(pkg string, cutShort []string) {
+	for _, test := range cutShort {
+		fmt.Fprintf(s.out, "cut short: %s %s\n%s", pkg, test, strings.Join(s.output[key{pkg, test}], ""))
 		delete(s.output, key{pkg, test})
 	}
 }

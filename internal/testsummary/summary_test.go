@@ -83,6 +83,37 @@ func TestSummaryShowsWhatWasCutShort(t *testing.T) {
 	}
 }
 
+// An example that ends in log.Fatal, or whoever calls os.Exit, takes the binary with it: the tests before it have passed or failed, and
+// what they said last is shown beside the last words.
+func TestSummaryShowsTheLastLinesOfABinaryThatDied(t *testing.T) {
+	events := []string{
+		`{"Action":"output","Package":"p","Test":"TestA","Output":"a reason of its own\n"}`,
+		`{"Action":"fail","Package":"p","Test":"TestA"}`,
+	}
+	for range tailLength {
+		events = append(events, `{"Action":"output","Package":"p","Test":"TestB","Output":"a line of B\n"}`)
+	}
+	s, out := digest(t, append(events,
+		`{"Action":"output","Package":"p","Test":"TestB","Output":"the host lost its leader\n"}`,
+		`{"Action":"pass","Package":"p","Test":"TestB"}`,
+		`{"Action":"output","Package":"p","Test":"ExampleC","Output":"=== RUN   ExampleC\n"}`,
+		`{"Action":"output","Package":"p","Test":"ExampleC","Output":"2026/11/22 03:12:13 flotilla: busy\n"}`,
+		`{"Action":"output","Package":"p","Output":"FAIL\tp\t9s\n"}`,
+		`{"Action":"fail","Package":"p"}`,
+	)...)
+	if want := (count{passed: 1, failed: 2}); s.count != want {
+		t.Errorf("counted %v, want %v", s.count, want)
+	}
+	if got := strings.Join(s.failed, ","); got != "p TestA,p ExampleC" {
+		t.Errorf("failed: %s", got)
+	}
+	died := out[strings.Index(out, "before that"):]
+	if strings.Count(died, "a line of B\n") != tailLength-3 || !strings.Contains(died, "the host lost its leader\ncut short: p ExampleC\n") ||
+		strings.Count(died, "flotilla: busy\n") != 1 {
+		t.Errorf("printed %q", out)
+	}
+}
+
 func TestSummaryAppendsToReport(t *testing.T) {
 	s, _ := digest(t, `{"Action":"output","Package":"p","Output":"ok  \tp\t0.1s\n"}`, `{"Action":"pass","Package":"p","Test":"TestA"}`)
 	path := filepath.Join(t.TempDir(), "report")
