@@ -115,6 +115,7 @@ func (s *summary) end(action string, k key) {
 	case action == "fail" && k.test != "":
 		s.fail(k, k.pkg+" "+k.test)
 		s.inTest[k.pkg] = true
+		s.tails[k.pkg] = slices.DeleteFunc(s.tails[k.pkg], func(line tailLine) bool { return line.test == k.test })
 	case action == "fail": // of the package: by its tests, or it did not build, died within or outside a test, TestMain failed
 		if cutShort := s.unfinished(k.pkg); len(cutShort) > 0 || !s.inTest[k.pkg] {
 			s.showTail(k.pkg, cutShort)

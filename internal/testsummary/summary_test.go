@@ -109,7 +109,7 @@ func TestSummaryShowsTheLastLinesOfABinaryThatDied(t *testing.T) {
 	}
 	died := out[strings.Index(out, "before that"):]
 	if strings.Count(died, "a line of B\n") != tailLength-3 || !strings.Contains(died, "the host lost its leader\ncut short: p ExampleC\n") ||
-		strings.Count(died, "flotilla: busy\n") != 1 {
+		strings.Count(died, "flotilla: busy\n") != 1 || strings.Contains(died, "a reason of its own") {
 		t.Errorf("printed %q", out)
 	}
 }

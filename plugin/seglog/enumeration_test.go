@@ -449,11 +449,20 @@ func enumerate(t *testing.T, h *history, events []event, seed uint64, budget int
 	return points
 }
 
+// share is how many of something an enumeration goes through: all, or a few of them with -short, as under the race detector, which finds
+// nothing in a store that is run by hand in one goroutine and makes that five times as slow.
+func share(all, few int) int {
+	if testing.Short() {
+		return few
+	}
+	return all
+}
+
 // TestEveryCut cuts the power after every write, sync and change of a name of a run that appends, fills segments, empties old ones, compacts, makes and
 // removes replicas and restarts, and opens what may be left (ALICE's question, for every subset of unsynced blocks up to a bound).
 func TestEveryCut(t *testing.T) {
 	total := 0
-	for seed := range uint64(4) {
+	for seed := range uint64(share(4, 1)) {
 		w := newWorkload(seed, 3, 3000)
 		h := draw(t, w, 60)
 		events := recordRun(t, h, 2)
@@ -474,10 +483,10 @@ func TestEveryCut(t *testing.T) {
 func TestEveryCutWhileOpening(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	points := 0
-	for seed := range uint64(4) {
+	for seed := range uint64(share(4, 1)) {
 		h := draw(t, newWorkload(seed+20, 3, 3000), 40)
 		events := recordRun(t, h, 1)
-		for range 6 {
+		for range share(6, 2) {
 			n := len(events)/2 + random.IntN(len(events)/2)
 			atLeast, atMost := events[n].durable, events[n].begun
 			bits := random.Uint64()
