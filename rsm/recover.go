@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/flotilla-raft/flotilla/raftpb"
 	"github.com/flotilla-raft/flotilla/snapshot"
 )
 
@@ -19,13 +20,8 @@ func (m *Manager) Recover(ctx context.Context, source *snapshot.Reader) error {
 	}
 	m.alone("recovered")
 	meta := source.Meta()
-	switch version := m.stateVersion(); {
-	case m.kind == KindReplayed:
-		return fmt.Errorf("%w, so it recovers from none", ErrNoSnapshots)
-	case meta.Kind != m.kind.Snapshot():
-		return fmt.Errorf("%w: it is of kind %s, the state machine is of kind %s", ErrSnapshotKind, meta.Kind, m.kind.Snapshot())
-	case meta.StateVersion > version:
-		return fmt.Errorf("%w: it is of version %d, the state machine reads up to %d", ErrStateVersion, meta.StateVersion, version)
+	if err := m.Accepts(&meta); err != nil {
+		return err
 	}
 	at := place{meta.Index, meta.Term, meta.Config}
 	if failure := m.replace(ctx, source); failure != nil {
@@ -36,6 +32,21 @@ func (m *Manager) Recover(ctx context.Context, source *snapshot.Reader) error {
 	}
 	m.reset(at)
 	return m.tellRecovered(at)
+}
+
+// Accepts says whether the state machine can recover from a snapshot with these metadata, so that one which it cannot use is refused before it has
+// come. It is called on any goroutine, while the state machine is neither renewed nor closed. Errors: ErrNoSnapshots, ErrSnapshotKind,
+// ErrStateVersion.
+func (m *Manager) Accepts(meta *raftpb.SnapshotMeta) error {
+	switch version := m.stateVersion(); {
+	case m.kind == KindReplayed:
+		return fmt.Errorf("%w, so it recovers from none", ErrNoSnapshots)
+	case meta.Kind != m.kind.Snapshot():
+		return fmt.Errorf("%w: it is of kind %s, the state machine is of kind %s", ErrSnapshotKind, meta.Kind, m.kind.Snapshot())
+	case meta.StateVersion > version:
+		return fmt.Errorf("%w: it is of version %d, the state machine reads up to %d", ErrStateVersion, meta.StateVersion, version)
+	}
+	return nil
 }
 
 // replace lets the state machine recover. The failure is there before the lock is let go of, as in update.

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"strings"
 	"sync"
@@ -219,6 +220,25 @@ func (d *Directory) Open(name Name) (vfs.File, error) {
 		return nil, fmt.Errorf("snapshot: open %s: %w", name.file(), err)
 	}
 	return file, nil
+}
+
+// File is a snapshot's file for reading at any place. It may be removed from the directory while it is open.
+type File interface {
+	io.ReaderAt
+	io.Closer
+}
+
+// OpenAt opens a snapshot for reading at any place, and returns its length.
+func (d *Directory) OpenAt(name Name) (File, uint64, error) {
+	file, err := d.Open(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, 0, errors.Join(fmt.Errorf("snapshot: %s: %w", name.file(), err), file.Close())
+	}
+	return file, uint64(info.Size()), nil
 }
 
 // Retain removes all but the newest snapshots of a replica; keep 0 removes all. The removal is durable no later than the next Publish: a

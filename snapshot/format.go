@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+
+	"github.com/flotilla-raft/flotilla/raftpb"
 )
 
 // Errors of snapshots, for errors.Is; texts name the place.
@@ -142,4 +144,45 @@ func parseFooter(data []byte) (f footer, err error) {
 	f.blocks, f.plain = binary.LittleEndian.Uint64(data[1:]), binary.LittleEndian.Uint64(data[9:])
 	copy(f.digest[:], data[17:])
 	return f, nil
+}
+
+// agrees compares the footer with what was read.
+func (f *footer) agrees(s *Summary) error {
+	switch {
+	case f.blocks != s.Blocks || f.plain != s.PlainBytes:
+		return fmt.Errorf("%w: footer: it counts %d blocks of %d bytes, there are %d of %d", ErrDamaged, f.blocks, f.plain, s.Blocks, s.PlainBytes)
+	case f.digest != s.Digest:
+		return fmt.Errorf("%w: footer: digest is %x, computed is %x", ErrDamaged, f.digest, s.Digest)
+	}
+	return nil
+}
+
+// parseFixed reads the first bytes of a file and returns the length of its metadata.
+func parseFixed(fixed []byte) (int, error) {
+	if string(fixed[:8]) != magic {
+		return 0, fmt.Errorf("%w: it begins with %q, want %q", ErrForeign, fixed[:8], magic)
+	}
+	if v := binary.LittleEndian.Uint16(fixed[8:]); v != version {
+		return 0, fmt.Errorf("%w: version %d, this program reads version %d", ErrVersion, v, version)
+	}
+	length := binary.LittleEndian.Uint32(fixed[12:])
+	if length > MaxMetaBytes {
+		return 0, fmt.Errorf("%w: header: metadata of %d bytes, want at most %d", ErrDamaged, length, MaxMetaBytes)
+	}
+	return int(length), nil
+}
+
+// parseHeader reads a whole header, checksum included.
+func parseHeader(header []byte) (meta raftpb.SnapshotMeta, err error) {
+	summed := header[:len(header)-4]
+	if crc32.Checksum(summed, castagnoli) != binary.LittleEndian.Uint32(header[len(summed):]) {
+		return meta, fmt.Errorf("%w: header: checksum", ErrDamaged)
+	}
+	if meta, err = raftpb.DecodeSnapshotMeta(summed[fixedHeader:]); err != nil {
+		return raftpb.SnapshotMeta{}, fmt.Errorf("%w: header: %w", ErrDamaged, err)
+	}
+	if err := checkMeta(&meta); err != nil {
+		return meta, fmt.Errorf("%w: header: %w", ErrDamaged, err)
+	}
+	return meta, nil
 }

@@ -2,11 +2,9 @@ package snapshot
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash"
-	"hash/crc32"
 	"io"
 
 	"github.com/klauspost/compress/zstd"
@@ -51,30 +49,17 @@ func NewReader(in io.Reader) (*Reader, error) {
 	if err := r.read(fixed, "header"); err != nil {
 		return nil, err
 	}
-	if string(fixed[:8]) != magic {
-		return nil, fmt.Errorf("%w: it begins with %q, want %q", ErrForeign, fixed[:8], magic)
-	}
-	if v := binary.LittleEndian.Uint16(fixed[8:]); v != version {
-		return nil, fmt.Errorf("%w: version %d, this program reads version %d", ErrVersion, v, version)
-	}
-	length := binary.LittleEndian.Uint32(fixed[12:])
-	if length > MaxMetaBytes {
-		return nil, fmt.Errorf("%w: header: metadata of %d bytes, want at most %d", ErrDamaged, length, MaxMetaBytes)
-	}
-	rest := make([]byte, length+4)
-	if err := r.read(rest, "header"); err != nil {
+	length, err := parseFixed(fixed)
+	if err != nil {
 		return nil, err
 	}
-	sum := crc32.Update(crc32.Checksum(fixed, castagnoli), castagnoli, rest[:length])
-	if sum != binary.LittleEndian.Uint32(rest[length:]) {
-		return nil, fmt.Errorf("%w: header: checksum", ErrDamaged)
+	header := make([]byte, fixedHeader+length+4)
+	copy(header, fixed)
+	if err := r.read(header[fixedHeader:], "header"); err != nil {
+		return nil, err
 	}
-	var err error
-	if r.summary.Meta, err = raftpb.DecodeSnapshotMeta(rest[:length]); err != nil {
-		return nil, fmt.Errorf("%w: header: %w", ErrDamaged, err)
-	}
-	if err := checkMeta(&r.summary.Meta); err != nil {
-		return nil, fmt.Errorf("%w: header: %w", ErrDamaged, err)
+	if r.summary.Meta, err = parseHeader(header); err != nil {
+		return nil, err
 	}
 	r.ended = true
 	return r, nil
@@ -200,22 +185,18 @@ func (r *Reader) readMark(mark []byte) error {
 }
 
 func (r *Reader) readFooter(space []byte) error {
-	var digest [32]byte
-	r.digest.Sum(digest[:0])
+	r.digest.Sum(r.summary.Digest[:0])
 	if err := r.read(space[1:], "footer"); err != nil {
 		return err
 	}
 	f, err := parseFooter(space)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case f.blocks != r.summary.Blocks || f.plain != r.summary.PlainBytes:
-		return fmt.Errorf("%w: footer: it counts %d blocks of %d bytes, there are %d of %d", ErrDamaged, f.blocks, f.plain,
-			r.summary.Blocks, r.summary.PlainBytes)
-	case f.digest != digest:
-		return fmt.Errorf("%w: footer: digest is %x, computed is %x", ErrDamaged, f.digest, digest)
 	}
-	r.summary.Digest, r.done = digest, true
+	if err := f.agrees(&r.summary); err != nil {
+		return err
+	}
+	r.done = true
 	return nil
 }
 
