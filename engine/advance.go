@@ -33,7 +33,7 @@ func (w *StepWorker) advance(r *Replica) {
 			before.rollback(&w.out)
 		}
 	}()
-	if applied := r.machine.Applied(); applied != r.toldApplied {
+	if applied := r.machine.Applied(); applied != r.toldApplied && (r.install == nil || r.install.done) {
 		r.toldApplied = applied
 		r.core.Applied(applied)
 	}
@@ -171,6 +171,7 @@ func (w *StepWorker) distribute(r *Replica, before mark) {
 		if from := out.Saves[i].TruncateFrom; from != 0 {
 			w.truncated(r, from)
 		}
+		r.noteInstall(&out.Saves[i])
 	}
 	for i := before.refusals; i < len(out.Refusals); i++ {
 		w.refusal(r, &out.Refusals[i])
@@ -185,6 +186,9 @@ func (w *StepWorker) distribute(r *Replica, before mark) {
 		w.handOverReads(r)
 	}
 	w.watchApply(r)
+	for i := before.installs; i < len(out.Installs); i++ {
+		w.beginReceive(r, out.Installs[i])
+	}
 	if len(out.Messages) > before.messages {
 		w.refreshRoutes(r)
 		for i := before.messages; i < len(out.Messages); i++ {

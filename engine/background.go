@@ -33,6 +33,8 @@ type userJob struct {
 	// abandon, if not nil, is called if the job goes on for MaxStopWait after it was canceled: whoever waits for it is to be answered.
 	abandon func()
 
+	// heldUp, if not nil, says that the job waits for another host: that it does not move is not its state machine's fault.
+	heldUp func() bool
 	// moved grows with every byte that the job reads or writes: one that stands still is reported.
 	moved atomic.Uint64
 

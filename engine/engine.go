@@ -29,6 +29,9 @@ type Engine struct {
 	reader     *logReader
 	saving     *jobPool // snapshots, and syncs of state machines on disk
 	recovering *jobPool // recoveries and opens
+	streaming  *jobPool // views that are sent to other hosts
+	sender     *sender
+	receivers  []*receiver
 	keeper     *snapshotKeeper
 	watch      *jobWatch
 	log        *countedLog
@@ -77,6 +80,11 @@ func New(options Options) (*Engine, error) {
 	e.reader = &logReader{engine: e, sig: newSignal()}
 	e.saving = newJobPool(e, "snapshot", options.SnapshotWorkers)
 	e.recovering = newJobPool(e, "recovery", options.RecoverWorkers)
+	e.streaming = newJobPool(e, "stream", options.StreamWorkers)
+	e.sender = newSender(e)
+	for i := range snapshotReceivers {
+		e.receivers = append(e.receivers, &receiver{engine: e, name: "snapshot receiver " + strconv.Itoa(i), sig: newSignal()})
+	}
 	e.keeper = &snapshotKeeper{engine: e, sig: newSignal()}
 	e.watch = &jobWatch{engine: e, sig: newSignal()}
 	e.promises = &promiseKeeper{engine: e, sig: newSignal(), store: options.Promises}
@@ -96,10 +104,13 @@ func (e *Engine) Workers() []Worker {
 	for _, w := range e.apply.workers {
 		all = append(all, w)
 	}
-	for _, w := range slices.Concat(e.saving.workers, e.recovering.workers) {
+	for _, w := range slices.Concat(e.saving.workers, e.recovering.workers, e.streaming.workers) {
 		all = append(all, w)
 	}
-	return append(all, e.keeper, e.watch, e.reader, e.promises, e.events)
+	for _, w := range e.receivers {
+		all = append(all, w)
+	}
+	return append(all, e.sender, e.keeper, e.watch, e.reader, e.promises, e.events)
 }
 
 // workerOf spreads shards over the step workers by a mixed hash; nothing on disk depends on it.
@@ -202,7 +213,11 @@ func (e *Engine) NewChunk(size int) transport.Chunk {
 }
 
 // Receive implements transport.Handler: one append and one signal per step worker and frame.
-func (e *Engine) Receive(from transport.HostIdentity, _ transport.Lane, messages []raftpb.Message) {
+func (e *Engine) Receive(from transport.HostIdentity, lane transport.Lane, messages []raftpb.Message) {
+	if lane == transport.LaneSnapshot {
+		e.receiveStreams(messages, from.Address)
+		return
+	}
 	if len(e.workers) == 1 {
 		e.workers[0].receive(messages, from.Address, false)
 		return
@@ -214,6 +229,9 @@ func (e *Engine) Receive(from transport.HostIdentity, _ transport.Lane, messages
 
 // PeerUp implements transport.Handler.
 func (e *Engine) PeerUp(address string, lane transport.Lane, _ transport.HostIdentity) {
+	if lane == transport.LaneSnapshot {
+		return // streams go on by themselves
+	}
 	e.events.publish(Event{Kind: EventConnectionUp, Address: address})
 	for _, w := range e.workers {
 		w.link(linkEvent{address: address, up: true})
@@ -222,6 +240,9 @@ func (e *Engine) PeerUp(address string, lane transport.Lane, _ transport.HostIde
 
 // PeerDown implements transport.Handler.
 func (e *Engine) PeerDown(address string, lane transport.Lane, err error) {
+	if lane == transport.LaneSnapshot {
+		return // it says nothing of the others, and who waits for chunks asks again
+	}
 	e.events.publish(Event{Kind: EventConnectionDown, Address: address, Err: err})
 	for _, w := range e.workers {
 		w.link(linkEvent{address: address, up: false, err: err})
@@ -256,6 +277,12 @@ type Counters struct {
 	Snapshots, SnapshotBytes, MachineSyncs, SnapshotsFailed, SnapshotsDamaged, MachinesStuck uint64
 	// Recoveries are state machines that recovered from a snapshot, Compactions the times that a replica let go of log.
 	Recoveries, Compactions uint64
+	// Of snapshots on their way between hosts: StreamsSent and StreamsReceived came to their end, StreamsFailed did not, at either end, and
+	// SnapshotsInstalled are those that a replica here begins anew behind. Bytes are of the snapshots, those sent again included, of
+	// which StreamBytesAgain are a part. ChunksDamaged had another checksum than they were sent with, ChunksStray belonged to no stream.
+	StreamsSent, StreamsReceived, StreamsFailed, SnapshotsInstalled uint64
+	StreamBytesSent, StreamBytesAgain, StreamBytesReceived          uint64
+	ChunksDamaged, ChunksStray                                      uint64
 }
 
 // Counters returns a copy. Safe for concurrent use.
@@ -280,6 +307,15 @@ func (e *Engine) Counters() Counters {
 		MachinesStuck:       e.events.count(EventMachineStuck),
 		Recoveries:          e.counts.recoveries.Load(),
 		Compactions:         e.counts.compactions.Load(),
+		StreamsSent:         e.counts.streamsSent.Load(),
+		StreamsReceived:     e.counts.streamsReceived.Load(),
+		StreamsFailed:       e.counts.streamsFailed.Load() + e.counts.receivesFailed.Load(),
+		SnapshotsInstalled:  e.counts.installs.Load(),
+		StreamBytesSent:     e.counts.streamBytesSent.Load(),
+		StreamBytesAgain:    e.counts.streamBytesAgain.Load(),
+		StreamBytesReceived: e.counts.streamBytesReceived.Load(),
+		ChunksDamaged:       e.counts.chunksDamaged.Load(),
+		ChunksStray:         e.counts.chunksStray.Load(),
 	}
 	// The log reader counts before it reads, so what is seen of all reads before its own are looked at is among them.
 	all := e.log.reads.Load()

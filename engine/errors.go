@@ -87,6 +87,10 @@ var (
 	ErrNothingApplied = rsm.ErrNothingApplied
 	// ErrSnapshotFailed says that a snapshot could not be taken, and why. What was there before is untouched.
 	ErrSnapshotFailed = errors.New("flotilla: snapshot failed")
+	// ErrStreamFailed says that a snapshot was not received from another host, and why. The replica is as it was.
+	ErrStreamFailed = errors.New("flotilla: snapshot was not received")
+	// ErrInstallFailed says that a state machine did not recover from a snapshot that was received.
+	ErrInstallFailed = errors.New("flotilla: snapshot was not installed")
 	// ErrSnapshotDamaged says that a snapshot cannot be recovered from: the text names the file, and the error is that of the file, too.
 	ErrSnapshotDamaged = errors.New("flotilla: snapshot cannot be used")
 	// ErrMachineStuck says that a state machine stands still inside a call that goes through its whole state.

@@ -44,6 +44,11 @@ const (
 	EventSnapshotTaken       // Index: it is durable; of a state machine on disk: it has synced
 	EventSnapshotFailed      // Err: it is tried again, later each time
 	EventSnapshotDamaged     // Err: a snapshot cannot be recovered from; an older one is tried, or the replica is damaged
+	EventSnapshotOffered     // Peer replica, which it is fetched from; Index that it has to reach
+	EventSnapshotReceived    // Peer replica, Index: it is durable here, and the log begins anew behind it
+	EventSnapshotInstalled   // Index: the state machine has recovered from what was received
+	EventSnapshotSent        // Peer replica, Index
+	EventStreamFailed        // Peer replica, Err, Reason: a snapshot was not sent, not received, or not installed
 	EventMachineStuck        // Err: a state machine has not moved for some seconds inside Save, Recover, Sync or Open
 
 	eventKindCount

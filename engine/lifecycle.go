@@ -266,6 +266,7 @@ func (w *StepWorker) stop(r *Replica, done func(error)) {
 	delete(w.replicas, r.shardID)
 	w.forget(r)
 	r.endSnapshots(ErrStopped)
+	r.endStreams(ErrStopped)
 	end := w.watchStop(r, done)
 	closing := applyItem{last: func() {
 		err := r.machine.Close()

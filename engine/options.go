@@ -31,8 +31,17 @@ type Options struct {
 	// SnapshotWorkers is how many snapshots are taken, and how many state machines sync, at the same time; RecoverWorkers how many
 	// recover, or are opened. One that does not return keeps its place. Defaults 2 and max(2, GOMAXPROCS/2).
 	SnapshotWorkers, RecoverWorkers int
+	// StreamWorkers is how many state machines on disk are sent to other hosts at the same time; others wait. Default 4.
+	StreamWorkers int
+	// SnapshotSendBytesPerSecond bounds what this host sends of snapshots, all together; SnapshotStreamBytesPerSecond what it sends of one.
+	// Default 0: no limit but what receivers take.
+	SnapshotSendBytesPerSecond, SnapshotStreamBytesPerSecond int64
+	// SnapshotChunkBytes is the size of a chunk of a snapshot on its way, default 256 KiB, at most 1 MiB; SnapshotWindowBytes how much of one may
+	// be in flight, default 8 MiB, at least two chunks. What a lost connection costs is in flight.
+	SnapshotChunkBytes, SnapshotWindowBytes int
 	// Yield is called at each read and write of a snapshot, for who runs workers by hand as coroutines. Default: nothing.
-	Yield func()
+	Yield      func()
+	coroutines bool // Yield was given
 	// Random returns random numbers for incarnations, sessions and seeds.
 	Random func() uint64
 	// Clock is read once per RunOnce by the goroutines that Start makes. Default: the system's monotonic clock.
@@ -86,6 +95,10 @@ func (o *Options) withDefaults() {
 	setDefault(&o.MaxApplyWorkers, max(64, o.ApplyWorkers))
 	setDefault(&o.SnapshotWorkers, 2)
 	setDefault(&o.RecoverWorkers, max(2, runtime.GOMAXPROCS(0)/2))
+	setDefault(&o.StreamWorkers, 4)
+	setDefault(&o.SnapshotChunkBytes, 256<<10)
+	setDefault(&o.SnapshotWindowBytes, max(8<<20, 2*o.SnapshotChunkBytes))
+	o.coroutines = o.Yield != nil
 	if o.Yield == nil {
 		o.Yield = func() {}
 	}
@@ -148,6 +161,11 @@ func (o *Options) Validate() error {
 		{"MaxApplyWorkers", int64(o.MaxApplyWorkers), 0, 4096},
 		{"SnapshotWorkers", int64(o.SnapshotWorkers), 0, 1024},
 		{"RecoverWorkers", int64(o.RecoverWorkers), 0, 1024},
+		{"StreamWorkers", int64(o.StreamWorkers), 0, 1024},
+		{"SnapshotSendBytesPerSecond", o.SnapshotSendBytesPerSecond, 0, 1 << 50},
+		{"SnapshotStreamBytesPerSecond", o.SnapshotStreamBytesPerSecond, 0, 1 << 50},
+		{"SnapshotChunkBytes", int64(o.SnapshotChunkBytes), 0, raftpb.MaxPayloadLength},
+		{"SnapshotWindowBytes", int64(o.SnapshotWindowBytes), 0, 1 << 30},
 		{"MaxCommandBytes", int64(o.MaxCommandBytes), 0, maxCommandBytes},
 		{"MaxBatchBytes", int64(o.MaxBatchBytes), 0, maxCommandBytes},
 		{"MaxOpenBytes", int64(o.MaxOpenBytes), 0, 1 << 32},
@@ -164,6 +182,9 @@ func (o *Options) Validate() error {
 		if bounded.value < bounded.from || bounded.value > bounded.to {
 			fault("%s is %d, accepted is 0 (default) to %d", bounded.name, bounded.value, bounded.to)
 		}
+	}
+	if o.SnapshotWindowBytes != 0 && o.SnapshotWindowBytes < 2*max(o.SnapshotChunkBytes, 1) {
+		fault("SnapshotWindowBytes is %d, less than two chunks of %d", o.SnapshotWindowBytes, o.SnapshotChunkBytes)
 	}
 	if faults == nil {
 		return nil

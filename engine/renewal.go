@@ -69,6 +69,7 @@ func (w *StepWorker) beginRenewal(r *Replica) {
 		w.endTransfer(r, r.transfers[0].id, ErrNoLeader)
 	}
 	r.endSnapshots(ErrStopped)
+	r.endStreams(ErrStopped)
 	incarnation := r.renewal.incarnation
 	swap := applyItem{last: func() { w.engine.swapMachine(r, incarnation) }}
 	w.barriers = append(w.barriers, writeItem{group: w.engine.options.LogDB.NewGroup(), done: func(error) {
@@ -152,6 +153,8 @@ func (w *StepWorker) finishRenewal(r *Replica, bootstrap raftpb.Bootstrap) {
 	r.core, r.promised, r.renewal = core, raft.Promised{}, nil
 	r.handedOver, r.toldApplied, r.lastCommit = 0, 0, 0
 	r.snapshots.renew()
+	r.views.reopen()
+	r.install = nil
 	r.storage, r.removed = raft.StorageOK, nil
 	if r.quarantined || r.overloaded {
 		r.quarantined, r.overloaded = false, false

@@ -29,6 +29,7 @@ type Replica struct {
 	witness   bool         // serves nothing
 	settings  raft.Options // without session, seed and next incarnation, which are drawn anew for every core
 
+	views      replicaViews // being sent
 	queue      proposalQueue
 	applyQueue applyQueue
 	snapshots  replicaSnapshots
@@ -67,7 +68,8 @@ type Replica struct {
 	fenced                      bool
 	stopped                     bool
 	renewal                     *renewal // not nil while it is started anew
-	retimed                     bool     // by SetTimeouts, and to what
+	install                     *installation
+	retimed                     bool // by SetTimeouts, and to what
 	election, heartbeat         time.Duration
 	removed                     error // set once it was shown that the replica is no member any more
 	lastCommit                  uint64

@@ -130,18 +130,6 @@ func (r *Replica) endSnapshots(cause error) {
 	}
 }
 
-// cancelSnapshot asks the snapshot under way to break off. An act in the apply queue, which waits until nobody else is inside the state machine,
-// comes after its end.
-func (r *Replica) cancelSnapshot(cause error) {
-	s := &r.snapshots
-	s.mu.Lock()
-	job := s.job
-	s.mu.Unlock()
-	if job != nil {
-		r.engine.saving.cancel(job.userJob, cause)
-	}
-}
-
 // recoveredFrom says that the replica's newest snapshot is one that it has recovered from while it runs. It is called where Apply is.
 func (r *Replica) recoveredFrom(name snapshot.Name, length uint64) {
 	s := &r.snapshots
@@ -149,6 +137,14 @@ func (r *Replica) recoveredFrom(name snapshot.Name, length uint64) {
 	s.newest, s.length = name, length
 	s.mu.Unlock()
 	s.meter.begin(length)
+}
+
+// reopen lets snapshots be taken again.
+func (s *replicaSnapshots) reopen() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = false
+	s.asked.Store(false)
 }
 
 // renew begins with nothing, for a replica that begins anew. The meter is the apply worker's, which has nothing to do yet.
@@ -218,5 +214,9 @@ func (e *Engine) reportSnapshot(r *Replica, job *snapshotJob, failed bool) {
 
 // snapshotCounts are totals.
 type snapshotCounts struct {
-	snapshots, snapshotBytes, syncs, recoveries, compactions atomic.Uint64
+	snapshots, snapshotBytes, syncs, recoveries, compactions   atomic.Uint64
+	streamsBegun, streamsSent, streamsFailed, streamsRestarted atomic.Uint64
+	streamsReceived, receivesFailed, installs                  atomic.Uint64
+	streamBytesSent, streamBytesAgain, streamBytesReceived     atomic.Uint64
+	chunksDamaged, chunksStray                                 atomic.Uint64
 }

@@ -52,7 +52,7 @@ func (w *jobWatch) later(r *Replica, failures int) {
 // RunOnce looks at everything that is under way.
 func (w *jobWatch) RunOnce(now raft.Instant) raft.Instant {
 	w.sig.clear()
-	w.jobs = w.engine.recovering.under(w.engine.saving.under(w.jobs[:0]))
+	w.jobs = w.engine.streaming.under(w.engine.recovering.under(w.engine.saving.under(w.jobs[:0])))
 	for _, job := range w.jobs {
 		w.look(now, job)
 	}
@@ -65,7 +65,7 @@ func (w *jobWatch) RunOnce(now raft.Instant) raft.Instant {
 }
 
 func (w *jobWatch) look(now raft.Instant, job *userJob) {
-	if moved := job.moved.Load(); job.seenAt == 0 || moved != job.seen {
+	if moved := job.moved.Load(); job.seenAt == 0 || moved != job.seen || job.heldUp != nil && job.heldUp() {
 		job.seen, job.seenAt, job.reported = moved, now, false
 	}
 	if !job.reported && now-job.seenAt >= raft.Instant(stuckAfter) {

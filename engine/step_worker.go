@@ -174,6 +174,7 @@ func (w *StepWorker) stepSaved(event savedEvent) {
 	if w.enter(r) {
 		r.core.Saved(w.now, event.number)
 		r.promiseDirty = true
+		w.installSaved(r, event.number)
 	}
 }
 
@@ -220,7 +221,9 @@ func (w *StepWorker) unsent(r *Replica, member uint64) {
 func (w *StepWorker) tick(r *Replica) {
 	defer w.guard(r)
 	if w.enter(r) {
-		r.core.Applied(r.machine.Applied())
+		if r.install == nil {
+			r.core.Applied(r.machine.Applied())
+		}
 		if r.core.Deadline() <= w.now {
 			r.core.Tick(w.now)
 		}

@@ -88,10 +88,12 @@ const (
 	MessageInstallSnapshot
 	// MessageSnapshotPull asks a replica for a snapshot's bytes. Outside of terms, for the engine, not for the core. HintIndex: the
 	// stream; LogIndex: the entry that the snapshot has to reach at least; HintTerm: the offset up to which the sender has
-	// the bytes; Backlog: how many bytes behind that it takes now.
+	// the bytes; Backlog: how many bytes behind that it takes now; ToSession: the life of the stream that the bytes are of, 0 before any has
+	// come. Request grows when what is behind the offset may have been lost, and with a Reason it was.
 	MessageSnapshotPull
 	// MessageSnapshotChunk answers it with bytes. Outside of terms, for the engine. HintIndex: the stream; LogIndex, LogTerm: the
-	// snapshot's entry; HintTerm: the offset of Payload in the snapshot; Request: the CRC-32C of Payload; Commit: the size of the
+	// snapshot's entry, 0 while the sender has none yet; FromSession: the stream's life, whose bytes are mixed with those of no other; ToSession:
+	// the receiver's; HintTerm: the offset of Payload in the snapshot; Request: the CRC-32C of Payload; Commit: the size of the
 	// snapshot, 0 while it is not known; the chunk that ends there is the last. With a Reason there are no bytes, and none will come.
 	MessageSnapshotChunk
 
