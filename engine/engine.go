@@ -268,8 +268,8 @@ type Counters struct {
 	// LogReads are reads of the log store by the log reader, for followers and state machines that are behind. LogReadsElsewhere are
 	// all others; there are none, since any other worker would wait for the disk.
 	LogReads, LogReadsElsewhere uint64
-	// LeaseReads are batches of reads that a leader's lease showed to be current, RoundReads those that took a round of heartbeats, or
-	// were forwarded to a leader.
+	// LeaseReads are batches of reads of this host, also those that it passed on to a leader elsewhere, that the leader's lease showed to be
+	// current, RoundReads those that took a round of heartbeats.
 	LeaseReads, RoundReads uint64
 	WriteBytes             int64 // accepted and not yet durable
 	// Snapshots are those taken here, of SnapshotBytes; MachineSyncs those of state machines on disk, which have no file.

@@ -58,6 +58,19 @@ func TestLeaseReadsTakeNoRound(t *testing.T) {
 		t.Errorf("%d of 100 reads by lease, %d by rounds, in %v", leased, after.RoundReads-before.RoundReads, time.Duration(c.now-begin))
 	}
 
+	follower := c.hosts[0]
+	if follower == leader {
+		follower = c.hosts[1]
+	}
+	before = follower.engine.Counters()
+	if err := c.read(follower); err != nil {
+		t.Fatal(err)
+	}
+	after = follower.engine.Counters()
+	if leased, rounds := after.LeaseReads-before.LeaseReads, after.RoundReads-before.RoundReads; leased != 1 || rounds != 0 {
+		t.Errorf("a read that was passed on counts %d times as by lease, %d as by rounds", leased, rounds)
+	}
+
 	c.cutOff(leader, true)
 	c.run(950 * time.Millisecond)
 	open := true

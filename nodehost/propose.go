@@ -15,7 +15,8 @@ func (s *Shard) Propose(ctx context.Context, command []byte) (rsm.Result, error)
 }
 
 // ProposeAtTerm is Propose for a command that may enter the log in one term only: a leader in any other refuses it with
-// ErrTermMismatch. A term of 0 is refused with that too.
+// ErrTermMismatch, and so does a follower that knows a later term. One that has not come to the term yet says that it knows no leader of it,
+// ErrNotLeader, which is as surely not applied and may be tried again. A term of 0 is refused with ErrTermMismatch too.
 func (s *Shard) ProposeAtTerm(ctx context.Context, term uint64, command []byte) (rsm.Result, error) {
 	if term == 0 {
 		return rsm.Result{}, fmt.Errorf("%w: shard %d: proposed for term 0, accepted is 1 and above", ErrTermMismatch, s.ID())

@@ -30,7 +30,7 @@ type LogRead struct {
 type ReadState struct {
 	ID    uint64
 	Index uint64
-	Lease bool // this leader's lease showed it, not a round of heartbeats; false for what was forwarded
+	Lease bool // the leader's lease showed it, not a round of heartbeats
 }
 
 // Install says that this replica needs a snapshot that reaches (LogIndex, LogTerm) at least: the engine fetches one from replica Source

@@ -102,6 +102,8 @@ func (c *Core) forward(b raftpb.Batch) raftpb.Reason {
 		return raftpb.ReasonFailed
 	case !c.introduced():
 		return raftpb.ReasonNotReady
+	case b.ExpectedTerm() > c.term:
+		return raftpb.ReasonNotLeader // somebody may lead that term, and has not been heard here yet
 	case b.ExpectedTerm() != 0 && b.ExpectedTerm() != c.term:
 		return raftpb.ReasonTermMismatch
 	case b.ShardID() != c.options.ShardID || b.Term() != 0:

@@ -138,7 +138,7 @@ func (c *Core) handleReadIndexResponse(_ Instant, m *raftpb.Message, _ *peer) {
 		if m.Reason != raftpb.ReasonNone {
 			c.refuse(Refusal{Kind: RefusedRead, ID: m.Request, Reason: m.Reason})
 		} else {
-			c.readsOut = append(c.readsOut, ReadState{ID: m.Request, Index: m.LogIndex})
+			c.readsOut = append(c.readsOut, ReadState{ID: m.Request, Index: m.LogIndex, Lease: m.HintIndex == 1})
 		}
 		return
 	}
@@ -180,7 +180,9 @@ func (c *Core) answerRead(r read, reason raftpb.Reason) {
 	m := c.message(raftpb.MessageReadIndexResponse, p)
 	m.Request, m.Reason, m.ToSession = r.id, reason, r.session
 	if reason == raftpb.ReasonNone {
-		m.LogIndex = r.index
+		if m.LogIndex = r.index; r.lease {
+			m.HintIndex = 1
+		}
 		p.waitIndex = max(p.waitIndex, r.index)
 		c.sendDue = true
 	}

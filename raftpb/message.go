@@ -34,7 +34,8 @@ const (
 	MessageHeartbeatResponse
 	// MessageReadIndex forwards a batch of reads from a follower to the leader. Request: its number there.
 	MessageReadIndex
-	// MessageReadIndexResponse answers it. Request echoed; LogIndex: the index to wait for, if Reason is none.
+	// MessageReadIndexResponse answers it. Request echoed; LogIndex: the index to wait for, if Reason is none; then HintIndex is 1 if
+	// the leader's lease showed it, 0 if a round of heartbeats did.
 	MessageReadIndexResponse
 	// MessagePropose forwards a sealed, unstamped batch in Batches[0] to the leader named by To, ToSession
 	// and Term. Request: the origin's sequence (R2).

@@ -68,7 +68,9 @@ func (s *shard) checkAsked(previous, c *configuration) {
 // leadsTo says whether a membership may be the first one of what was asked for.
 func (r *changeRequest) leadsTo(previous *configuration, m *raftpb.Membership) bool {
 	if len(r.change.Members) == 0 {
-		return !slices.ContainsFunc(m.Members, func(member raftpb.Member) bool { return member.Goal != raftpb.GoalStay })
+		return !slices.ContainsFunc(m.Members, func(member raftpb.Member) bool {
+			return member.Goal != raftpb.GoalStay && member.Healed == 0 // who was healed meanwhile is to have its vote again
+		})
 	}
 	if r.change.IfID != 0 && r.change.IfID != previous.membership.ID {
 		return false
@@ -110,12 +112,13 @@ func kindInTheEnd(m *raftpb.Membership, id uint64) raftpb.MemberKind {
 	return 0
 }
 
-// heals says whether a membership knows a replica by another incarnation than the one before.
+// heals says whether a membership, the first of an operation, knows a replica by another incarnation than the one before, or by one at last: what
+// is merely learned begins no operation.
 func heals(previous, m *raftpb.Membership) bool {
 	for i := range m.Members {
 		for j := range previous.Members {
 			a, b := &previous.Members[j], &m.Members[i]
-			if a.ReplicaID == b.ReplicaID && a.Incarnation != 0 && a.Incarnation != b.Incarnation {
+			if a.ReplicaID == b.ReplicaID && a.Incarnation != b.Incarnation {
 				return true
 			}
 		}
