@@ -90,6 +90,7 @@ type cluster struct {
 	configure func(i int, config *nodehost.Config)
 	hook      func(host int, shard uint64, command string) error
 	machine   func(host int) rsm.StateMachine // instead of a journal, if set
+	saved     func(shard uint64) bool         // of which shards snapshots are taken all the time; nil: of none
 }
 
 func newCluster(t testing.TB, size int) *cluster {
@@ -168,7 +169,11 @@ func (c *cluster) startShards(i int, shards ...uint64) {
 	c.t.Helper()
 	for _, shard := range shards {
 		config := nodehost.ReplicaConfig{ShardID: shard, ReplicaID: uint64(i + 1), Members: c.members()}
-		if err := c.hosts[i].StartReplica(patient(c.t), config, c.factory(i)); err != nil {
+		factory := c.factory(i)
+		if c.saved != nil && c.saved(shard) {
+			config.Snapshots, factory = oftenSaved, savedFactory(i)
+		}
+		if err := c.hosts[i].StartReplica(patient(c.t), config, factory); err != nil {
 			c.t.Fatal(err)
 		}
 	}

@@ -28,7 +28,7 @@ const killsInSample = 3
 // A process that is killed under load, or while it starts, and started again holds every command whose acknowledgement its parent
 // received, and its hosts agree. Where the kill comes is drawn: among the first lines that the child writes as its
 // hosts come up, or after some hundreds of acknowledgements. The kernel keeps what was written, synced or not: that syncs are where they have to be
-// is shown by the power cuts.
+// is shown by the power cuts. Of the second shard snapshots are taken every few entries, and log is let go of.
 func TestKillKeepsWhatWasAcknowledged(t *testing.T) {
 	kills := max(killsInSample, *soak)
 	for _, store := range stores {
@@ -36,6 +36,7 @@ func TestKillKeepsWhatWasAcknowledged(t *testing.T) {
 			r := &killRun{t: t, store: store, random: rand.New(rand.NewPCG(uint64(kills), 3))}
 			r.c = newCluster(t, 3)
 			r.c.configure = func(_ int, config *nodehost.Config) { config.LogDB = store.open }
+			r.c.saved = func(shard uint64) bool { return shard == savedShard }
 			for round := range kills {
 				acknowledged, err := r.kill(round)
 				if err != nil {
@@ -53,6 +54,9 @@ func TestKillKeepsWhatWasAcknowledged(t *testing.T) {
 		})
 	}
 }
+
+// savedShard is the shard of which snapshots are taken.
+const savedShard = 2
 
 // killsBetweenChecks is how many children follow one another before the parent starts the hosts itself and looks.
 const killsBetweenChecks = 5
@@ -192,7 +196,11 @@ func loadUntilKilled(name, round, base string, addresses []string) error {
 		say("- host")
 		for id := uint64(1); id <= 2; id++ {
 			config := nodehost.ReplicaConfig{ShardID: id, ReplicaID: uint64(i + 1), Members: members}
-			factory := func(uint64, uint64) (rsm.StateMachine, error) { return &journal{}, nil }
+			factory := rsm.Factory(func(uint64, uint64) (rsm.StateMachine, error) { return &journal{}, nil })
+			if id == savedShard {
+				config.Snapshots = oftenSaved
+				factory = savedFactory(i)
+			}
 			if err := host.StartReplica(context.Background(), config, factory); err != nil {
 				return err
 			}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/flotilla-raft/flotilla/nodehost"
 	"github.com/flotilla-raft/flotilla/plugin/memnet"
+	"github.com/flotilla-raft/flotilla/rsm"
 	"github.com/flotilla-raft/flotilla/transport"
 )
 
@@ -24,7 +25,8 @@ import (
 //
 // One scenario runs two generations of hosts, the second on what a cut of the first has left. In each, cuts are made at
 // seeded points under load, without an end of the load: a cut is a copy of the three file systems as they would be found
-// afterwards. Then hosts are started on each of the copies and asked.
+// afterwards. Then hosts are started on each of the copies and asked. In every other scenario snapshots are taken every few entries,
+// of machines of both kinds in memory, and log is let go of.
 const (
 	cutGenerations  = 2
 	cutsInScenario  = 10 // 5 in each generation
@@ -51,7 +53,7 @@ func cutPower(t *testing.T, store store, scenarios int) {
 	for range scenariosAtOnce {
 		running.Go(func() {
 			for seed := range seeds {
-				s := &cutScenario{store: store, random: rand.New(rand.NewPCG(seed, 1))}
+				s := &cutScenario{store: store, random: rand.New(rand.NewPCG(seed, 1)), snapshots: seed%2 == 1}
 				if err := s.run(); err != nil {
 					t.Errorf("seed %d: %v", seed, err)
 				}
@@ -75,9 +77,11 @@ func cutPower(t *testing.T, store store, scenarios int) {
 func TestAPowerCutWithoutSyncsLosesWhatWasAcknowledged(t *testing.T) {
 	for _, store := range stores {
 		t.Run(store.name, func(t *testing.T) {
-			s := &cutScenario{store: store, random: rand.New(rand.NewPCG(1, 1)), withoutSyncs: true}
-			if err := s.run(); !errors.Is(err, errLost) {
-				t.Fatalf("without syncs: %v", err)
+			for _, snapshots := range []bool{false, true} {
+				s := &cutScenario{store: store, random: rand.New(rand.NewPCG(1, 1)), withoutSyncs: true, snapshots: snapshots}
+				if err := s.run(); !errors.Is(err, errLost) {
+					t.Fatalf("without syncs, with snapshots %v: %v", snapshots, err)
+				}
 			}
 		})
 	}
@@ -90,6 +94,7 @@ type cutScenario struct {
 	store        store
 	random       *rand.Rand
 	withoutSyncs bool
+	snapshots    bool
 
 	points, checked int
 
@@ -131,7 +136,7 @@ func (s *cutScenario) run() error {
 // cutUnderLoad starts the hosts and callers on all of them, and cuts at points drawn by the number of acknowledgements.
 func (s *cutScenario) cutUnderLoad(generation int, disks []*vfs.MemFS) (points []cutPoint, err error) {
 	power := &powerSwitch{withoutSyncs: s.withoutSyncs}
-	hosts, err := startCutHosts(s.store, disks, power)
+	hosts, err := s.startHosts(disks, power)
 	defer func() { err = errors.Join(err, closeCutHosts(hosts)) }()
 	if err != nil {
 		return nil, err
@@ -225,7 +230,7 @@ func (s *cutScenario) check(point cutPoint) (err error) {
 	for i, disk := range point.disks {
 		copies[i] = disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(0, 0))})
 	}
-	hosts, err := startCutHosts(s.store, copies, &powerSwitch{})
+	hosts, err := s.startHosts(copies, &powerSwitch{})
 	defer func() { err = errors.Join(err, closeCutHosts(hosts)) }()
 	if err != nil {
 		return err
@@ -293,8 +298,8 @@ func readUntilAnswered(ctx context.Context, shard *nodehost.Shard) ([]string, er
 	}
 }
 
-// startCutHosts starts three hosts with one shard on the disks, on a network of their own.
-func startCutHosts(store store, disks []*vfs.MemFS, power *powerSwitch) (hosts []*nodehost.NodeHost, err error) {
+// startHosts starts three hosts with one shard on the disks, on a network of their own.
+func (s *cutScenario) startHosts(disks []*vfs.MemFS, power *powerSwitch) (hosts []*nodehost.NodeHost, err error) {
 	network, err := memnet.NewNetwork(memnet.Options{})
 	if err != nil {
 		return nil, err
@@ -303,7 +308,7 @@ func startCutHosts(store store, disks []*vfs.MemFS, power *powerSwitch) (hosts [
 	members := map[uint64]string{1: "host-1:1", 2: "host-2:1", 3: "host-3:1"}
 	for i, disk := range disks {
 		host, err := nodehost.New(nodehost.Config{
-			Dir: "/data/host", Address: members[uint64(i+1)], FS: &cutFS{disk, power}, DiskReserveBytes: -1, LogDB: store.open,
+			Dir: "/data/host", Address: members[uint64(i+1)], FS: &cutFS{disk, power}, DiskReserveBytes: -1, LogDB: s.store.open,
 			ElectionTimeout: 150 * time.Millisecond, RequestTimeout: 5 * time.Second,
 			Transport: func(c nodehost.TransportContext) (transport.Transport, error) { return network.Host(c.Identity), nil },
 			Tuning:    nodehost.Tuning{PromiseInterval: 5 * time.Millisecond},
@@ -315,7 +320,12 @@ func startCutHosts(store store, disks []*vfs.MemFS, power *powerSwitch) (hosts [
 	}
 	for i, host := range hosts {
 		config := nodehost.ReplicaConfig{ShardID: 1, ReplicaID: uint64(i + 1), Members: members}
-		if err := host.StartReplica(context.Background(), config, newJournal); err != nil {
+		factory := rsm.Factory(newJournal)
+		if s.snapshots {
+			config.Snapshots = oftenSaved
+			factory = savedFactory(i)
+		}
+		if err := host.StartReplica(context.Background(), config, factory); err != nil {
 			return hosts, err
 		}
 	}

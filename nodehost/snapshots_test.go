@@ -87,6 +87,19 @@ type syncedJournal struct{ preparedJournal }
 func (j *syncedJournal) Open(context.Context) (uint64, error) { return 0, nil }
 func (j *syncedJournal) Sync() error                          { return nil }
 
+// oftenSaved is a policy that takes a snapshot every few entries, and keeps log for who was cut off for a moment.
+var oftenSaved = nodehost.SnapshotPolicy{Entries: 25, KeepEntries: 100000}
+
+// savedFactory makes a machine of one of the kinds in memory.
+func savedFactory(host int) rsm.Factory {
+	return func(uint64, uint64) (rsm.StateMachine, error) {
+		if host%2 == 0 {
+			return &preparedJournal{}, nil
+		}
+		return &savedJournal{}, nil
+	}
+}
+
 // startSaved starts a replica of shard 1 with a machine and a policy.
 func (c *cluster) startSaved(i int, machine rsm.StateMachine, change func(*nodehost.ReplicaConfig)) error {
 	config := nodehost.ReplicaConfig{ShardID: 1, ReplicaID: uint64(i + 1), Members: c.members()}
