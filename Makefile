@@ -26,7 +26,7 @@ LINTERS := bin/tools/.built
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build test peers-test race lint fuzz proto proto-check bench compare profile performance-page failover slow-follower append open sim soak mutants guards clean
+.PHONY: help build test peers-test race lint fuzz proto proto-check bench compare profile performance-page bench-check failover slow-follower append open sim soak mutants guards clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,8 +42,9 @@ test: ## run all tests: with assertions, then the allocation budgets without
 	$(SUMMARY) -name "allocation budgets" -- -run Alloc -timeout 2m ./...
 
 # The other engines and what they stand on are a module of their own, so that nothing of them is in the module graph of users.
-peers-test: ## test the drivers of other engines, each with a short real run, and the comparison's reports
+peers-test: ## test the drivers of other engines, each with a short real run, the comparison's reports, and bench-check
 	go -C benchmark/peers test -timeout 8m ./...
+	go -C tools/benchcheck test ./...
 
 race: ## run the tests of the concurrent packages under the race detector
 	CGO_ENABLED=1 $(SUMMARY) -name "race detector" -- -race -short -tags invariants -timeout 10m $(RACE_PACKAGES)
@@ -53,6 +54,7 @@ lint: $(LINTERS) ## gofmt, go vet, staticcheck, golangci-lint
 	go vet ./...
 	go vet -tags invariants ./...
 	go -C tools/protogen vet ./...
+	go -C tools/benchcheck vet ./...
 	go -C benchmark/peers vet ./...
 	bin/tools/staticcheck -tests ./...
 	bin/tools/golangci-lint run ./...
@@ -100,6 +102,18 @@ profile: bin/peers ## profiles of a row of the comparison, and where its time go
 # docs/performance.md holds the tables of a run between two marks.
 performance-page: bin/peers ## write the tables of OUT/compare.json into docs/performance.md
 	bin/peers page --json $(OUT)/compare.json --page docs/performance.md
+
+# Benchmarks of this tree beside those of another revision, in turns, judged by benchstat's rules; some minutes. ONLY is a regular
+# expression of benchmarks, ROUNDS how often each is run.
+ONLY ?= .
+ROUNDS ?= 10
+
+bench-check: ## fail if a benchmark is slower than at revision BASE: BASE=main ONLY=Harness ROUNDS=10
+	$(if $(BASE),,$(error want BASE=revision))
+	@mkdir -p bin/tools
+	go -C tools/benchcheck build -o $(CURDIR)/bin/tools/ tool
+	go -C tools/benchcheck build -o $(CURDIR)/bin/tools/benchcheck .
+	bin/tools/benchcheck -base "$(BASE)" -rounds $(ROUNDS) -only '$(ONLY)' -benchstat $(CURDIR)/bin/tools/benchstat
 
 # If nothing but the timeouts counts, the median over 48 outages is at most a tenth above its expectation 99 times in 100; that
 # over the 16 of one repeat, 92 times.

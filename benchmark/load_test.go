@@ -97,7 +97,8 @@ func TestAllocationsOfTheClosedLoop(t *testing.T) {
 func BenchmarkClosedLoop(b *testing.B) {
 	l := newLoad(&sink{}, loadOptions{shards: 1, inFlight: 1, payload: MinPayload})
 	c := &l.clients[0]
-	for range b.N {
+	b.ReportAllocs()
+	for b.Loop() {
 		c.done(Outcome{})
 	}
 }

@@ -209,8 +209,9 @@ func BenchmarkApply(b *testing.B) {
 	command := make([]byte, MinPayload)
 	m.Begin()
 	defer m.End()
-	for i := range b.N {
-		writeCommand(command, m.key, 0, uint64(i))
-		m.Apply(uint64(i+1), command)
+	b.ReportAllocs()
+	for i := uint64(0); b.Loop(); i++ {
+		writeCommand(command, m.key, 0, i)
+		m.Apply(i+1, command)
 	}
 }
