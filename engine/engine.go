@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-multierror"
 	"github.com/lni/goutils/syncutil"
@@ -272,6 +273,9 @@ type Counters struct {
 	// current, RoundReads those that took a round of heartbeats.
 	LeaseReads, RoundReads uint64
 	WriteBytes             int64 // accepted and not yet durable
+	// StorageStalls counts how often a write took longer than Options.MaxStall, OldestWrite is how long the oldest under way has taken.
+	StorageStalls uint64
+	OldestWrite   time.Duration
 	// Snapshots are those taken here, of SnapshotBytes; MachineSyncs those of state machines on disk, which have no file.
 	// SnapshotsFailed were given up, SnapshotsDamaged could not be recovered from, and MachinesStuck are calls that stood still.
 	Snapshots, SnapshotBytes, MachineSyncs, SnapshotsFailed, SnapshotsDamaged, MachinesStuck uint64
@@ -299,6 +303,8 @@ func (e *Engine) Counters() Counters {
 		ReplicasQuarantined: e.events.count(EventReplicaQuarantined),
 		DataLosses:          e.events.count(EventDataLost),
 		WriteBytes:          e.writer.bytes.Load(),
+		StorageStalls:       e.events.count(EventStorageStalled),
+		OldestWrite:         e.oldestWrite(e.options.Clock.Now()),
 		Snapshots:           e.counts.snapshots.Load(),
 		SnapshotBytes:       e.counts.snapshotBytes.Load(),
 		MachineSyncs:        e.counts.syncs.Load(),

@@ -10,14 +10,18 @@ import (
 // diskInterval is how often free space is looked at: at full speed a host writes less than its default reserve in one.
 const diskInterval = time.Second
 
-// watchDisk keeps the engine informed of whether free space is below the reserve (R10). It is the body of the host's one goroutine.
+// watchDisk keeps the engine informed of whether free space is below the reserve (R10), and has it look for a log store that stalls. It is the
+// body of the host's one goroutine.
 func (h *NodeHost) watchDisk() {
 	ticker := time.NewTicker(diskInterval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			h.checkDisk()
+			if h.config.DiskReserveBytes > 0 {
+				h.checkDisk()
+			}
+			h.engine.WatchStorage()
 		case <-h.stopped:
 			return
 		}

@@ -131,10 +131,17 @@ func TestFullDisksRefuseWritesAndServeReads(t *testing.T) {
 
 // TestARealENOSPCStopsOneHostOnly lets the log of one host run into the end of its disk, which no reserve kept it from.
 func TestARealENOSPCStopsOneHostOnly(t *testing.T) {
+	for _, store := range stores {
+		t.Run(store.name, func(t *testing.T) { runIntoTheEnd(t, store) })
+	}
+}
+
+func runIntoTheEnd(t *testing.T, store store) {
 	c := newCluster(t, 3)
 	mountSmallDisk(t, c.dirs[0])
 	failed := make(chan error, 1)
 	c.configure = func(i int, config *nodehost.Config) {
+		config.LogDB = store.open
 		if i == 0 {
 			config.DiskReserveBytes = -1
 			config.Events.StorageFailed = func(err error) {

@@ -17,7 +17,7 @@
 //
 // The package ties the parts together and owns them: it opens the data directory, the log store (package logdb; the segmented log unless
 // Config says otherwise) and the transport (TCP unless Config says otherwise), hands them to the engine, which does the
-// work, and closes them in the right order. It has a single goroutine of its own, which looks at free disk space once a second.
+// work, and closes them in the right order. It has a single goroutine of its own, which looks, once a second, at free disk space and whether the log store stalls.
 //
 // # How a request ends
 //

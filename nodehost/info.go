@@ -23,6 +23,8 @@ type Info struct {
 	Log logdb.Metrics
 	// DiskFull says that free space is below the reserve.
 	DiskFull bool
+	// StorageStalled says that a write takes longer than Tuning.MaxStall.
+	StorageStalled bool
 	// StorageFailure is why the host takes no more writes until a restart, nil while it does.
 	StorageFailure error
 }
@@ -49,6 +51,7 @@ func (h *NodeHost) Info() Info {
 		Cache:          h.cache.Counters(),
 		Peers:          h.transport.info(),
 		DiskFull:       h.diskFull.Load(),
+		StorageStalled: h.engine.StorageStalled(),
 		StorageFailure: h.engine.StorageFailure(),
 	}
 	if reporter, ok := h.log.(logdb.MetricsReporter); ok {

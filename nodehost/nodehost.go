@@ -64,8 +64,8 @@ func New(config Config) (*NodeHost, error) {
 	h.engine.Start()
 	if h.config.DiskReserveBytes > 0 {
 		h.checkDisk()
-		h.stopper.RunWorker(h.watchDisk)
 	}
+	h.stopper.RunWorker(h.watchDisk)
 	id := h.hostIdentity()
 	h.config.Logger.Info("host is up", "host", fmt.Sprintf("%016x", id.HostID), "epoch", id.Epoch, "address", id.Address,
 		"deployment", id.Deployment, "dir", h.config.Dir, "log", h.log.Name(), "transport", h.transport.Name())
