@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -15,35 +16,40 @@ import (
 // errInjected is what a disk says that fails once and works again: the most treacherous one.
 var errInjected = errors.New("logdbtest: injected failure")
 
-// RunFaults lets single mutations of the file system fail, one in each run of a workload: about thirty, spread evenly over all
-// that the store makes. open is as in RunCrash.
+// RunFaults lets single mutations of the file system fail, one in each run of a workload, with an error of the device or a full disk in turns:
+// about thirty, spread evenly over all that the store makes. open is as in RunCrash.
 func RunFaults(t *testing.T, open func(fs vfs.FS) (logdb.LogDB, error)) {
 	const tries = 30
-	total, err := Fault(open, 1, -1)
+	total, err := Fault(open, 1, -1, nil)
 	if err != nil {
 		t.Fatalf("without a fault: %v", err)
 	}
+	full := false
 	for operation := int64(0); operation < total; operation += max(1, total/tries) {
-		if _, err := Fault(open, 1, operation); err != nil {
-			t.Fatalf("operation %d of %d: %v", operation, total, err)
+		kind := syscall.EIO
+		if full = !full; full {
+			kind = syscall.ENOSPC
+		}
+		if _, err := Fault(open, 1, operation, kind); err != nil {
+			t.Fatalf("operation %d of %d, %v: %v", operation, total, kind, err)
 		}
 	}
 }
 
-// Fault runs a workload while the mutation of the file system with the given number, counted from 0, fails once; a negative
-// number stands for none. It returns how many mutations there were.
+// Fault runs a workload while the mutation of the file system with the given number, counted from 0, fails once with an error of that kind; a
+// negative number stands for none. It returns how many mutations there were.
 //
 // From the failure on every commit must end with logdb.ErrFailed, unless it was a mutation that does not matter; the
 // store must close, and when it is opened anew, on the disk as the process left it, it must hold the first n commits whole,
 // among them all that were done and synced. Nothing may panic.
-func Fault(open func(fs vfs.FS) (logdb.LogDB, error), seed uint64, operation int64) (total int64, err error) {
+func Fault(open func(fs vfs.FS) (logdb.LogDB, error), seed uint64, operation int64, kind error) (total int64, err error) {
 	memory := vfs.NewCrashableMem()
 	var count atomic.Int64
 	fs := errorfs.Wrap(memory, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if !mutates(op.Kind) || count.Add(1)-1 != operation {
 			return nil
 		}
-		return fmt.Errorf("%w: operation %d, kind %d, of %s", errInjected, operation, op.Kind, op.Path)
+		return fmt.Errorf("%w: operation %d, kind %d, of %s: %w", errInjected, operation, op.Kind, op.Path, kind)
 	}))
 	run := &crashRun{open: open, options: CrashOptions{Seed: seed, Commits: 50}, memory: memory}
 	w := newWorkload(seed, 6, 8)
