@@ -83,7 +83,7 @@ func (s *start) fail(err error) {
 
 // load reads what is stored of a replica. If nothing is, it is fresh and has only a bootstrap record, not yet written.
 func (e *Engine) load(options *ReplicaOptions) (stored raftpb.Stored, fresh bool, err error) {
-	stored, err = e.options.LogDB.Load(logdb.ReplicaKey{ShardID: options.ShardID, ReplicaID: options.ReplicaID})
+	stored, err = e.stored(logdb.ReplicaKey{ShardID: options.ShardID, ReplicaID: options.ReplicaID})
 	switch {
 	case err == nil:
 		return stored, false, nil
@@ -97,9 +97,9 @@ func (e *Engine) load(options *ReplicaOptions) (stored raftpb.Stored, fresh bool
 
 func (s *start) writeBootstrap() {
 	e, key := s.engine, s.key()
-	group := e.options.LogDB.NewGroup()
 	save := raftpb.Save{ShardID: key.ShardID, ReplicaID: key.ReplicaID, Bootstrap: &s.stored.Bootstrap, MustSync: true}
-	if err := group.Save(&save); err != nil {
+	group, err := e.groupOf(func(group logdb.Group) error { return group.Save(&save) })
+	if err != nil {
 		s.fail(err)
 		return
 	}
@@ -276,7 +276,7 @@ func (w *StepWorker) stop(r *Replica, done func(error)) {
 	}}
 	// An empty group is a barrier: its completion comes after that of every write of the replica, so that whoever
 	// starts it again loads all of them.
-	w.barriers = append(w.barriers, writeItem{group: w.engine.options.LogDB.NewGroup(), done: func(error) {
+	w.barriers = append(w.barriers, writeItem{group: w.engine.emptyGroup(), done: func(error) {
 		end.written.Store(true)
 		if r.applyQueue.push(closing) {
 			w.engine.apply.submit([]*Replica{r})
@@ -302,8 +302,12 @@ func (e *Engine) RemoveReplicaData(shardID, replicaID uint64, done func(error)) 
 		return
 	}
 	key := logdb.ReplicaKey{ShardID: shardID, ReplicaID: replicaID}
-	group := e.options.LogDB.NewGroup()
-	group.Remove(key)
+	group, err := e.groupOf(func(group logdb.Group) error { group.Remove(key); return nil })
+	if err != nil {
+		e.release(shardID)
+		done(err)
+		return
+	}
 	end := func(err error) {
 		e.release(shardID)
 		if err != nil {

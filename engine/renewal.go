@@ -72,7 +72,7 @@ func (w *StepWorker) beginRenewal(r *Replica) {
 	r.endStreams(ErrStopped)
 	incarnation := r.renewal.incarnation
 	swap := applyItem{last: func() { w.engine.swapMachine(r, incarnation) }}
-	w.barriers = append(w.barriers, writeItem{group: w.engine.options.LogDB.NewGroup(), done: func(error) {
+	w.barriers = append(w.barriers, writeItem{group: w.engine.emptyGroup(), done: func(error) {
 		if r.applyQueue.push(swap) {
 			w.engine.apply.submit([]*Replica{r})
 		}
@@ -106,9 +106,11 @@ func (e *Engine) swapMachine(r *Replica, incarnation uint64) {
 	}
 	key := logdb.ReplicaKey{ShardID: r.shardID, ReplicaID: r.replicaID}
 	bootstrap := raftpb.Bootstrap{Incarnation: incarnation, Join: true}
-	group := e.options.LogDB.NewGroup()
-	group.Remove(key)
-	if err := group.Save(&raftpb.Save{ShardID: key.ShardID, ReplicaID: key.ReplicaID, Bootstrap: &bootstrap, MustSync: true}); err != nil {
+	group, err := e.groupOf(func(group logdb.Group) error {
+		group.Remove(key)
+		return group.Save(&raftpb.Save{ShardID: key.ShardID, ReplicaID: key.ReplicaID, Bootstrap: &bootstrap, MustSync: true})
+	})
+	if err != nil {
 		e.renewalFailed(r, err)
 		return
 	}

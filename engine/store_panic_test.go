@@ -15,7 +15,7 @@ import (
 // brittleLog is a log store that panics when told to.
 type brittleLog struct {
 	*modellog.Log
-	commit, read, save bool
+	commit, read, save, load, remove bool
 }
 
 // brittleGroup panics in the middle of what it is given.
@@ -29,6 +29,20 @@ func (g *brittleGroup) Save(save *raftpb.Save) error {
 		panic("save")
 	}
 	return g.Group.Save(save)
+}
+
+func (g *brittleGroup) Remove(key logdb.ReplicaKey) {
+	if g.log.remove {
+		panic("remove")
+	}
+	g.Group.Remove(key)
+}
+
+func (l *brittleLog) Load(key logdb.ReplicaKey) (raftpb.Stored, error) {
+	if l.load {
+		panic("load")
+	}
+	return l.Log.Load(key)
 }
 
 func (l *brittleLog) NewGroup() logdb.Group { return &brittleGroup{l.Log.NewGroup(), l} }
@@ -118,4 +132,63 @@ func TestAPanickingLogReadIsAFailedOne(t *testing.T) {
 	}
 	store.read = false
 	c.until(30*time.Second, "rebuilt", func() bool { return len(h.machines[1].commands) == 1 })
+}
+
+// A log store that panics on the goroutine of whoever starts a replica, or removes one's data, has failed as well, and its caller is told so.
+func TestALogStoreThatPanicsAtAStartOrARemovalIsAFailedOne(t *testing.T) {
+	for name, breaks := range map[string]func(*brittleLog){
+		"load": func(l *brittleLog) { l.load = true }, "save": func(l *brittleLog) { l.save = true }, "remove": func(l *brittleLog) { l.remove = true },
+	} {
+		store := &brittleLog{Log: modellog.New(modellog.Options{Automatic: true})}
+		c := newTestCluster(t, 1, func(o *engine.Options) { o.LogDB = store })
+		h := c.hosts[0]
+		breaks(store)
+		answer := errors.New("open")
+		if name == "remove" {
+			h.engine.RemoveReplicaData(2, 1, func(err error) { answer = err })
+		} else {
+			h.engine.StartReplica(engine.ReplicaOptions{ShardID: 2, ReplicaID: 1, Members: c.members()},
+				func(uint64, uint64) (rsm.StateMachine, error) { return &recorder{}, nil },
+				func(_ *engine.Replica, err error) { answer = err })
+		}
+		c.run(100 * time.Millisecond)
+		if !errors.Is(answer, engine.ErrStorageFailed) || h.engine.StorageFailure() == nil {
+			t.Errorf("%s: %v, the engine's failure is %v", name, answer, h.engine.StorageFailure())
+		}
+	}
+}
+
+// A log store that panics while a healed replica begins anew: the replica says that it cannot, and the process goes on. The panic once came
+// a second time from the clearing up after the first, and ended the process.
+func TestALogStoreThatPanicsDuringARenewalIsAFailedOne(t *testing.T) {
+	stores := map[int]*brittleLog{}
+	c := newTestCluster(t, 3, func(o *engine.Options) {
+		store := &brittleLog{Log: modellog.New(modellog.Options{Automatic: true})}
+		stores[len(stores)], o.LogDB = store, store
+	})
+	c.start(1)
+	leader := c.waitLeader(1)
+	place := 0
+	for i, h := range c.hosts {
+		if h != leader {
+			place = i
+		}
+	}
+	c.run(time.Second)
+	failed := false
+	stores[place].remove = true
+	c.hosts[place].replicas[1].Repair(func(err error) {
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	c.until(30*time.Second, "the renewal failed", func() bool {
+		for _, event := range c.events {
+			failed = failed || event.Kind == engine.EventReplicaHealFailed && errors.Is(event.Err, engine.ErrStorageFailed)
+		}
+		return failed
+	})
+	stopped := false
+	c.hosts[place].engine.StopReplica(c.hosts[place].replicas[1], func(error) { stopped = true })
+	c.until(30*time.Second, "stopped", func() bool { return stopped })
 }
