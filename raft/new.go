@@ -101,4 +101,7 @@ func (c *Core) begin(now Instant, promised Promised, commit uint64) {
 	if empty && !c.bootstrap.Join && !c.bootstrap.Complete {
 		c.beginBootstrap(now)
 	}
+	if c.role == RoleFollower && c.alone() && c.electable() {
+		c.electionAt = now // nobody else can lead, and nobody is disturbed: a timeout would only be waited for
+	}
 }

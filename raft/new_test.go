@@ -95,3 +95,43 @@ func TestHeartbeatsFallOnMultiplesOfTheInterval(t *testing.T) {
 		t.Errorf("the next heartbeat is due at %d, no multiple of %d", leader.heartbeatAt, interval)
 	}
 }
+
+// The only voter of a shard does not wait for an election timeout when it is started again: nobody else can lead. One of several does, and so does
+// one that may have promised its vote to a lease, or knows nothing yet.
+func TestTheOnlyVoterLeadsAtOnce(t *testing.T) {
+	member := func(id uint64) raftpb.Member {
+		return raftpb.Member{ReplicaID: id, Kind: raftpb.Voter, Address: "host:1", Incarnation: id}
+	}
+	start := func(change func(*Options, *raftpb.Stored)) Role {
+		options := Options{ShardID: 1, ReplicaID: 1, Session: 1, Seed: 1}
+		stored := raftpb.Stored{
+			Bootstrap: raftpb.Bootstrap{Incarnation: 1, Complete: true, Initial: raftpb.Membership{Members: []raftpb.Member{member(1)}}},
+			State:     raftpb.HardState{Term: 3, Commit: 2}, Last: 2, Terms: []raftpb.TermStart{{Term: 3, First: 1}},
+		}
+		if change != nil {
+			change(&options, &stored)
+		}
+		c, err := New(1000, options, stored, Promised{}, fixedCache{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Deadline() <= 1000 {
+			c.Tick(1000)
+		}
+		return c.role
+	}
+	if role := start(nil); role != RoleCandidate {
+		t.Errorf("it is a %v", role)
+	}
+	for name, change := range map[string]func(*Options, *raftpb.Stored){
+		"one of two": func(_ *Options, s *raftpb.Stored) {
+			s.Bootstrap.Initial.Members = append(s.Bootstrap.Initial.Members, member(2))
+		},
+		"bound by a lease": func(o *Options, _ *raftpb.Stored) { o.LeaseRead = true },
+		"a learner":        func(_ *Options, s *raftpb.Stored) { s.Bootstrap.Initial.Members[0].Kind = raftpb.Learner },
+	} {
+		if role := start(change); role != RoleFollower {
+			t.Errorf("%s: it is a %v", name, role)
+		}
+	}
+}
