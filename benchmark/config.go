@@ -141,7 +141,7 @@ func (c *Config) checkTogether(engines []Engine) []error {
 			refuse("--reads %s: engine %s has no leases", c.Reads, engine.Name)
 		}
 		if known && c.SnapshotEntries > 0 && !engine.Snapshots {
-			refuse("--snapshot-entries %d: engine %s takes no snapshots by itself yet (accepted: 0)", c.SnapshotEntries, engine.Name)
+			refuse("--snapshot-entries %d: engine %s takes no snapshots by itself (accepted: 0)", c.SnapshotEntries, engine.Name)
 		}
 		if c.Offered > 0 && (c.ReadRatio > 0 || c.Blocking || strings.HasSuffix(label, BlockingSuffix)) {
 			refuse("--offered %g: an open loop has neither reads nor blocking calls", c.Offered)

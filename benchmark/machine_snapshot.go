@@ -43,10 +43,14 @@ func (m *Machine) Save(to io.Writer) error {
 	return nil
 }
 
-// Recover makes the machine what another was when it was saved. Nothing else uses it meanwhile.
+// Recover makes the machine what another was when it was saved, and reads all there is. Nothing else uses the machine meanwhile.
 func (m *Machine) Recover(from io.Reader) error {
+	text, err := io.ReadAll(from)
+	if err != nil {
+		return fmt.Errorf("benchmark: snapshot: %w", err)
+	}
 	var image machineImage
-	if err := gob.NewDecoder(from).Decode(&image); err != nil {
+	if err := gob.NewDecoder(bytes.NewReader(text)).Decode(&image); err != nil {
 		return fmt.Errorf("benchmark: snapshot: %w", err)
 	}
 	m.mu.Lock()

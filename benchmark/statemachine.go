@@ -1,6 +1,7 @@
 package benchmark
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/flotilla-raft/flotilla/rsm"
@@ -34,3 +35,16 @@ func (a machineAdapter) Lookup(query any) (any, error) {
 
 // Close implements rsm.StateMachine. The machine stays readable, since the end check comes later.
 func (a machineAdapter) Close() error { return nil }
+
+// SnapshotStateMachine is StateMachine as one that can be saved, so that the log behind a snapshot can be compacted.
+func (m *Machine) SnapshotStateMachine() rsm.Snapshotter { return savedMachine{machineAdapter{m}} }
+
+type savedMachine struct{ machineAdapter }
+
+// Save implements rsm.Snapshotter.
+func (s savedMachine) Save(_ context.Context, to rsm.SnapshotWriter) error { return s.machine.Save(to) }
+
+// Recover implements rsm.Snapshotter.
+func (s savedMachine) Recover(_ context.Context, from rsm.SnapshotReader) error {
+	return s.machine.Recover(from)
+}

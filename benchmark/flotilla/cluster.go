@@ -24,6 +24,7 @@ func Engine() benchmark.Engine {
 		Transports: []string{"tcp", "memnet"},
 		Reads:      true,
 		Leases:     true,
+		Snapshots:  true,
 		Start:      Start,
 	}
 }
@@ -136,6 +137,10 @@ func (c *cluster) startReplicas(ctx context.Context, number int, members map[uin
 		replica := nodehost.ReplicaConfig{ShardID: uint64(shard + 1), ReplicaID: uint64(number + 1), Members: members,
 			LeaseRead: c.options.LeaseRead}
 		factory := func(uint64, uint64) (rsm.StateMachine, error) { return machine.StateMachine(), nil }
+		if c.options.SnapshotEntries > 0 {
+			replica.Snapshots.Entries = uint64(c.options.SnapshotEntries)
+			factory = func(uint64, uint64) (rsm.StateMachine, error) { return machine.SnapshotStateMachine(), nil }
+		}
 		if err := h.node.StartReplica(ctx, replica, factory); err != nil {
 			return err
 		}

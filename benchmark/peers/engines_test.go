@@ -43,9 +43,10 @@ func TestReadsAndSnapshots(t *testing.T) {
 		t.Skip("starts real hosts")
 	}
 	for name, set := range map[string]func(*benchmark.Config){
-		"flotilla":       func(config *benchmark.Config) { config.ReadRatio, config.Reads = 0.5, benchmark.ReadsByLease },
-		"dragonboat":     func(config *benchmark.Config) { config.ReadRatio = 0.5 },
-		"dragonboat-tan": func(config *benchmark.Config) { config.SnapshotEntries = 100 },
+		"flotilla":          func(config *benchmark.Config) { config.ReadRatio, config.Reads = 0.5, benchmark.ReadsByLease },
+		"dragonboat":        func(config *benchmark.Config) { config.ReadRatio = 0.5 },
+		"flotilla:blocking": func(config *benchmark.Config) { config.SnapshotEntries = 100 },
+		"dragonboat-tan":    func(config *benchmark.Config) { config.SnapshotEntries = 100 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			result := runShortly(t, name, set)

@@ -73,7 +73,7 @@ func rateOf(s *SubjectReport) string {
 	case s == nil:
 		return ""
 	case s.Unavailable != "":
-		return "not yet available"
+		return "not available"
 	case s.Median == nil:
 		return "did not get there"
 	default:

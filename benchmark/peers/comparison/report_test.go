@@ -64,7 +64,7 @@ func sample() *Report {
 				subject(Flotilla, result("flotilla", 5e5, 5, reads)), subject(Dragonboat, result("dragonboat", 7e4, 34, reads)),
 			}},
 			{Row: "P9", Name: "P9", Title: "snapshots", Seconds: 10, Subjects: []SubjectReport{
-				{Name: Flotilla, Unavailable: "flotilla takes no snapshots by itself yet"}, subject(Dragonboat, result("dragonboat", 1.8e5, 50, plain)),
+				{Name: Flotilla, Unavailable: "flotilla takes no snapshots by itself"}, subject(Dragonboat, result("dragonboat", 1.8e5, 50, plain)),
 			}},
 			{Row: "P12", Name: "P12/2", Title: "overload", Seconds: 10, Subjects: []SubjectReport{subject(Flotilla, result("flotilla", 4e6, 20, overloaded))}},
 		},
@@ -235,7 +235,7 @@ func TestRun(t *testing.T) {
 	if s := report.Cases[0].Subjects[0]; s.Median != nil || len(s.Failures) != 1 || !strings.Contains(s.Failures[0], "no-such-command") {
 		t.Errorf("got %+v", s)
 	}
-	if s := report.Cases[2].Subjects[0]; !strings.Contains(s.Unavailable, "takes no snapshots by itself yet") || s.Failures != nil {
+	if s := report.Cases[2].Subjects[0]; !strings.Contains(s.Unavailable, "takes no snapshots by itself") || s.Failures != nil {
 		t.Errorf("got %+v", s)
 	}
 	if err := Run(context.Background(), Options{Rows: []string{"P0"}, Out: &out, Data: t.TempDir()}, report); !errors.Is(err, errRows) {

@@ -59,7 +59,7 @@ func engine(name string, tune func(*config.ExpertConfig)) benchmark.Engine {
 // quiet keeps the library's log to what went wrong, and the transport silent, which complains of every connection that a host ends
 // when it is closed.
 func quiet() {
-	for _, name := range []string{"config", "dragonboat", "logdb", "raft", "registry", "rsm", "settings", "tan", "utils"} {
+	for _, name := range []string{"LogDB", "config", "dragonboat", "logdb", "pebblekv", "raft", "raftpb", "registry", "rsm", "server", "settings", "tan", "utils"} {
 		logger.GetLogger(name).SetLevel(logger.ERROR)
 	}
 	logger.GetLogger("transport").SetLevel(logger.CRITICAL)
