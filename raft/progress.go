@@ -242,7 +242,8 @@ func (c *Core) nudge(now Instant, p *peer) {
 	}
 	waiting := p.state == ProgressProbe && p.probe != 0 || p.state == ProgressReplicate && p.inflight.len() > 0
 	if waiting && p.stalledAt == p.match {
-		if p.state == ProgressProbe {
+		// A window that is full and lost is not asked for where the log is compacted behind it: what follows it is a snapshot.
+		if p.state == ProgressProbe || p.next <= c.log.compacted() {
 			c.probeFrom(p, p.next)
 		}
 		c.sendProbe(p)
