@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/flotilla-raft/flotilla/engine"
 	"github.com/flotilla-raft/flotilla/raft"
@@ -55,10 +56,12 @@ type streamHost struct {
 	*testHost
 	*hooks
 	fs        *vfs.MemFS
-	files     vfs.FS // fs, or what a test has wrapped round it
+	files     vfs.FS // fs, failing as a test wishes
 	directory *snapshot.Directory
 	disk      *platter
 	suspend   func()
+	version   uint64 // of the format of the state
+	fails     func(op errorfs.Op) error
 	tamper    func(lane transport.Lane, m *raftpb.Message) bool // false drops a message
 }
 
@@ -80,7 +83,9 @@ func newStreamCluster(t testing.TB, hosts int, kind rsm.Kind, change func(*engin
 	c := &streamCluster{kind: kind, policy: engine.SnapshotPolicy{Disabled: true, KeepEntries: -1, Retain: 1}, change: change}
 	for range hosts {
 		fs := vfs.NewCrashableMem()
-		c.list = append(c.list, &streamHost{hooks: &hooks{}, fs: fs, files: fs, disk: &platter{}})
+		s := &streamHost{hooks: &hooks{}, fs: fs, disk: &platter{}}
+		s.wrap()
+		c.list = append(c.list, s)
 	}
 	c.testCluster = newTestCluster(t, hosts, c.options)
 	for i, h := range c.hosts {
@@ -88,6 +93,16 @@ func newStreamCluster(t testing.TB, hosts int, kind rsm.Kind, change func(*engin
 		c.list[i].prepare()
 	}
 	return c
+}
+
+// wrap makes the file system fail where a test wants it to.
+func (s *streamHost) wrap() {
+	s.files = errorfs.Wrap(s.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if s.fails == nil {
+			return nil
+		}
+		return s.fails(op)
+	}))
 }
 
 // options are called when a host opens its engine.
@@ -157,9 +172,17 @@ func (c *streamCluster) factory(s *streamHost) rsm.Factory {
 			return m, nil
 		}
 		s.newest = &w
-		return s.newest, nil
+		return &versionedWords{s.newest, s}, nil
 	}
 }
+
+// versionedWords say of which version their format is.
+type versionedWords struct {
+	*words
+	host *streamHost
+}
+
+func (v *versionedWords) StateVersion() uint64 { return v.host.version }
 
 // startOn starts shard 1 on a host, replica i+1 on host i.
 func (c *streamCluster) startOn(i int, change func(*engine.ReplicaOptions)) {
@@ -311,7 +334,8 @@ func (c *streamCluster) crash(i int) {
 	log := s.log.Crash(func(int) int { return 0 })
 	_ = s.transport.Close()
 	s.fs = s.fs.CrashClone(vfs.CrashCloneCfg{})
-	s.files, s.log = s.fs, log
+	s.wrap()
+	s.log = log
 	s.log.SetAutomatic(true)
 	s.disk.crash()
 	s.suspend = nil

@@ -1,0 +1,116 @@
+package engine_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/flotilla-raft/flotilla/engine"
+	"github.com/flotilla-raft/flotilla/raftpb"
+	"github.com/flotilla-raft/flotilla/rsm"
+)
+
+// slowly makes a stream last seconds of the cluster's time.
+func slowly(o *engine.Options) { o.SnapshotStreamBytesPerSecond = 20_000 }
+
+// streaming makes a cluster in which a stream is under way.
+func streaming(t *testing.T, kind rsm.Kind) (c *streamCluster, leader, other, lagging int) {
+	c = newStreamCluster(t, 3, kind, slowly)
+	leader, other, lagging = c.behind(300)
+	c.cutOff(lagging, false)
+	c.until(time.Minute, "a part has come", func() bool { return c.counters(lagging).StreamBytesReceived > 10_000 })
+	return c, leader, other, lagging
+}
+
+// A change of leaders in the middle of a stream ends neither the stream nor the shard.
+func TestTheLeaderChangesDuringAStream(t *testing.T) {
+	forKinds(t, streamed, func(t *testing.T, kind rsm.Kind) {
+		c, leader, other, lagging := streaming(t, kind)
+		done := false
+		c.hosts[leader].replicas[1].Transfer(uint64(other+1), func(err error) {
+			if done = true; err != nil {
+				t.Errorf("transfer: %v", err)
+			}
+		})
+		c.until(10*time.Second, "leadership is handed over", func() bool { return done })
+		c.waitState(lagging, 300)
+		if got := c.counters(lagging); got.StreamsReceived != 1 {
+			t.Errorf("%d streams were received", got.StreamsReceived)
+		}
+		c.fill(301, 303)
+		for i := range 3 {
+			c.waitState(i, 303)
+		}
+	})
+}
+
+// A receiver that is stopped in the middle leaves nothing, and begins again when it is started.
+func TestAReceiverThatStopsLeavesNothing(t *testing.T) {
+	forKinds(t, streamed, func(t *testing.T, kind rsm.Kind) {
+		c, _, _, lagging := streaming(t, kind)
+		stopped := false
+		s := c.list[lagging]
+		s.engine.StopReplica(s.replicas[1], func(err error) {
+			if stopped = true; err != nil {
+				t.Errorf("stop: %v", err)
+			}
+		})
+		c.until(5*time.Second, "it stops at once", func() bool { return stopped })
+		if files, _ := s.fs.List("snapshots"); len(files) != 0 {
+			t.Errorf("what is left: %q", files)
+		}
+		c.startOn(lagging, nil)
+		c.waitState(lagging, 300)
+	})
+}
+
+// A receiver that is removed from the shard in the middle is told, and stops when it is asked to; the source lets go of the stream.
+func TestAReceiverThatIsRemoved(t *testing.T) {
+	c, leader, _, lagging := streaming(t, rsm.KindOnDisk)
+	if _, err := c.testCluster.change(c.hosts[leader], raftpb.MemberChange{ReplicaID: uint64(lagging + 1)}); err != nil {
+		t.Fatal(err)
+	}
+	c.until(time.Minute, "it is told", func() bool { return len(c.eventsOf(engine.EventReplicaRemoved)) > 0 })
+	stopped := false
+	c.hosts[lagging].engine.StopReplica(c.hosts[lagging].replicas[1], func(error) { stopped = true })
+	c.until(5*time.Second, "it stops", func() bool { return stopped })
+	c.fill(301, 303)
+	c.run(time.Minute) // beyond the patience of a source
+	for i := range c.hosts {
+		if n := c.hosts[i].engine.StreamsUnderWay(); n != 0 {
+			t.Errorf("host %d holds %d streams", i+1, n)
+		}
+	}
+}
+
+// The power fails at the receiver at many points of receiving and installing: it comes back, with its own disk, and ends with the state of the
+// others; nothing half installed is ever applied to.
+func TestAPowerCutAtAnyPointOfAnInstallation(t *testing.T) {
+	forKinds(t, streamed, func(t *testing.T, kind rsm.Kind) {
+		for point := 0; ; point++ {
+			c := newStreamCluster(t, 3, kind, nil)
+			_, _, lagging := c.behind(40)
+			c.cutOff(lagging, false)
+			reached := false
+			for steps := 0; steps < point && !reached; {
+				if c.step() {
+					steps++
+				} else {
+					c.advance()
+				}
+				reached = c.counters(lagging).SnapshotsInstalled > 0 && steps > 2
+			}
+			before := c.counters(lagging).SnapshotsInstalled > 0
+			c.crash(lagging)
+			c.startOn(lagging, nil)
+			c.waitState(lagging, 40)
+			c.fill(41, 42)
+			c.waitState(lagging, 42)
+			if n := len(c.eventsOf(engine.EventReplicaQuarantined)) + len(c.eventsOf(engine.EventReplicaDamaged)); n != 0 {
+				t.Fatalf("point %d: %d replicas were lost", point, n)
+			}
+			if before && reached {
+				break
+			}
+		}
+	})
+}
