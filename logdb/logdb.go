@@ -43,7 +43,7 @@ type LogDB interface {
 	NewGroup() Group
 
 	// Commit writes the groups, in the given order, as one atomic, durable write: after a crash either all of it or
-	// none of it is there. It takes the groups over and calls done exactly once, possibly before it returns and from any
+	// none of it is there; a store on several devices promises that for what is of one replica. It takes the groups over and calls done exactly once, possibly before it returns and from any
 	// goroutine, with nil once everything is durable. It returns without waiting for the writes under way; while there are none, a
 	// store may do a write on the caller's goroutine, which saves two changes of goroutine. Calls of done come in the
 	// order of the Commits. One goroutine commits at a time; several Commits may be under way. After the first

@@ -6,6 +6,12 @@ type SpaceReporter interface {
 	Space() (Space, error)
 }
 
+// DirectoryReporter is implemented by log stores whose files are not all in the directory that they were opened with.
+type DirectoryReporter interface {
+	// Directories returns all directories that the store writes to. Safe for concurrent use.
+	Directories() []string
+}
+
 // Space is what a store's files take.
 type Space struct {
 	DiskBytes int64 // of all files

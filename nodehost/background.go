@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/flotilla-raft/flotilla/logdb"
 )
 
 // diskInterval is how often free space is looked at: at full speed a host writes less than its default reserve in one.
@@ -38,8 +40,29 @@ func diskState(usage vfs.DiskUsage, reserve int64, wasFull bool) (full bool) {
 	return usage.AvailBytes < limit
 }
 
+// leastSpace returns the usage of that disk, of those that the host writes to, which has the least room.
+func (h *NodeHost) leastSpace() (least vfs.DiskUsage, err error) {
+	if least, err = h.config.FS.GetDiskUsage(h.config.Dir); err != nil {
+		return least, err
+	}
+	reporter, ok := h.log.(logdb.DirectoryReporter)
+	if !ok {
+		return least, nil
+	}
+	for _, directory := range reporter.Directories() {
+		usage, err := h.config.FS.GetDiskUsage(directory)
+		if err != nil {
+			return least, err
+		}
+		if usage.AvailBytes < least.AvailBytes {
+			least = usage
+		}
+	}
+	return least, nil
+}
+
 func (h *NodeHost) checkDisk() {
-	usage, err := h.config.FS.GetDiskUsage(h.config.Dir)
+	usage, err := h.leastSpace()
 	if err != nil {
 		if !h.diskUnknown.Swap(true) {
 			h.config.Logger.Warn("free disk space is unknown", "dir", h.config.Dir, "error", err)

@@ -55,7 +55,11 @@ func OpenOffline(dir string, files vfs.FS, open func(LogDBContext) (logdb.LogDB,
 	if open == nil {
 		open = PebbleLog(pebblelog.Options{})
 		if seglog.Exists(files, files.PathJoin(dir, logName)) {
-			open = SegmentedLog(seglog.Options{Manual: true, Buffered: true})
+			lanes, err := seglog.LaneDirectories(files, files.PathJoin(dir, logName))
+			if err != nil {
+				return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), lock.Close())
+			}
+			open = SegmentedLog(seglog.Options{Directories: lanes, Manual: true, Buffered: true})
 		}
 	}
 	db, err := open(LogDBContext{

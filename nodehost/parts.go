@@ -14,11 +14,14 @@ import (
 // SegmentedLog returns a Config.LogDB that opens the segmented log (package plugin/seglog): one stream of segment files for all shards. Dir,
 // FS, Owner and Logger of the options are filled in. It is the default, with options that are all zero.
 //
-//	config.LogDB = nodehost.SegmentedLog(seglog.Options{SegmentBytes: 16 << 20})
+//	config.LogDB = nodehost.SegmentedLog(seglog.Options{Directories: []string{"/device2/log"}}) // the log is on two devices
 func SegmentedLog(options seglog.Options) func(LogDBContext) (logdb.LogDB, error) {
 	return func(c LogDBContext) (logdb.LogDB, error) {
 		options := options
 		options.Dir, options.FS, options.Owner, options.Logger = c.Dir, c.FS, c.HostID, c.Logger
+		if len(options.Directories) > 0 {
+			return seglog.OpenLanes(options)
+		}
 		return seglog.Open(options)
 	}
 }

@@ -12,10 +12,20 @@ import (
 )
 
 // Hosts on the segmented log keep what they acknowledged, through restarts of one and of all, and refuse the log of another.
+// The same with a lane on a second device.
 func TestSegmentedLog(t *testing.T) {
+	t.Run("one lane", func(t *testing.T) { restartOnSegmentedLogs(t, false) })
+	t.Run("two lanes", func(t *testing.T) { restartOnSegmentedLogs(t, true) })
+}
+
+func restartOnSegmentedLogs(t *testing.T, lanes bool) {
 	c := newCluster(t, 3)
-	c.configure = func(_ int, config *nodehost.Config) {
-		config.LogDB = nodehost.SegmentedLog(seglog.Options{SegmentBytes: 256 << 10})
+	c.configure = func(i int, config *nodehost.Config) {
+		options := seglog.Options{SegmentBytes: 256 << 10}
+		if lanes {
+			options.Directories = []string{filepath.Join(c.dirs[i]+"-second-device", "log")}
+		}
+		config.LogDB = nodehost.SegmentedLog(options)
 	}
 	shards := []uint64{1, 2, 3}
 	c.startAll(shards...)

@@ -38,6 +38,28 @@ func TestConformanceOnDisk(t *testing.T) {
 	}
 }
 
+// TestConformanceOfLanes runs on three lanes, of which one can be made to fail.
+func TestConformanceOfLanes(t *testing.T) {
+	checkLeaks(t)
+	logdbtest.Run(t, func(t *testing.T) logdbtest.Place {
+		var fail atomic.Bool
+		fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if fail.Load() && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData) {
+				return errors.New("injected: sync failed")
+			}
+			return nil
+		}))
+		return logdbtest.Place{
+			Open: func() (logdb.LogDB, error) {
+				return seglog.OpenLanes(seglog.Options{
+					FS: fs, Dir: "log", Directories: []string{"second/log", "third"}, SegmentBytes: seglog.MinSegmentBytes,
+				})
+			},
+			Fail: func() { fail.Store(true) },
+		}
+	})
+}
+
 // TestConformanceInMemory runs on a file system whose syncs can be made to fail, with segments so small that they are filled,
 // emptied and used again all the time.
 func TestConformanceInMemory(t *testing.T) {

@@ -14,6 +14,7 @@
 // # Files
 //
 //	FORMAT                   what the directory is: version, owner
+//	LANES                    which of several lanes this is; none if there is one
 //	LOCK                     held by the process that has the store open
 //	0000000000000007.seg     a segment: part of the stream, or prepared to be the next
 //	0000000000000003.spare   a file whose blocks were all written before, to be a segment again
@@ -107,6 +108,16 @@
 // back. Order is what makes this simple: what a truncation, compaction or removal made dead is older than the record that says so, so it is gone
 // first, and nothing has to be kept to hold it down. The price is that a log which is long and never compacted is moved once in each round of the stream.
 //
+// # Lanes
+//
+// A host with several devices has a store like this on each of them (OpenLanes): lanes, which write and sync side by side. Each shard is in one lane, and
+// what the lanes hold says which. A file LANES in each directory says which lane it is, so that a device that is not there, or another one, is noticed.
+//
+//	Commit ─┬─► part of lane 0 ─► Store ─┐
+//	        └─► part of lane 1 ─► Store ─┴─► done, when both are, in the order of the Commits
+//
+// Atomic is what a Commit holds of one lane: nothing in the engine needs more, since a replica is in one lane.
+//
 // # Opening
 //
 // Footers are read, or, where there is none that can be, the segment; the last segment is read whole. What is whole in that one is copied into
@@ -142,5 +153,6 @@
 // # Reading the source
 //
 // format.go and record.go say what is written, group.go and commit.go how it is gathered, writer.go when it is written, index.go what is remembered of it; recover.go,
-// scan.go and copy.go how a directory is opened; keeper.go, pool.go and move.go what goes on beside.
+// scan.go and copy.go how a directory is opened; keeper.go, pool.go and move.go what goes on beside; lanes.go,
+// lane_table.go and lane_group.go what makes one store of several.
 package seglog

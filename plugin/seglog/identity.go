@@ -91,7 +91,7 @@ func (s *Store) writeFormat() error {
 		if ok && suffix == segmentSuffix {
 			return fmt.Errorf("%w: %s is missing, but %s exists", logdb.ErrDamaged, formatName, name)
 		}
-		if ok || name == lockName || name == formatName+tempSuffix {
+		if ok || name == lockName || name == formatName+tempSuffix || name == lanesName || name == lanesName+tempSuffix {
 			continue
 		}
 		if info, err := s.directory.fs.Stat(s.directory.join(name)); err != nil || !info.IsDir() {
@@ -102,17 +102,21 @@ func (s *Store) writeFormat() error {
 }
 
 func (s *Store) replaceFormat() error {
-	d := &s.directory
-	const temp = formatName + tempSuffix
+	return s.directory.replace(formatName, encodeFormat(s.options.Owner))
+}
+
+// replace gives a file other contents, in one step.
+func (d *directory) replace(name string, data []byte) error {
+	temp := name + tempSuffix
 	file, err := d.fs.Create(d.join(temp), vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return fmt.Errorf("create %s: %w", temp, err)
 	}
-	_, err = file.Write(encodeFormat(s.options.Owner))
+	_, err = file.Write(data)
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", temp, err)
 	}
-	if err := d.rename(temp, formatName); err != nil {
+	if err := d.rename(temp, name); err != nil {
 		return err
 	}
 	return d.sync()

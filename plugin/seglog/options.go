@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -33,6 +34,13 @@ var ErrOptions = errors.New("seglog: options")
 type Options struct {
 	// Dir is the directory of the store. It is made if it does not exist. Required.
 	Dir string
+
+	// Directories are further directories, one on each further device: the store then has a lane in each, and in Dir (OpenLanes). Each shard is in
+	// one lane. Which directories there are is recorded: more may be added at the end, none may be missing. None: one lane.
+	Directories []string
+
+	// isLane is set by OpenLanes.
+	isLane bool
 
 	// FS is the file system; nil is the operating system's.
 	FS vfs.FS
@@ -80,6 +88,11 @@ func (o Options) Validate() error {
 	var faults *multierror.Error
 	if o.Dir == "" {
 		faults = multierror.Append(faults, errors.New("Dir is empty"))
+	}
+	for i, directory := range o.Directories {
+		if directory == "" || directory == o.Dir || slices.Contains(o.Directories[:i], directory) {
+			faults = multierror.Append(faults, fmt.Errorf("Directories has %q, want other directories than Dir, each once", directory))
+		}
 	}
 	if o.SegmentBytes != 0 && (o.SegmentBytes < MinSegmentBytes || o.SegmentBytes > MaxSegmentBytes) {
 		faults = multierror.Append(faults, fmt.Errorf("SegmentBytes is %d, want 0 or %d to %d",

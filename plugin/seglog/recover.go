@@ -21,6 +21,9 @@ func Open(options Options) (store *Store, err error) {
 	if err := options.Validate(); err != nil {
 		return nil, err
 	}
+	if len(options.Directories) > 0 {
+		return nil, fmt.Errorf("%w: Directories has %d entries, want OpenLanes for them", ErrOptions, len(options.Directories))
+	}
 	options = options.withDefaults()
 	s := &Store{options: options, directory: directory{fs: options.FS, path: options.Dir}, index: newIndex()}
 	s.freed = sync.NewCond(&s.mu)
@@ -56,6 +59,9 @@ func (s *Store) occupy() error {
 		return fmt.Errorf("lock: %w", err)
 	}
 	s.lock = lock
+	if err := s.checkAlone(); err != nil {
+		return err
+	}
 	if err := s.checkFormat(); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 
 // change is one Commit of a workload: what it does to a group of any store.
 type change struct {
+	key      logdb.ReplicaKey // the one replica that it concerns
 	fill     func(logdb.Group) error
 	mustSync bool
 }
@@ -67,6 +68,12 @@ func testMembership(id uint64) raftpb.Membership {
 func (w *workload) next() change {
 	l := w.logs[w.random.IntN(len(w.logs))]
 	w.count++
+	c := w.draw(l)
+	c.key = l.key
+	return c
+}
+
+func (w *workload) draw(l *simpleLog) change {
 	switch choice := w.random.IntN(24); {
 	case choice == 0:
 		return w.remove(l)
