@@ -62,6 +62,8 @@ type Config struct {
 	ElectionTimeout time.Duration
 	// LogMiB is how much log WorkloadOpen fills a store with, in MiB.
 	LogMiB int
+	// Entries is how many commands WorkloadRestart applies behind the snapshot, StateMiB how large the state of WorkloadSnapshot is.
+	Entries, StateMiB int
 	// Require are targets for the medians; a miss is ErrRequirement.
 	Require []Requirement
 	// Observe, if not nil, is called when the measured span of a repeat begins; what it returns is called when the span ends. A profile
@@ -71,7 +73,7 @@ type Config struct {
 	Inject Injection
 }
 
-// The workloads. Run makes the steady one, packages failover, slowfollower and logstore the others.
+// The workloads. Run makes the steady one, packages failover, slowfollower, logstore and snapshots the others.
 const (
 	// WorkloadSteady is a closed loop on hosts that all stay.
 	WorkloadSteady = "steady"
@@ -82,6 +84,9 @@ const (
 	WorkloadOpen   = "open"
 	// WorkloadSlowFollower stops a follower under load and lets it catch up; package slowfollower makes it.
 	WorkloadSlowFollower = "slow-follower"
+	// WorkloadRestart starts a host whose shard has much to replay, WorkloadSnapshot takes a snapshot under load; package snapshots makes them.
+	WorkloadRestart  = "restart"
+	WorkloadSnapshot = "snapshot"
 )
 
 // The ways to serve a linearizable read.
@@ -111,6 +116,8 @@ func DefaultConfig(engine string) Config {
 
 		ElectionTimeout: 200 * time.Millisecond,
 		LogMiB:          4096,
+		Entries:         1_000_000,
+		StateMiB:        1024,
 	}
 }
 

@@ -63,6 +63,19 @@ func SlowFollowerMetrics() []string {
 	}
 }
 
+// RestartMetrics are the figures of WorkloadRestart.
+func RestartMetrics() []string {
+	return []string{"restart.started_s", "restart.led_s", "restart.read_s", "restart.applied"}
+}
+
+// SnapshotMetrics are the figures of WorkloadSnapshot.
+func SnapshotMetrics() []string {
+	return []string{
+		"snapshot.before_writes_per_second", "snapshot.writes_per_second", "snapshot.rate_ratio", "snapshot.seconds",
+		"snapshot.mib_per_second", "snapshot.pause_ms", "snapshot.before_gap_ms", "snapshot.gap_ms",
+	}
+}
+
 // metricOf returns the workload that a figure belongs to, empty if there is none of that name.
 func metricOf(name string) (workload string) {
 	if _, known := metricNamed(name); known {
@@ -80,6 +93,12 @@ func metricOf(name string) (workload string) {
 	if slices.Contains(SlowFollowerMetrics(), name) {
 		return WorkloadSlowFollower
 	}
+	if slices.Contains(RestartMetrics(), name) {
+		return WorkloadRestart
+	}
+	if slices.Contains(SnapshotMetrics(), name) {
+		return WorkloadSnapshot
+	}
 	return ""
 }
 
@@ -94,7 +113,7 @@ func (c *Config) checkWorkload(engines []Engine) (faults []error) {
 			refuse("--require %s: accepted on the right is a number, or for %s a NUMBER*%s", r, strings.Join(names[:floors], ", "), Floor)
 		}
 	}
-	if c.Workload == WorkloadAppend || c.Workload == WorkloadOpen || c.Workload == WorkloadSlowFollower {
+	if slices.Contains([]string{WorkloadAppend, WorkloadOpen, WorkloadSlowFollower, WorkloadRestart, WorkloadSnapshot}, c.Workload) {
 		for _, r := range c.Require {
 			if r.Engine != "" {
 				refuse("--require %s: accepted on the right is a number", r)

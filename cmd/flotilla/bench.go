@@ -9,6 +9,7 @@ import (
 	"github.com/flotilla-raft/flotilla/benchmark/flotilla"
 	"github.com/flotilla-raft/flotilla/benchmark/limit"
 	"github.com/flotilla-raft/flotilla/benchmark/slowfollower"
+	"github.com/flotilla-raft/flotilla/benchmark/snapshots"
 )
 
 // engines lists what --engine can name; the first is the default.
@@ -41,6 +42,12 @@ with a cold page cache, after a clean close and after SIGKILL (--shards is 10000
 
   flotilla bench --workload append --logdb seglog --require 'append.64x16.ratio>=0.95'
 
+With --workload restart a host is started whose shard has --entries commands behind its snapshot; what counts is the time from New to the
+first linearizable read. With --workload snapshot the leader of a shard with --state-mib of state takes a snapshot under load:
+
+  flotilla bench --workload restart --require 'restart.read_s<=0.3'
+  flotilla bench --workload snapshot --hosts 1 --require 'snapshot.rate_ratio>=0.8' --require 'snapshot.pause_ms<=5'
+
 Exit codes: 0 all is well; 1 a run, the end check or a requirement failed; 2 the machine changed too much between the engines
 for a comparison; 3 a flag is wrong.`
 
@@ -65,6 +72,12 @@ func benchCommand() *cobra.Command {
 			}
 			if config.Workload == benchmark.WorkloadSlowFollower {
 				if _, err := slowfollower.Bench(cmd.Context(), config, cmd.OutOrStdout()); err != nil {
+					return failure{err}
+				}
+				return nil
+			}
+			if config.Workload == benchmark.WorkloadRestart || config.Workload == benchmark.WorkloadSnapshot {
+				if _, err := snapshots.Bench(cmd.Context(), config, cmd.OutOrStdout()); err != nil {
 					return failure{err}
 				}
 				return nil

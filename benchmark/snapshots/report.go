@@ -1,0 +1,88 @@
+package snapshots
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/flotilla-raft/flotilla/benchmark"
+)
+
+// Figures are what one repeat found, or the medians of several, figure by figure; those of the other workload are 0.
+type Figures struct {
+	// Started, Led and Read are the seconds from New until the replica was started, a leader known, the first read answered.
+	Started float64 `json:"restart_started_s,omitempty"`
+	Led     float64 `json:"restart_led_s,omitempty"`
+	Read    float64 `json:"restart_read_s,omitempty"`
+	// Applied is how many commands the state machine holds then.
+	Applied float64 `json:"restart_applied,omitempty"`
+
+	// Before and During are acknowledged writes in a second without and with a snapshot under way, Ratio the second over the first.
+	Before float64 `json:"snapshot_before_writes_per_second,omitempty"`
+	During float64 `json:"snapshot_writes_per_second,omitempty"`
+	Ratio  float64 `json:"snapshot_rate_ratio,omitempty"`
+	// Seconds is how long the snapshot took until it was durable, Bandwidth its MiB in a second.
+	Seconds   float64 `json:"snapshot_seconds,omitempty"`
+	Bandwidth float64 `json:"snapshot_mib_per_second,omitempty"`
+	// Pause is how long Updates were held up for the snapshot; the gaps are the longest times without an acknowledged write.
+	Pause     float64 `json:"snapshot_pause_ms,omitempty"`
+	BeforeGap float64 `json:"snapshot_before_gap_ms,omitempty"`
+	DuringGap float64 `json:"snapshot_gap_ms,omitempty"`
+}
+
+// fields are the figures by the names that requirements have for them, in benchmark.SnapshotMetrics and RestartMetrics.
+func (f *Figures) fields() map[string]*float64 {
+	return map[string]*float64{
+		"restart.started_s": &f.Started, "restart.led_s": &f.Led, "restart.read_s": &f.Read, "restart.applied": &f.Applied,
+		"snapshot.before_writes_per_second": &f.Before, "snapshot.writes_per_second": &f.During, "snapshot.rate_ratio": &f.Ratio,
+		"snapshot.seconds": &f.Seconds, "snapshot.mib_per_second": &f.Bandwidth, "snapshot.pause_ms": &f.Pause,
+		"snapshot.before_gap_ms": &f.BeforeGap, "snapshot.gap_ms": &f.DuringGap,
+	}
+}
+
+// String is a line for a reader.
+func (f *Figures) String() string {
+	if f.Read > 0 {
+		return fmt.Sprintf("%.0f commands; started after %.3f s, led after %.3f s, first read after %.3f s", f.Applied, f.Started, f.Led, f.Read)
+	}
+	return fmt.Sprintf("%.0f writes/s before, %.0f during (%.2f); %.2f s, %.0f MiB/s; pause %.2f ms; longest gap %.1f ms before, %.1f during",
+		f.Before, f.During, f.Ratio, f.Seconds, f.Bandwidth, f.Pause, f.BeforeGap, f.DuringGap)
+}
+
+// Report is what a run found. It is what --json writes.
+type Report struct {
+	Workload     string              `json:"workload"`
+	Hosts        int                 `json:"hosts"`
+	Payload      int                 `json:"payload"`
+	InFlight     int                 `json:"in_flight"`
+	LogDB        string              `json:"logdb"`
+	Entries      int                 `json:"entries"`
+	StateMiB     int                 `json:"state_mib"`
+	Repeats      []Figures           `json:"repeats"`
+	Median       Figures             `json:"median"`
+	Requirements []benchmark.Verdict `json:"requirements,omitempty"`
+}
+
+// conclude takes the medians; of an even number the lower of the middle two.
+func (r *Report) conclude() {
+	for name, field := range r.Median.fields() {
+		var values []float64
+		for i := range r.Repeats {
+			values = append(values, *r.Repeats[i].fields()[name])
+		}
+		slices.Sort(values)
+		*field = values[(len(values)-1)/2]
+	}
+}
+
+func (r *Report) write(name string) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("snapshots: report: %w", err)
+	}
+	if err := os.WriteFile(name, append(text, '\n'), 0o644); err != nil {
+		return fmt.Errorf("snapshots: report: %w", err)
+	}
+	return nil
+}
