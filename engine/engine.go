@@ -51,6 +51,7 @@ type Engine struct {
 
 	transportPanics atomic.Uint64
 	counts          snapshotCounts
+	paced           bool // there are goroutines, which may sleep
 
 	mu       sync.Mutex
 	started  map[uint64]bool // shards that are started or being started

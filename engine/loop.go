@@ -44,6 +44,7 @@ func loop(worker Worker, clock Clock, stop <-chan struct{}) {
 // Start gives every worker its goroutine. Without Start the engine is driven by calling RunOnce on Workers.
 func (e *Engine) Start() {
 	e.apply.grow = e.spawn // before there is a worker to look at it
+	e.paced = true
 	for _, worker := range e.Workers() {
 		e.spawn(worker)
 	}

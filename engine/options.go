@@ -31,6 +31,9 @@ type Options struct {
 	// SnapshotWorkers is how many snapshots are taken, and how many state machines sync, at the same time; RecoverWorkers how many
 	// recover, or are opened. One that does not return keeps its place. Defaults 2 and max(2, GOMAXPROCS/2).
 	SnapshotWorkers, RecoverWorkers int
+	// SnapshotShare is the share of its time, above 0 and at most 1, that a worker takes for the snapshot of a state machine that goes on with
+	// Updates meanwhile; otherwise it sleeps. Default 0.25: the shard, and its neighbours, come first.
+	SnapshotShare float64
 	// StreamWorkers is how many state machines on disk are sent to other hosts at the same time; others wait. Default 4.
 	StreamWorkers int
 	// SnapshotSendBytesPerSecond bounds what this host sends of snapshots, all together; SnapshotStreamBytesPerSecond what it sends of one.
@@ -99,6 +102,9 @@ func (o *Options) withDefaults() {
 	setDefault(&o.SnapshotChunkBytes, 256<<10)
 	setDefault(&o.SnapshotWindowBytes, max(8<<20, 2*o.SnapshotChunkBytes))
 	o.coroutines = o.Yield != nil
+	if o.SnapshotShare == 0 {
+		o.SnapshotShare = 0.25
+	}
 	if o.Yield == nil {
 		o.Yield = func() {}
 	}
@@ -185,6 +191,9 @@ func (o *Options) Validate() error {
 	}
 	if o.SnapshotWindowBytes != 0 && o.SnapshotWindowBytes < 2*max(o.SnapshotChunkBytes, 1) {
 		fault("SnapshotWindowBytes is %d, less than two chunks of %d", o.SnapshotWindowBytes, o.SnapshotChunkBytes)
+	}
+	if o.SnapshotShare < 0 || o.SnapshotShare > 1 {
+		fault("SnapshotShare is %g, accepted is 0 (default) to 1", o.SnapshotShare)
 	}
 	if faults == nil {
 		return nil

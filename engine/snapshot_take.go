@@ -132,7 +132,11 @@ func (r *Replica) saveImage(job *snapshotJob) (err error) {
 	}
 	meta := job.image.Meta()
 	meta.ShardID, meta.ReplicaID = r.shardID, r.replicaID
-	out := &movingWriter{job.pending, job.userJob, r.engine.options.Yield}
+	out := &movingWriter{to: job.pending, job: job.userJob, yield: r.engine.options.Yield}
+	if r.engine.paced && !job.paused {
+		clock := r.engine.options.Clock
+		out.pace = &pacer{clock: clock, share: r.engine.options.SnapshotShare, resumed: clock.Now()}
+	}
 	writer, err := snapshot.NewWriter(out, meta, snapshot.WriterOptions{Compress: r.snapshots.policy.Compress})
 	if err != nil {
 		return err
@@ -144,11 +148,12 @@ func (r *Replica) saveImage(job *snapshotJob) (err error) {
 	return err
 }
 
-// movingWriter shows the watch that a job moves.
+// movingWriter shows the watch that a job moves, and lets others have a turn.
 type movingWriter struct {
 	to    io.Writer
 	job   *userJob
 	yield func()
+	pace  *pacer // nil: not paced
 }
 
 // Write implements io.Writer.
@@ -156,6 +161,9 @@ func (w *movingWriter) Write(data []byte) (int, error) {
 	w.yield()
 	n, err := w.to.Write(data)
 	w.job.moved.Add(uint64(n))
+	if w.pace != nil {
+		w.pace.pause(w.job.ctx)
+	}
 	return n, err
 }
 

@@ -100,6 +100,9 @@ type Tuning struct {
 	// SnapshotWorkers is how many snapshots are taken, and how many state machines on disk sync, at the same time; RecoverWorkers how many
 	// recover or are opened. One that does not return keeps its place. Defaults 2 and max(2, GOMAXPROCS/2).
 	SnapshotWorkers, RecoverWorkers int
+	// SnapshotShare is the share of a worker's time, above 0 and at most 1, that the snapshot of a state machine takes which goes on with Updates
+	// meanwhile. Default 0.25: the shard, and its neighbours, come first. With 1 a snapshot is taken as fast as disk and processor allow.
+	SnapshotShare float64
 	// MaxOpenBytes bounds the commands of one shard that wait to be taken. Default 8 MiB.
 	MaxOpenBytes int
 	// MaxOpenReads bounds the reads of one shard that wait to be taken. Default 65,536.

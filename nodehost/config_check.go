@@ -111,6 +111,9 @@ func (c *Config) validateNumbers(f *faults) {
 			f.add("%s is %d, accepted is 0 (default) to %d", number.name, number.value, number.to)
 		}
 	}
+	if t.SnapshotShare < 0 || t.SnapshotShare > 1 {
+		f.add("Tuning.SnapshotShare is %g, accepted is 0 (default) to 1", t.SnapshotShare)
+	}
 	for _, duration := range []struct {
 		name      string
 		value, to time.Duration

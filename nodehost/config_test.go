@@ -41,6 +41,7 @@ func TestConfigNamesEveryFault(t *testing.T) {
 					StepWorkers: -1, ApplyWorkers: -1, MaxApplyWorkers: -1, MaxOpenBytes: -1, MaxOpenReads: -1, MaxQueueDelay: -1,
 					MaxWriteBytes: -1, MaxStall: -1, MaxStopWait: -1, PromiseInterval: 2 * time.Second, MaxEvents: -1, MaxMessageBytes: -1,
 					MaxInflightBytes: -1, MaxInflightMessages: -1, MaxUncommittedBytes: -1, MaxBacklogBytes: -1,
+					SnapshotWorkers: -1, RecoverWorkers: -1, SnapshotShare: 1.5,
 				}
 			},
 			[]string{
@@ -48,6 +49,7 @@ func TestConfigNamesEveryFault(t *testing.T) {
 				"Tuning.MaxOpenReads is -1", "Tuning.MaxQueueDelay is -1ns", "Tuning.MaxWriteBytes is -1", "Tuning.MaxStall is -1ns", "Tuning.MaxStopWait is -1ns",
 				"Tuning.PromiseInterval is 2s", "Tuning.MaxEvents is -1", "Tuning.MaxMessageBytes is -1",
 				"Tuning.MaxInflightBytes is -1", "Tuning.MaxInflightMessages is -1", "Tuning.MaxUncommittedBytes is -1", "Tuning.MaxBacklogBytes is -1",
+				"Tuning.SnapshotWorkers is -1", "Tuning.RecoverWorkers is -1", "Tuning.SnapshotShare is 1.5",
 			},
 		},
 		"all at once": {func(c *nodehost.Config) { *c = nodehost.Config{MaxBatchBytes: -1} }, []string{"Dir", "Address", "MaxBatchBytes"}},

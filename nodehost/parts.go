@@ -77,6 +77,7 @@ func (c *Config) engineOptions() engine.Options {
 		MaxEvents:       t.MaxEvents,
 		SnapshotWorkers: t.SnapshotWorkers,
 		RecoverWorkers:  t.RecoverWorkers,
+		SnapshotShare:   t.SnapshotShare,
 	}
 }
 

@@ -95,9 +95,15 @@ type Pending struct {
 	name      string
 	file      vfs.File
 	buffer    []byte // a copy of what is written: a vfs.File may change what it is given, an io.Writer must not
+	written   int64  // bytes
+	flushed   int64  // of them, those that the disk was asked to write
 	synced    bool
 	err       error
 }
+
+// flushEvery is after how many bytes the disk is asked to write what is pending. Without that a gigabyte would wait for the Sync, and the syncs of the
+// log on the same disk would wait behind it.
+const flushEvery = 4 << 20
 
 // Create begins a snapshot.
 func (d *Directory) Create() (*Pending, error) {
@@ -121,6 +127,12 @@ func (p *Pending) Write(data []byte) (int, error) {
 	n, err := p.file.Write(p.buffer)
 	if err != nil {
 		p.err = fmt.Errorf("snapshot: write %s: %w", p.name, err)
+	}
+	if p.written += int64(n); p.err == nil && p.written-p.flushed >= flushEvery {
+		if _, err := p.file.SyncTo(p.written); err != nil { // no promise of anything, but an error is one
+			p.err = fmt.Errorf("snapshot: write %s: %w", p.name, err)
+		}
+		p.flushed = p.written
 	}
 	return n, p.err
 }

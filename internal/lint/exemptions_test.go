@@ -7,6 +7,7 @@ var determinismExemptions = map[string]string{
 	"engine/clock.go":               "the system's clock, behind the interface through which the loop reads the time",
 	"logdb/clock.go":                "the stopwatch of the metrics, on which nothing depends",
 	"logdb/pebblelog/background.go": "the store's own goroutines, which wait for syncs; they meet the engine only in completions",
+	"engine/pace.go":                "the sleep of who writes a snapshot beside the work of its shard; an engine that is driven by hand never gets there",
 	"engine/loop.go":                "the one loop round RunOnce: its timer wakes a worker at the deadline that RunOnce returned",
 }
 
