@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 // TestMalformedBodies has bodies whose checksums are right and whose entries are not.
@@ -46,4 +48,33 @@ func TestMalformedBodies(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Client IDs of eight bytes are compared with the last one rather than decoded; what stands between two of them changes nothing.
+func TestSessionFieldsOfManyClients(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		type fields struct{ client, series, responded uint64 }
+		ids := []uint64{0, 1, 127, 128, 1<<49 - 1, 1 << 49, 1<<49 + 1, 1<<56 - 1, 1 << 56, 1<<64 - 1}
+		var want []fields
+		var builder SessionBuilder
+		builder.Reset(nil)
+		for range rapid.IntRange(1, 20).Draw(t, "entries") {
+			f := fields{rapid.SampledFrom(ids).Draw(t, "client"), rapid.SampledFrom(ids).Draw(t, "series"), rapid.SampledFrom(ids).Draw(t, "responded")}
+			builder.Add(f.client, f.series, f.responded, make([]byte, rapid.IntRange(0, 12).Draw(t, "length")))
+			want = append(want, f)
+		}
+		iterator := builder.Seal(1, KindCommands, Origin{}, 0).Iterator()
+		for i := range want {
+			if !iterator.Next() {
+				t.Fatal(iterator.Err())
+			}
+			var got fields
+			if got.client, got.series, got.responded = iterator.Session(); got != want[i] {
+				t.Fatalf("entry %d has %+v, want %+v", i, got, want[i])
+			}
+		}
+		if iterator.Next() || iterator.Err() != nil {
+			t.Fatal("more entries, or an error:", iterator.Err())
+		}
+	})
 }
