@@ -51,7 +51,7 @@ func (d *SessionDelta) call(mark *mark) {
 		return
 	}
 	slot.stored = true
-	record := resultRecord(&d.turn.shown[mark.shown].Result)
+	record := resultRecord(&d.turn.toShow()[mark.shown].Result)
 	d.writes = append(d.writes, SessionWrite{Key: resultKey(mark.session.client, mark.series), Value: record})
 }
 

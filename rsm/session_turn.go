@@ -11,26 +11,43 @@ type mark struct {
 	series  uint64
 }
 
-// beginSessions makes the turn one in which what is shown differs from what was added.
+// beginSessions makes the turn one with marks.
 func (t *Turn) beginSessions() {
 	if t.sessions {
 		return
 	}
 	t.sessions = true
 	for i := range t.entries {
-		if i < t.skipped {
-			t.marks = append(t.marks, mark{shown: -1})
-			continue
-		}
-		t.show(t.entries[i], mark{})
+		t.marks = append(t.marks, mark{shown: int32(max(i-t.skipped, -1))})
 	}
-	t.errs = append(t.errs, make([]error, len(t.entries))...)
 }
 
-func (t *Turn) show(entry Entry, m mark) {
-	m.shown = int32(len(t.shown))
-	t.shown = append(t.shown, entry)
-	t.marks = append(t.marks, m)
+// show marks the entry that was added last as one that is shown, and returns its place.
+func (t *Turn) show(s *session, series uint64) (place int32) {
+	at := len(t.entries) - 1
+	place = int32(at - t.skipped)
+	if t.selected {
+		place = int32(len(t.shown))
+		t.shown = append(t.shown, t.entries[at])
+		t.errs = append(t.errs, nil)
+	}
+	t.marks = append(t.marks, mark{shown: place, session: s, series: series})
+	return place
+}
+
+// hide marks the entry that was added last as one that is not shown: it is refused, or done without the state machine, or shares the result of what is at
+// a place.
+func (t *Turn) hide(place int32, err error) {
+	if !t.selected {
+		t.selected = true
+		at := len(t.entries) - 1
+		t.shown = append(t.shown, t.entries[t.skipped:at]...)
+		for range at {
+			t.errs = append(t.errs, nil)
+		}
+	}
+	t.marks = append(t.marks, mark{shown: place})
+	t.errs = append(t.errs, err)
 }
 
 // addSessions adds a plain batch whose entries carry session fields, or one without to a turn that has such batches. Whether an entry
@@ -40,20 +57,17 @@ func (m *Manager) addSessions(turn *Turn, batch raftpb.Batch) error {
 	index, term := batch.First(), batch.Term()
 	iterator := batch.Iterator()
 	for ; iterator.Next(); index++ {
-		entry := Entry{Index: index, Command: iterator.Command()}
-		turn.entries = append(turn.entries, entry)
-		turn.errs = append(turn.errs, nil)
+		turn.entries = append(turn.entries, Entry{Index: index, Command: iterator.Command()})
 		client, series, responded := iterator.Session()
 		switch {
 		case index <= m.opened:
 			turn.skipped++
 			turn.marks = append(turn.marks, mark{shown: -1})
 		case client == 0:
-			turn.show(entry, mark{})
+			turn.show(nil, 0)
 		default:
-			m.addCall(turn, entry, client, series, responded)
-			if turn.marks[len(turn.marks)-1].session == nil {
-				continue // was not shown
+			if !m.addCall(turn, index, client, series, responded) {
+				continue
 			}
 		}
 		turn.shownIndex, turn.shownTerm = index, term
@@ -61,66 +75,62 @@ func (m *Manager) addSessions(turn *Turn, batch raftpb.Batch) error {
 	return iterator.Err()
 }
 
-// addCall decides on an entry with a session.
-func (m *Manager) addCall(turn *Turn, entry Entry, client, series, responded uint64) {
-	at := len(turn.entries) - 1
-	refuse := func(err error) {
-		turn.errs[at] = err
-		turn.marks = append(turn.marks, mark{shown: -1})
-	}
-	table := &m.sessions
+// addCall decides on the entry that was added last, which has a session, and reports whether it is shown.
+func (m *Manager) addCall(turn *Turn, index, client, series, responded uint64) (shown bool) {
+	at, table := len(turn.entries)-1, &m.sessions
 	switch {
 	case table.absent:
-		refuse(ErrNoSessions)
-		return
+		turn.hide(-1, ErrNoSessions)
+		return false
 	case series == SeriesOpen:
-		refuse(table.register(client, entry.Index, entry.Command))
-		return
+		turn.hide(-1, table.register(client, index, turn.entries[at].Command))
+		return false
 	}
-	s := table.use(client, entry.Index)
+	s := table.use(client, index)
 	if series == SeriesClose {
 		if s != nil {
 			table.remove(s)
 		}
-		refuse(nil)
-		return
+		turn.hide(-1, nil)
+		return false
 	}
 	if s == nil {
-		refuse(ErrSessionExpired)
-		return
+		turn.hide(-1, ErrSessionExpired)
+		return false
 	}
 	table.respond(s, min(responded, SeriesClose-1))
 	if series <= s.responded {
-		refuse(ErrCallForgotten)
-		return
+		turn.hide(-1, ErrCallForgotten)
+		return false
 	}
 	if series-s.responded > MaxSessionWindow {
-		refuse(ErrSessionWindow)
-		return
+		turn.hide(-1, ErrSessionWindow)
+		return false
 	}
-	if slot := s.find(series); slot == nil {
-		slot = s.make(series)
-		turn.show(entry, mark{session: s, series: series})
-		slot.at = int32(len(turn.shown))
-	} else {
-		turn.marks = append(turn.marks, mark{shown: slot.at - 1})
+	if slot := s.find(series); slot != nil {
 		turn.entries[at].Result = slot.result
+		turn.hide(slot.at-1, nil)
+		return false
 	}
+	s.make(series).at = 1 + turn.show(s, series)
+	return true
 }
 
 // results hands out what the state machine has answered, to entries, to calls that are repeated and to sessions. What a session is to keep
 // may be forgotten already, by a later entry of the turn.
 func (t *Turn) results() {
+	shown := t.toShow()
 	for i := range t.marks {
 		mark := &t.marks[i]
 		if mark.shown < 0 {
 			continue
 		}
-		result := t.shown[mark.shown].Result
-		t.entries[i].Result = result
+		if t.selected {
+			t.entries[i].Result = shown[mark.shown].Result
+		}
 		if mark.session != nil {
 			if slot := mark.session.find(mark.series); slot != nil && slot.at == mark.shown+1 {
-				slot.result, slot.at = result, 0
+				slot.result, slot.at = shown[mark.shown].Result, 0
 			}
 		}
 	}

@@ -18,13 +18,13 @@ type Turn struct {
 	shownIndex, shownTerm uint64
 	membership            *raftpb.Membership // of the last batch
 
-	// With sessions not every entry is shown, and there are three slices more: what is shown, and for each of entries what becomes of it and
-	// why it was refused.
-	sessions bool
-	shown    []Entry
-	marks    []mark
-	errs     []error
-	delta    SessionDelta
+	// With sessions there is a mark for each of entries. Once one of them is not to be shown there are two slices more: what is shown, and
+	// why each of entries was refused.
+	sessions, selected bool
+	marks              []mark
+	shown              []Entry
+	errs               []error
+	delta              SessionDelta
 }
 
 // Reset empties the turn and keeps its memory, but nothing that entries refer to.
@@ -43,10 +43,10 @@ func (t *Turn) Reset() {
 // valid until Reset.
 func (t *Turn) Entries() []Entry { return t.entries }
 
-// Errs returns, for each of Entries, why it was not shown to the state machine; it is nil if the turn has no entry with a session. They are valid
+// Errs returns, for each of Entries, why it was not shown to the state machine; it is nil if all were. They are valid
 // until Reset.
 func (t *Turn) Errs() []error {
-	if !t.sessions {
+	if !t.selected {
 		return nil
 	}
 	return t.errs
@@ -54,7 +54,7 @@ func (t *Turn) Errs() []error {
 
 // toShow returns what the state machine is handed.
 func (t *Turn) toShow() []Entry {
-	if t.sessions {
+	if t.selected {
 		return t.shown
 	}
 	return t.entries[t.skipped:]
