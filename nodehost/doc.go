@@ -95,7 +95,7 @@
 //	session, err := shard.OpenSession(ctx)            once in the life of a client
 //	result, err := session.Propose(ctx, command)      applied once, tried until ctx ends
 //
-//	call, err := session.Call(command)                or, to go on after ctx has ended, or on another host:
+//	call := session.Call(command)                     or, to go on after ctx has ended, or on another host:
 //	result, err := call.Propose(ctx)                  ──► ErrStopped, a deadline, …
 //	err = session.Via(other)
 //	result, err = call.Propose(another)               the answer of the first attempt, if that was applied

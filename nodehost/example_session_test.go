@@ -36,10 +36,7 @@ func ExampleSession() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	call, err := session.Call([]byte("twelve bytes"))
-	if err != nil {
-		log.Fatal(err)
-	}
+	call := session.Call([]byte("twelve bytes"))
 	for range 2 { // as a client does that has lost the answer
 		result, err := call.Propose(ctx)
 		if err != nil {

@@ -22,8 +22,8 @@ const (
 // Session is a client's session with a shard: each of its calls is applied at most once, however often it is proposed, on whichever hosts,
 // through changes of leader, crashes and snapshots; and whoever gets an answer gets the answer of that one time.
 //
-//	session.Propose(ctx, command)       one call, tried until it is answered or ctx ends
-//	call, err := session.Call(command)  one call, which may be proposed again and again, here or, after Via, elsewhere
+//	session.Propose(ctx, command)  one call, tried until it is answered or ctx ends
+//	call := session.Call(command)  one call, which may be proposed again and again, here or, after Via, elsewhere
 //
 // What makes it so is kept by the shard: the responses of the session's calls, until they are acknowledged, which happens by itself
 // with later calls. A shard holds ReplicaConfig.MaxSessions sessions; when one more is opened, the one that was not used for longest is
@@ -55,7 +55,7 @@ func (s *Shard) OpenSession(ctx context.Context) (*Session, error) {
 	var session *Session
 	err := s.retry(ctx, func() error {
 		// Every attempt has an ID of its own: one that arrives late must not bring back a session that has expired.
-		session = &Session{client: 1 + rand.Uint64N(rsm.MaxClientID), shardID: s.ID(), next: 1}
+		session = &Session{client: drawClientID(), shardID: s.ID(), next: 1}
 		_, err := s.proposeCall(ctx, engine.SessionFields{Client: session.client, Series: rsm.SeriesOpen}, command)
 		return err
 	})
@@ -64,6 +64,12 @@ func (s *Shard) OpenSession(ctx context.Context) (*Session, error) {
 	}
 	session.via.Store(s)
 	return session, nil
+}
+
+// drawClientID draws an ID whose varint has eight bytes: those are compared, not decoded, where entries of one client follow each other.
+func drawClientID() uint64 {
+	const least = 1 << 49
+	return least + rand.Uint64N(rsm.MaxClientID+1-least)
 }
 
 // Via makes the session go through another handle of its shard from now on, of another host or of a replica that was started again; calls that
@@ -78,12 +84,9 @@ func (s *Session) Via(shard *Shard) error {
 
 // Propose makes a call and returns its result once this host's state machine has applied it. Whatever passes is tried again until ctx ends;
 // that ends the call, too, and MaybeApplied is true of the error if the command may have been, or yet be, applied (once). A
-// ctx without an end tries for ever. Errors: those of Call and Call.Propose.
+// ctx without an end tries for ever. Errors: those of Call.Propose.
 func (s *Session) Propose(ctx context.Context, command []byte) (rsm.Result, error) {
-	call, err := s.Call(command)
-	if err != nil {
-		return rsm.Result{}, err
-	}
+	call := s.Call(command)
 	result, err := call.Propose(ctx)
 	if err != nil {
 		call.Abandon()
@@ -91,22 +94,9 @@ func (s *Session) Propose(ctx context.Context, command []byte) (rsm.Result, erro
 	return result, err
 }
 
-// Call makes a call without proposing it. The command is not copied and must not be changed until the call has ended. Every call has to end, by an answer or
-// by Abandon: the oldest one that has not may be followed by MaxSessionCalls more. Errors: ErrSessionBusy above that,
-// ErrSessionExpired, ErrSessionClosed.
-func (s *Session) Call(command []byte) (*Call, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.over != nil {
-		return nil, s.over
-	}
-	if s.next-s.responded > MaxSessionCalls {
-		return nil, fmt.Errorf("%w: call %d of the session has not ended, call %d has to wait", ErrSessionBusy, s.responded+1, s.next)
-	}
-	call := &Call{session: s, series: s.next, command: command}
-	s.next++
-	return call, nil
-}
+// Call makes a call without proposing it. The command is not copied and must not be changed until the call has ended. Every call that was
+// proposed has to end, by an answer or by Abandon: the oldest one that has not may be followed by MaxSessionCalls less one.
+func (s *Session) Call(command []byte) *Call { return &Call{session: s, command: command} }
 
 // Close ends the session in the shard; it tries until ctx ends. Calls that have not ended end with ErrSessionClosed. A session that is not closed goes
 // when its place is needed. Errors are those of Propose.
@@ -122,13 +112,6 @@ func (s *Session) Close(ctx context.Context) error {
 		_, err := s.via.Load().proposeCall(ctx, engine.SessionFields{Client: s.client, Series: rsm.SeriesClose}, nil)
 		return err
 	})
-}
-
-// fields returns what goes with a call, with the newest acknowledgement.
-func (s *Session) fields(series uint64) (engine.SessionFields, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return engine.SessionFields{Client: s.client, Series: series, Responded: s.responded}, s.over
 }
 
 // expire notes that the session is not in the shard any more, and returns what to say of it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/flotilla-raft/flotilla/engine"
 	"github.com/flotilla-raft/flotilla/rsm"
 )
 
@@ -14,10 +15,10 @@ import (
 // end of the session, Abandon. It is safe for concurrent use.
 type Call struct {
 	session *Session
-	series  uint64
 	command []byte
 
 	// Guarded by session.mu.
+	series    uint64 // 0 until it is proposed for the first time
 	ended     bool
 	uncertain bool // an attempt has ended without saying whether it was applied
 	result    rsm.Result
@@ -27,7 +28,7 @@ type Call struct {
 // Propose proposes the call and returns its result once this host's state machine has applied it. Whatever passes (an election, a full queue, a
 // lost leader, a timeout) is tried again until ctx ends. Unless the call has ended it may be proposed again after an error, and is to be,
 // here or after Session.Via elsewhere, or abandoned. MaybeApplied is true of the error if any attempt so far may have been, or yet be,
-// applied. Errors: ErrTooLarge, ErrSessionExpired, ErrSessionClosed, ErrCallForgotten after Abandon, and of the handle ErrStopped, ErrRemoved,
+// applied. Errors: ErrSessionBusy, after which it was not proposed, ErrTooLarge, ErrSessionExpired, ErrSessionClosed, ErrCallForgotten after Abandon, and of the handle ErrStopped, ErrRemoved,
 // ErrQuarantined, ErrFenced, ErrWitness, ErrStorageFailed, ErrDataLost; the cause of ctx.
 func (c *Call) Propose(ctx context.Context) (rsm.Result, error) {
 	var result rsm.Result
@@ -43,29 +44,28 @@ func (c *Call) Propose(ctx context.Context) (rsm.Result, error) {
 
 // attempt proposes once.
 func (c *Call) attempt(ctx context.Context) (rsm.Result, error) {
-	fields, over := c.session.fields(c.series)
-	if result, ended, err := c.end(over); ended {
+	fields, ended, result, err := c.begin()
+	if ended || err != nil {
 		return result, err
 	}
-	result, err := c.session.via.Load().proposeCall(ctx, fields, c.command)
+	result, err = c.session.via.Load().proposeCall(ctx, fields, c.command)
 	return c.settle(result, err)
 }
 
-// ProposeAsync proposes the call once and returns at once. Unless it returns an error, done is called exactly once, on an engine goroutine, with what Propose would
-// return but that nothing is tried again: what passes is for the caller to propose once more. done must be short and must not block;
-// it may propose again.
+// ProposeAsync proposes the call once and returns at once. Unless it returns an error, done is called exactly once, on an engine goroutine or before
+// ProposeAsync returns if the call has an answer already, with what Propose would return but that nothing is tried again: what passes is for
+// the caller to propose once more. done must be short and must not block; it may propose again.
 func (c *Call) ProposeAsync(done func(rsm.Result, error)) error {
-	fields, over := c.session.fields(c.series)
-	if result, ended, err := c.end(over); ended {
-		if err != nil {
-			return c.outcome(err)
-		}
+	fields, ended, result, err := c.begin()
+	if err != nil {
+		return c.outcome(err)
+	}
+	if ended {
 		done(result, nil)
 		return nil
 	}
-	err := c.session.via.Load().replica.ProposeSession(fields, c.command, func(result rsm.Result, err error) {
-		result, err = c.settle(result, err)
-		if err != nil {
+	err = c.session.via.Load().replica.ProposeSession(fields, c.command, func(result rsm.Result, err error) {
+		if result, err = c.settle(result, err); err != nil {
 			err = c.outcome(err)
 		}
 		done(result, err)
@@ -77,13 +77,40 @@ func (c *Call) ProposeAsync(done func(rsm.Result, error)) error {
 	return nil
 }
 
+// begin prepares an attempt: the first one makes the call one of the session's, and each carries the newest acknowledgement. If the call has
+// ended it says how; the end of the session ends it.
+func (c *Call) begin() (fields engine.SessionFields, ended bool, result rsm.Result, err error) {
+	s := c.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over != nil {
+		c.endLocked(rsm.Result{}, s.over)
+	}
+	if c.ended {
+		return fields, true, c.result, c.err
+	}
+	if c.series == 0 {
+		if s.next-s.responded > MaxSessionCalls {
+			return fields, false, result, s.busy()
+		}
+		c.series = s.next
+		s.next++
+	}
+	return engine.SessionFields{Client: s.client, Series: c.series, Responded: s.responded}, false, result, nil
+}
+
+// busy is apart from begin, which is to be fast.
+func (s *Session) busy() error {
+	return fmt.Errorf("%w: call %d of the session has not ended, call %d has to wait", ErrSessionBusy, s.responded+1, s.next)
+}
+
 // Abandon ends the call without an answer: nobody is going to propose it again. Attempts under way may still be applied, one of them at most.
 // After an answer it does nothing.
 func (c *Call) Abandon() {
 	s := c.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.endLocked(rsm.Result{}, fmt.Errorf("%w: call %d", ErrCallForgotten, c.series))
+	c.endLocked(rsm.Result{}, ErrCallForgotten)
 }
 
 // settle takes the outcome of an attempt. What another attempt has brought meanwhile goes first.
@@ -105,24 +132,14 @@ func (c *Call) settle(result rsm.Result, err error) (rsm.Result, error) {
 	return rsm.Result{}, err
 }
 
-// end returns how the call has ended; over, if not nil, ends it.
-func (c *Call) end(over error) (result rsm.Result, ended bool, err error) {
-	s := c.session
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if over != nil {
-		c.endLocked(rsm.Result{}, over)
-	}
-	return c.result, c.ended, c.err
-}
-
 func (c *Call) endLocked(result rsm.Result, err error) {
 	if c.ended {
 		return
 	}
 	c.ended, c.result, c.err = true, result, err
-	c.command = nil
-	c.session.endLocked(c.series)
+	if c.series != 0 { // or it was never proposed
+		c.session.endLocked(c.series)
+	}
 }
 
 // outcome marks the error of a call as unknown if any attempt of it was.

@@ -271,7 +271,7 @@ func cutDuringACall(t *testing.T, point, percent int, split bool) (reached bool,
 	var call *nodehost.Call
 	n := 0
 	for ; n < calls; n++ {
-		call = newCall(t, session, fmt.Sprint("call ", n))
+		call = session.Call([]byte(fmt.Sprint("call ", n)))
 		result, err := call.Propose(patient(t))
 		if errors.Is(err, nodehost.ErrQuarantined) {
 			break
@@ -307,7 +307,7 @@ func goOn(t *testing.T, disks []*vfs.MemFS, session *nodehost.Session, call *nod
 			continue
 		}
 		if i > n {
-			call = newCall(t, session, want[i])
+			call = session.Call([]byte(want[i]))
 		}
 		if result, err := call.Propose(patient(t)); err != nil || result.Value != uint64(i+1) {
 			return fmt.Errorf("call %d after the cut: %+v, %w", i, result, err)

@@ -24,15 +24,6 @@ func (c *cluster) openSession(i int, id uint64) *nodehost.Session {
 	return session
 }
 
-func newCall(t testing.TB, session *nodehost.Session, command string) *nodehost.Call {
-	t.Helper()
-	call, err := session.Call([]byte(command))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return call
-}
-
 // onceIn fails unless each command was applied once, in any order.
 func onceIn(t testing.TB, applied []string, commands ...string) {
 	t.Helper()
@@ -61,7 +52,7 @@ func TestACallWhoseResponseWasLostIsAppliedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	stuck.Store(true)
-	call := newCall(t, session, "stick")
+	call := session.Call([]byte("stick"))
 	ctx, cancel := context.WithCancel(patient(t))
 	lost := make(chan error, 1)
 	go func() {
@@ -102,7 +93,7 @@ func TestARetryOnAnotherHostGetsTheFirstAnswer(t *testing.T) {
 	host.Store(int32(leader))
 	other := (leader + 1) % 3
 	session := c.openSession(leader, 1)
-	call := newCall(t, session, "stick")
+	call := session.Call([]byte("stick"))
 	failed := make(chan error, 1)
 	go func() {
 		_, err := call.Propose(patient(t))
@@ -141,7 +132,7 @@ func TestManyCallsAtOnce(t *testing.T) {
 	c := newCluster(t, 3)
 	c.startAll(1)
 	session := c.openSession(1, 1)
-	call := newCall(t, session, "one")
+	call := session.Call([]byte("one"))
 	var wait sync.WaitGroup
 	for i := range 8 {
 		wait.Go(func() {
@@ -198,43 +189,65 @@ func TestTheSessionThatWasNotUsedForLongestIsEvicted(t *testing.T) {
 
 func TestMistakesWithSessionsAreNamed(t *testing.T) {
 	c := newCluster(t, 1)
+	var stuck atomic.Bool
+	release := make(chan struct{})
+	c.hook = func(_ int, _ uint64, command string) error {
+		if command == "stick" && stuck.Load() {
+			<-release
+		}
+		return nil
+	}
 	c.startAll(1, 2)
 	session := c.openSession(0, 1)
+	unproposed := session.Call([]byte("never proposed"))
 	if err := session.Via(c.shard(0, 2)); !errors.Is(err, nodehost.ErrOtherShard) {
 		t.Errorf("through another shard: %v", err)
 	}
-	large := newCall(t, session, string(make([]byte, nodehost.DefaultMaxCommandBytes+1)))
+	large := session.Call([]byte(string(make([]byte, nodehost.DefaultMaxCommandBytes+1))))
 	for range 2 {
 		if _, err := large.Propose(patient(t)); !errors.Is(err, nodehost.ErrTooLarge) || nodehost.MaybeApplied(err) {
 			t.Errorf("too large: %v", err)
 		}
 	}
-	abandoned := newCall(t, session, "abandoned")
+	abandoned := session.Call([]byte("abandoned"))
 	abandoned.Abandon()
 	if _, err := abandoned.Propose(patient(t)); !errors.Is(err, nodehost.ErrCallForgotten) || nodehost.MaybeApplied(err) {
 		t.Errorf("abandoned: %v", err)
 	}
-	var calls []*nodehost.Call
-	for range nodehost.MaxSessionCalls {
-		calls = append(calls, newCall(t, session, "x"))
-	}
-	calls[1].Abandon() // not the oldest
-	if _, err := session.Call(nil); !errors.Is(err, nodehost.ErrSessionBusy) {
-		t.Errorf("one call too many: %v", err)
-	}
-	if _, err := calls[0].Propose(patient(t)); err != nil {
+	// One call that is under way for ever holds up the acknowledgement of those that follow.
+	stuck.Store(true)
+	oldest := session.Call([]byte("stick"))
+	answered := make(chan error, 1)
+	if err := oldest.ProposeAsync(func(_ rsm.Result, err error) { answered <- err }); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := session.Propose(patient(t), []byte("room again")); err != nil {
+	var calls []*nodehost.Call
+	for range nodehost.MaxSessionCalls - 1 {
+		call := session.Call([]byte("x"))
+		if err := call.ProposeAsync(func(rsm.Result, error) {}); err != nil {
+			t.Fatal(err)
+		}
+		calls = append(calls, call)
+	}
+	calls[0].Abandon() // is not the oldest
+	busy := session.Call([]byte("busy"))
+	if _, err := busy.Propose(patient(t)); !errors.Is(err, nodehost.ErrSessionBusy) || nodehost.MaybeApplied(err) {
+		t.Errorf("one call too many: %v", err)
+	}
+	close(release)
+	if err := <-answered; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := busy.Propose(patient(t)); err != nil {
 		t.Fatal(err)
 	}
 	if err := session.Close(patient(t)); err != nil {
 		t.Fatal(err)
 	}
 	for _, err := range []error{
-		func() error { _, err := session.Call(nil); return err }(),
-		func() error { _, err := calls[2].Propose(patient(t)); return err }(),
-		calls[3].ProposeAsync(func(rsm.Result, error) { t.Error("called") }),
+		func() error { _, err := session.Propose(patient(t), nil); return err }(),
+		func() error { _, err := unproposed.Propose(patient(t)); return err }(),
+		session.Call(nil).ProposeAsync(func(rsm.Result, error) { t.Error("called") }),
 	} {
 		if !errors.Is(err, nodehost.ErrSessionClosed) || nodehost.MaybeApplied(err) {
 			t.Errorf("after Close: %v", err)
@@ -280,7 +293,7 @@ func TestCallsWithoutWaiting(t *testing.T) {
 	c.startAll(1)
 	session := c.openSession(0, 1)
 	answers := make(chan rsm.Result, 3)
-	call := newCall(t, session, "async")
+	call := session.Call([]byte("async"))
 	for range 3 { // the third is answered at once if the call has ended by then
 		if err := call.ProposeAsync(func(result rsm.Result, err error) {
 			if err != nil {
@@ -329,7 +342,7 @@ func TestSessionsThroughElectionsAndRestarts(t *testing.T) {
 		session := c.openSession(client%3, 1)
 		wait.Go(func() {
 			for n := range calls {
-				call := newCall(t, session, fmt.Sprint(client, "/", n))
+				call := session.Call([]byte(fmt.Sprint(client, "/", n)))
 				for try := 0; ; try++ {
 					if shard := handle((client + n + try) % 3); shard != nil {
 						if err := session.Via(shard); err != nil {
