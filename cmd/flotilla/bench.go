@@ -14,7 +14,7 @@ import (
 
 // engines lists what --engine can name; the first is the default.
 func engines() []benchmark.Engine {
-	return []benchmark.Engine{flotilla.Engine(), limit.Engine()}
+	return []benchmark.Engine{flotilla.Engine(), limit.Engine(), flotilla.SessionsEngine()}
 }
 
 const benchHelp = `Runs hosts in this process that replicate shards to each other, keeps a fixed number of requests in flight, and prints
@@ -24,6 +24,10 @@ command must be in exactly once.
 Several engines take turns and are compared:
 
   flotilla bench --engine A,B --repeat 3 --require 'writes_per_second>=0.25*B' --require 'errors==0'
+
+The engine flotilla-sessions is flotilla with every write a call of a client session, 200 in flight to a session; what sessions cost:
+
+  flotilla bench --engine flotilla-sessions,flotilla --repeat 3 --require 'writes_per_second>=0.75*flotilla'
 
 With --workload failover each host is a process of its own; one is closed, then another killed, and what counts is how long the shards
 that it led take no writes, against the floor that the election timeouts give (--in-flight is 432 then):
