@@ -115,9 +115,9 @@ func (v *wordsView) Close() error { return nil }
 
 // platter is the disk of a diskWords: what was synced, and what was not.
 type platter struct {
-	synced, written      []string
-	syncedAt, writtenAt  uint64
-	syncs, opens, closes int
+	synced, written     []string
+	syncedAt, writtenAt uint64
+	syncs, opens        int
 }
 
 // crash forgets what was not synced.
