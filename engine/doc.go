@@ -12,7 +12,7 @@
 //	peers  ── Receive ──► inbox ─────────┼──► StepWorker ──► outboxes ──► transport          (1) messages that may go now
 //	disk   ── saved ────► inbox ─────────┘        │ ├──────► logWriter ──► LogDB.Commit      (2) updates, all shards together
 //	                                              │ └──────► applyPool ──► StateMachine      (3) committed and durable batches
-//	                                              ├────────► logReader ──► LogDB.Read        (4) old log for who is behind
+//	                                              ├────────► logReads ──► LogDB.Read         (4) old log for who is behind
 //	                                              └────────► promiseKeeper, eventQueue       (5) now and then
 //
 // One iteration of a step worker: swap the inbox out; give saved events, messages, log reads and link events to the cores that
@@ -61,5 +61,5 @@
 //
 // Proposals of a shard are refused as busy while its state machine here, or those of a majority, have more to apply than
 // MaxBacklogBytes (raft/backlog.go). One slow or stopped follower changes nothing: what it lacks is read back from the log
-// store later, by the log reader alone.
+// store later, by the log readers alone, which read ahead.
 package engine

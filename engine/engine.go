@@ -27,7 +27,7 @@ type Engine struct {
 	workers    []*StepWorker
 	writer     *logWriter
 	apply      *applyPool
-	reader     *logReader
+	reader     *logReads
 	saving     *jobPool // snapshots, and syncs of state machines on disk
 	recovering *jobPool // recoveries and opens
 	streaming  *jobPool // views that are sent to other hosts
@@ -79,7 +79,7 @@ func New(options Options) (*Engine, error) {
 	e.events = newEventQueue(options.Listener, options.MaxEvents)
 	e.writer = newLogWriter(e)
 	e.apply = newApplyPool(e, options.ApplyWorkers)
-	e.reader = &logReader{engine: e, sig: newSignal()}
+	e.reader = newLogReads(e, options.LogReaders)
 	e.saving = newJobPool(e, "snapshot", options.SnapshotWorkers)
 	e.recovering = newJobPool(e, "recovery", options.RecoverWorkers)
 	e.streaming = newJobPool(e, "stream", options.StreamWorkers)
@@ -112,7 +112,10 @@ func (e *Engine) Workers() []Worker {
 	for _, w := range e.receivers {
 		all = append(all, w)
 	}
-	return append(all, e.sender, e.keeper, e.watch, e.reader, e.promises, e.events)
+	for _, w := range e.reader.readers {
+		all = append(all, w)
+	}
+	return append(all, e.sender, e.keeper, e.watch, e.promises, e.events)
 }
 
 // workerOf spreads shards over the step workers by a mixed hash; nothing on disk depends on it.
@@ -267,9 +270,10 @@ type Counters struct {
 	// How often a replica here saw a second leader in its term (R20), was found to have lost what it had promised, or found that
 	// of a follower (R14), was healed (R15), was quarantined (R24), or learned that a quorum's data is lost (R16).
 	SecondLeaders, ReplicasAbstained, ReplicasHealed, ReplicasQuarantined, DataLosses uint64
-	// LogReads are reads of the log store by the log reader, for followers and state machines that are behind. LogReadsElsewhere are
+	// LogReads are reads of the log store by the log readers, for followers and state machines that are behind. LogReadsElsewhere are
 	// all others; there are none, since any other worker would wait for the disk.
-	LogReads, LogReadsElsewhere uint64
+	// LogReadsAhead are requests that were answered with what had been read before they came.
+	LogReads, LogReadsElsewhere, LogReadsAhead uint64
 	// LeaseReads are batches of reads of this host, also those that it passed on to a leader elsewhere, that the leader's lease showed to be
 	// current, RoundReads those that took a round of heartbeats.
 	LeaseReads, RoundReads uint64
@@ -324,9 +328,9 @@ func (e *Engine) Counters() Counters {
 		ChunksDamaged:       e.counts.chunksDamaged.Load(),
 		ChunksStray:         e.counts.chunksStray.Load(),
 	}
-	// The log reader counts before it reads, so what is seen of all reads before its own are looked at is among them.
+	// A log reader counts before it reads, so what is seen of all reads before its own are looked at is among them.
 	all := e.log.reads.Load()
-	c.LogReads = e.reader.reads.Load()
+	c.LogReads, c.LogReadsAhead = e.reader.reads.Load(), e.reader.ahead.Load()
 	c.LogReadsElsewhere = all - min(all, c.LogReads)
 	for _, w := range e.workers {
 		c.StepIterations += w.published.iterations.Load()

@@ -56,6 +56,8 @@ type Options struct {
 
 	// StepWorkers is the number of step workers. Default max(1, GOMAXPROCS/2).
 	StepWorkers int
+	// LogReaders is how many reads of old log, for followers and state machines that are behind, go on at a time. Default 4.
+	LogReaders int
 	// ApplyWorkers is the number of apply workers. Default max(2, GOMAXPROCS/2). The pool grows by itself, up to
 	// MaxApplyWorkers (default 64), when all of them are held up inside slow state machines.
 	ApplyWorkers    int
@@ -94,6 +96,7 @@ type Options struct {
 
 func (o *Options) withDefaults() {
 	setDefault(&o.StepWorkers, max(1, runtime.GOMAXPROCS(0)/2))
+	setDefault(&o.LogReaders, 4)
 	setDefault(&o.ApplyWorkers, max(2, runtime.GOMAXPROCS(0)/2))
 	setDefault(&o.MaxApplyWorkers, max(64, o.ApplyWorkers))
 	setDefault(&o.SnapshotWorkers, 2)
@@ -163,6 +166,7 @@ func (o *Options) Validate() error {
 		value, from, to int64
 	}{
 		{"StepWorkers", int64(o.StepWorkers), 0, 1024},
+		{"LogReaders", int64(o.LogReaders), 0, 256},
 		{"ApplyWorkers", int64(o.ApplyWorkers), 0, 1024},
 		{"MaxApplyWorkers", int64(o.MaxApplyWorkers), 0, 4096},
 		{"SnapshotWorkers", int64(o.SnapshotWorkers), 0, 1024},

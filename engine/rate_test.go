@@ -175,6 +175,9 @@ func TestAStoppedFollowerSlowsNobody(t *testing.T) {
 	if counters.LogReads == reads || counters.LogReadsElsewhere != 0 {
 		t.Errorf("%d log reads by the reader, %d by others", counters.LogReads-reads, counters.LogReadsElsewhere)
 	}
+	if read := counters.LogReads - reads; counters.LogReadsAhead == 0 || counters.LogReadsAhead > read {
+		t.Errorf("%d of %d log reads were made before they were asked for", counters.LogReadsAhead, read)
+	}
 	if counters.LeaderChanges != changes {
 		t.Errorf("%d leader changes", counters.LeaderChanges-changes)
 	}

@@ -94,6 +94,8 @@ type Config struct {
 type Tuning struct {
 	// StepWorkers run the protocol cores. Default max(1, GOMAXPROCS/2): the rest is for log, transport and state machines.
 	StepWorkers int
+	// LogReaders read old log, for followers and state machines that are behind. Default 4.
+	LogReaders int
 	// ApplyWorkers run the state machines, at first; up to MaxApplyWorkers are added when all are held up inside slow ones.
 	// Defaults max(2, GOMAXPROCS/2) and 64.
 	ApplyWorkers, MaxApplyWorkers int

@@ -93,6 +93,7 @@ func (c *Config) validateNumbers(f *faults) {
 		{"MaxBatchBytes", int64(c.MaxBatchBytes), maxCommandBytes},
 		{"CacheBytes", c.CacheBytes, 1 << 50},
 		{"Tuning.StepWorkers", int64(t.StepWorkers), 1024},
+		{"Tuning.LogReaders", int64(t.LogReaders), 256},
 		{"Tuning.ApplyWorkers", int64(t.ApplyWorkers), 1024},
 		{"Tuning.MaxApplyWorkers", int64(t.MaxApplyWorkers), 4096},
 		{"Tuning.SnapshotWorkers", int64(t.SnapshotWorkers), 1024},

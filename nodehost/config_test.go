@@ -38,14 +38,14 @@ func TestConfigNamesEveryFault(t *testing.T) {
 		"tuning": {
 			func(c *nodehost.Config) {
 				c.Tuning = nodehost.Tuning{
-					StepWorkers: -1, ApplyWorkers: -1, MaxApplyWorkers: -1, MaxOpenBytes: -1, MaxOpenReads: -1, MaxQueueDelay: -1,
+					StepWorkers: -1, LogReaders: -1, ApplyWorkers: -1, MaxApplyWorkers: -1, MaxOpenBytes: -1, MaxOpenReads: -1, MaxQueueDelay: -1,
 					MaxWriteBytes: -1, MaxStall: -1, MaxStopWait: -1, PromiseInterval: 2 * time.Second, MaxEvents: -1, MaxMessageBytes: -1,
 					MaxInflightBytes: -1, MaxInflightMessages: -1, MaxUncommittedBytes: -1, MaxBacklogBytes: -1,
 					SnapshotWorkers: -1, RecoverWorkers: -1, SnapshotShare: 1.5,
 				}
 			},
 			[]string{
-				"Tuning.StepWorkers is -1", "Tuning.ApplyWorkers is -1", "Tuning.MaxApplyWorkers is -1", "Tuning.MaxOpenBytes is -1",
+				"Tuning.StepWorkers is -1", "Tuning.LogReaders is -1", "Tuning.ApplyWorkers is -1", "Tuning.MaxApplyWorkers is -1", "Tuning.MaxOpenBytes is -1",
 				"Tuning.MaxOpenReads is -1", "Tuning.MaxQueueDelay is -1ns", "Tuning.MaxWriteBytes is -1", "Tuning.MaxStall is -1ns", "Tuning.MaxStopWait is -1ns",
 				"Tuning.PromiseInterval is 2s", "Tuning.MaxEvents is -1", "Tuning.MaxMessageBytes is -1",
 				"Tuning.MaxInflightBytes is -1", "Tuning.MaxInflightMessages is -1", "Tuning.MaxUncommittedBytes is -1", "Tuning.MaxBacklogBytes is -1",

@@ -62,6 +62,7 @@ func (c *Config) engineOptions() engine.Options {
 		Clock:           c.Clock,
 		Logger:          c.Logger,
 		StepWorkers:     t.StepWorkers,
+		LogReaders:      t.LogReaders,
 		ApplyWorkers:    t.ApplyWorkers,
 		MaxApplyWorkers: t.MaxApplyWorkers,
 		MaxCommandBytes: c.MaxCommandBytes,
