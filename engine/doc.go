@@ -44,6 +44,15 @@
 // LAN), further proposals gather in the open batch until it holds twice the entries in flight, or is full, or a commit makes
 // room. Without the rule ten thousand blocking callers travel in batches of two.
 //
+// Commands of client sessions carry session fields. A batch has them in all entries or in none: the first call of a session begins
+// a batch, and later ones have room for fields from their beginning as long as there are sessions. Which calls are shown to the state
+// machine is decided by package rsm.
+//
+// # What state machines are told
+//
+// Leadership (leadership.go) goes through the queue of what is to be applied, so that it is told in the order of the log: its beginning behind the
+// first entry of the term, its end behind all that was handed over meanwhile.
+//
 // # Stopping
 //
 // StopReplica of a leader begins with a departure (departure.go): proposals are refused, leadership is transferred, and only then,

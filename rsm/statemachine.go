@@ -13,7 +13,8 @@ var ErrClosed = errors.New("rsm: state machine is closed")
 var ErrLookupPanicked = errors.New("rsm: lookup panicked")
 
 // Result is what a state machine answers to one command: a number, and optional bytes that the engine keeps until
-// the caller has them.
+// the caller has them; those of a client session's call until the client acknowledges it. The state machine must not change them
+// afterwards, so it hands out no slice of its state that it writes to.
 type Result struct {
 	Value uint64
 	Data  []byte
@@ -27,7 +28,8 @@ type Entry struct {
 	Result  Result // set by Update
 }
 
-// StateMachine is an in-memory state machine: it is rebuilt from the log at every start. All calls are made one at a
+// StateMachine is what every state machine has. One that has nothing more is in memory and rebuilt from the whole log at every start; the other
+// kinds are Snapshotter, Concurrent and OnDisk. All calls are made one at a
 // time, except that Lookups run concurrently with each other, never with Update.
 type StateMachine interface {
 	// Update applies entries in order and sets each entry's Result. Indexes ascend but need not be contiguous: entries of the
