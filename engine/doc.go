@@ -14,6 +14,7 @@
 //	                                              │ └──────► applyPool ──► StateMachine      (3) committed and durable batches
 //	                                              ├────────► logReads ──► LogDB.Read         (4) old log for who is behind
 //	                                              └────────► promiseKeeper, eventQueue       (5) now and then
+//	applyPool ── a snapshot is due ──► jobPool ──► StateMachine.Save, Sync ──► snapshotKeeper ──► StepWorker: log is let go of
 //
 // One iteration of a step worker: swap the inbox out; give saved events, messages, log reads and link events to the cores that
 // they are for; fire the timer wheel; let every touched replica take requests and drain its core; send, Replicate first; hand
@@ -26,7 +27,8 @@
 //     Others ask by appending to the inbox.
 //   - A proposalQueue is shared between callers and the step worker, under its mutex.
 //   - A pendingBatch moves from the queue to the step worker and is then shared with one apply worker through an atomic claim.
-//   - A state machine belongs to the apply worker that has the replica scheduled; at most one has.
+//   - A state machine belongs to the apply worker that has the replica scheduled; at most one has. Save of a view, and Sync, run beside it
+//     on a worker of a job pool: such a one counts in the apply queue, and no state machine is closed, exchanged or recovered before it is out.
 //   - A group belongs to the step worker that fills it, then to the log writer, then to the store.
 //   - Bytes of batches are immutable once the leader has stamped them; everybody may hold them.
 //
@@ -37,6 +39,14 @@
 // worker and looked at when the replica is touched next; when a core waits for one it asks for a signal. A replica that is
 // stopped keeps receiving saved events, which are ignored; its shard can be started again only after a barrier through the log
 // writer and the close of its state machine.
+//
+// # Snapshots
+//
+// snapshot_take.go says how one is taken, in which order things become durable, and what a crash leaves; snapshot_start.go how a state machine comes up
+// from one, and when it is believed. Whatever may stay in a user's code for long is a job (background.go): it has one of a bounded number of
+// places, is watched, and nobody waits for it. A replica that is stopped or healed cancels its own, and what closes the state machine waits
+// in the apply queue for its end (apply_hold.go). Which log may go is said by the snapshots that are kept and by SnapshotPolicy.KeepEntries; the core
+// has the last word, for it knows who still reads.
 //
 // # The rule of the open batch
 //
