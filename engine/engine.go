@@ -348,6 +348,9 @@ func (e *Engine) Counters() Counters {
 	return c
 }
 
+// MaxStopWait returns what Options say of it.
+func (e *Engine) MaxStopWait() time.Duration { return e.options.MaxStopWait }
+
 // AbandonStarts ends the starts whose state machines are still being brought up: they are asked to break off, and if one does not within
 // MaxStopWait whoever started it is answered ErrStuck all the same.
 func (e *Engine) AbandonStarts() { e.recovering.cancelAll(ErrStopped) }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-multierror"
 	"github.com/lni/goutils/syncutil"
@@ -37,8 +38,10 @@ type NodeHost struct {
 
 	mu     sync.Mutex
 	closed bool // no operation begins any more
-	// operations are those that need the engine to run until they end. It only grows while closed is false.
-	operations sync.WaitGroup
+	// operations are those that need the engine to run until they end. It only grows while closed is false; quiet is closed once there
+	// are none and none can begin.
+	operations int
+	quiet      chan struct{}
 	shards     map[uint64]*Shard
 }
 
@@ -52,8 +55,8 @@ func New(config Config) (*NodeHost, error) {
 	h := &NodeHost{
 		config:  config.withDefaults(),
 		stopper: syncutil.NewStopper(),
-		stopped: make(chan struct{}),
-		shards:  make(map[uint64]*Shard),
+		stopped: make(chan struct{}), quiet: make(chan struct{}),
+		shards: make(map[uint64]*Shard),
 	}
 	if err := h.open(); err != nil {
 		if h.transport != nil {
@@ -166,45 +169,99 @@ func (h *NodeHost) begin() error {
 	if h.closed {
 		return ErrStopped
 	}
-	h.operations.Add(1)
+	h.operations++
 	return nil
 }
 
-func (h *NodeHost) end() { h.operations.Done() }
+func (h *NodeHost) end() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.operations--; h.closed && h.operations == 0 {
+		close(h.quiet)
+	}
+}
 
 // Close hands leaderships over, answers every pending request, stops all replicas, closes log store and transport, and
 // gives the data directory free. Shards hand over all at once, for at most one election timeout, and refuse proposals with
 // ErrTransferring meanwhile. Snapshots that are being taken are given up, and starts whose state machine is still recovering. State machines, writes under way and a callback of Events are waited for, each for at most Tuning.MaxStopWait: then Close
 // names the replicas that did not stop (ErrStuck), closes everything else, and leaves the goroutine of a state machine or a
-// callback that does not return behind, which ends when it does. Later calls wait for the first and return what it returned. It must not be called from a callback.
+// callback that does not return behind, which ends when it does. If the disk does not answer, the log store is closed and the data directory given
+// free only once it does, and ErrStuck says so. Later calls wait for the first and return what it returned. It must not be called from a callback.
 func (h *NodeHost) Close() error {
 	h.closing.Do(func() { h.closeErr = h.close() })
 	return h.closeErr
 }
 
 // close goes from the outside in: no new operation, no replica, no message, no worker, no file. The engine
-// runs until the last answer was given, since it is the engine that gives them.
+// runs until the last answer was given, since it is the engine that gives them. A disk that does not answer keeps an operation from
+// its end, and later the log writer: neither is waited for without bound.
 func (h *NodeHost) close() error {
 	h.mu.Lock()
-	h.closed = true
+	if h.closed = true; h.operations == 0 {
+		close(h.quiet)
+	}
 	h.mu.Unlock()
 	h.engine.AbandonStarts()
-	h.operations.Wait()
 	var faults *multierror.Error
+	if wait := h.engine.MaxStopWait(); !closes(h.quiet, wait) {
+		faults = multierror.Append(faults, fmt.Errorf("%w: a start, stop or removal of a replica has not ended after %s", ErrStuck, wait))
+	}
 	faults = multierror.Append(faults, h.stopAll())
 	if err := h.transport.Close(); err != nil {
 		faults = multierror.Append(faults, fmt.Errorf("close transport: %w", err))
 	}
 	close(h.stopped)
+	var rest error
+	if wait := closeWaits*h.engine.MaxStopWait() + closeSlack; !ends(func() { rest = h.closeFiles() }, wait) {
+		h.config.Logger.Error("the disk does not answer: log store and data directory are closed when it does", "address", h.config.Address)
+		return multierror.Append(faults, fmt.Errorf("%w: the disk has not answered after %s: log store and data directory are closed once it does",
+			ErrStuck, wait))
+	}
+	faults = multierror.Append(faults, rest)
+	h.config.Logger.Info("host is closed", "address", h.config.Address)
+	return faults.ErrorOrNil()
+}
+
+// In closeFiles so many waits of at most MaxStopWait may follow each other: three of Engine.Stop, and one for the disk. The slack is for a disk
+// that answers, and a MaxStopWait that leaves it no time.
+const (
+	closeWaits = 4
+	closeSlack = 2 * time.Second
+)
+
+// closeFiles ends the workers and gives the files free, which nobody may do while one of them is writing.
+func (h *NodeHost) closeFiles() error {
 	h.stopper.Stop()
+	var faults *multierror.Error
 	if err := h.engine.Stop(); err != nil {
 		faults = multierror.Append(faults, err)
 	}
 	if err := h.release(); err != nil {
 		faults = multierror.Append(faults, err)
 	}
-	h.config.Logger.Info("host is closed", "address", h.config.Address)
 	return faults.ErrorOrNil()
+}
+
+// ends runs what may wait for ever, and reports whether it has ended in time. If not it goes on by itself.
+func ends(run func(), wait time.Duration) bool {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		run()
+	}()
+	return closes(ended, wait)
+}
+
+// closes waits for a channel to be closed, and reports whether it was in time.
+func closes(channel <-chan struct{}, wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-channel:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // stopAll stops every replica, all at once; each hands over what it leads.

@@ -76,6 +76,13 @@ func (h *NodeHost) await(ctx context.Context, operation func(done func(error))) 
 		return err
 	case <-ctx.Done():
 		return abandon(ctx)
+	case <-h.stopped:
+	}
+	select {
+	case err := <-answer:
+		return err
+	default: // Close did not wait any longer
+		return fmt.Errorf("%w: the host was closed before the disk answered", ErrStuck)
 	}
 }
 

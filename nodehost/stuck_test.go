@@ -1,11 +1,15 @@
 package nodehost_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/flotilla-raft/flotilla/nodehost"
 	"github.com/flotilla-raft/flotilla/rsm"
@@ -105,4 +109,33 @@ func TestCloseReportsACallbackThatDoesNotReturn(t *testing.T) {
 	}
 	close(release)
 	<-returned
+}
+
+// Close returns although a start waits for a disk that does not answer: it says so, and the directory is given free once the disk answers. It once
+// waited for as long as the disk.
+func TestCloseDoesNotWaitForAHungDisk(t *testing.T) {
+	c := newCluster(t, 1)
+	gate := &syncGate{}
+	config := c.config(0)
+	config.FS = errorfs.Wrap(vfs.Default, gate)
+	config.Tuning.MaxStopWait = 50 * time.Millisecond
+	host, err := nodehost.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gate.hold()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	err = host.StartReplica(ctx, nodehost.ReplicaConfig{ShardID: 7, ReplicaID: 1, Members: c.members()}, c.factory(0))
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("the start, which goes on, says %v", err)
+	}
+	if err := host.Close(); !errors.Is(err, nodehost.ErrStuck) || !strings.Contains(err.Error(), "disk") {
+		t.Errorf("Close says %v", err)
+	}
+	gate.release()
+	c.eventually("the directory is free", func() bool {
+		again, err := nodehost.New(c.config(0))
+		return err == nil && again.Close() == nil
+	})
 }
