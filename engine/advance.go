@@ -251,6 +251,7 @@ func (w *StepWorker) confirmed(r *Replica, state raft.ReadState) {
 				batch.fail(ErrBusy)
 				return
 			}
+			r.standsBehind(r.readyReads, batch)
 			r.readyReads = append(r.readyReads, batch)
 			return
 		}
@@ -277,6 +278,7 @@ func (w *StepWorker) handOverReads(r *Replica) {
 		if schedule {
 			w.applied = append(w.applied, r)
 		}
+		r.standsBehind(r.servedReads, batch)
 		r.servedReads = append(r.servedReads, batch)
 	}
 	clear(r.readyReads[len(kept):])

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"github.com/flotilla-raft/flotilla/raft"
 	"github.com/flotilla-raft/flotilla/raftpb"
 )
@@ -27,6 +29,9 @@ func (w *StepWorker) deadlineOf(r *Replica) raft.Instant {
 	}
 	if r.readsAgain != 0 {
 		deadline = min(deadline, r.readsAgain)
+	}
+	if r.lateReads != 0 {
+		deadline = min(deadline, r.lateReads)
 	}
 	if len(r.transfers) > 0 {
 		deadline = min(deadline, r.transfers[0].at+raft.Instant(options.RequestTimeout))
@@ -56,6 +61,11 @@ func (w *StepWorker) expire(r *Replica) {
 	r.waitingReads = expireReads(r.waitingReads, w.now-timeout)
 	r.readyReads = expireReads(r.readyReads, w.now-timeout)
 	r.servedReads = expireReads(r.servedReads, w.now-timeout)
+	if r.lateReads != 0 && r.lateReads <= w.now {
+		r.lateReads = 0
+		r.readyReads = r.expireLate(r.readyReads, w.now-timeout)
+		r.servedReads = r.expireLate(r.servedReads, w.now-timeout)
+	}
 	for len(r.transfers) > 0 && r.transfers[0].at+timeout <= w.now {
 		w.refuseTransfer(r, r.transfers[0].id, raftpb.ReasonNotReady, true) // the target may have been told to take over
 	}
@@ -88,4 +98,29 @@ func expireReads(reads []*readBatch, limit raft.Instant) []*readBatch {
 		reads = reads[1:]
 	}
 	return reads
+}
+
+// standsBehind notes a confirmed read that is to stand behind one that was asked later, for it was asked for again: the front of such a list is
+// not the first to expire.
+func (r *Replica) standsBehind(reads []*readBatch, batch *readBatch) {
+	due := batch.taken + raft.Instant(r.engine.options.RequestTimeout)
+	if n := len(reads); n > 0 && reads[n-1].taken > batch.taken && (r.lateReads == 0 || due < r.lateReads) {
+		r.lateReads = due
+	}
+}
+
+// expireLate looks at all, not at the front alone, and finds the next that is not in the order of deadlines.
+func (r *Replica) expireLate(reads []*readBatch, limit raft.Instant) []*readBatch {
+	newest, timeout := raft.Instant(0), raft.Instant(r.engine.options.RequestTimeout)
+	return slices.DeleteFunc(reads, func(batch *readBatch) bool {
+		switch {
+		case batch.ended.Load() || batch.taken <= limit:
+			batch.fail(ErrTimeout)
+			return true
+		case batch.taken < newest && (r.lateReads == 0 || batch.taken+timeout < r.lateReads):
+			r.lateReads = batch.taken + timeout
+		}
+		newest = max(newest, batch.taken)
+		return false
+	})
 }

@@ -50,6 +50,7 @@ type Replica struct {
 	servedReads                 []*readBatch // handed to the apply pool; kept for their deadline
 	nextRead                    uint64
 	readsAgain                  raft.Instant // when some of waitingReads are asked for again, 0 for none
+	lateReads                   raft.Instant // deadline of the first confirmed read that stands behind one that was asked later, 0 for none
 	transfers                   []transfer
 	changes                     []memberChange
 	departure                   *departure // set from StopReplica until the stop while leadership is handed over
