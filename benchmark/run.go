@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	startTimeout = 2 * time.Minute
+	startTimeout = 4 * time.Minute // ten thousand shards on a busy machine
 	drainTimeout = time.Minute
 
 	// interruptTimeout is the same for a run that was interrupted: the clients should end before the cluster does.

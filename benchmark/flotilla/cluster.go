@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/flotilla-raft/flotilla/benchmark"
@@ -153,16 +155,33 @@ func (c *cluster) startReplicas(ctx context.Context, number int, members map[uin
 	return nil
 }
 
+// transfersAtOnce is how many leaders are moved at the same time; one after the other, ten thousand would take minutes.
+const transfersAtOnce = 64
+
 // BalanceLeaders implements benchmark.Cluster.
 func (c *cluster) BalanceLeaders(ctx context.Context) error {
-	for shard := range c.options.Shards {
-		target := shard % len(c.hosts)
-		for c.Leader(shard) != target {
-			// Refused while the shard is between leaders; asked again until the context ends.
-			if err := c.hosts[target].shards[shard].TransferLeader(ctx, uint64(target+1)); err != nil {
-				if err := pause(ctx); err != nil {
-					return fmt.Errorf("shard %d is not led by host %d: %w", shard, target, err)
-				}
+	var next atomic.Int64
+	errs := make([]error, min(transfersAtOnce, c.options.Shards))
+	var work sync.WaitGroup
+	for i := range errs {
+		work.Go(func() {
+			for shard := int(next.Add(1) - 1); shard < c.options.Shards && errs[i] == nil; shard = int(next.Add(1) - 1) {
+				errs[i] = c.moveLeader(ctx, shard)
+			}
+		})
+	}
+	work.Wait()
+	return errors.Join(errs...)
+}
+
+// moveLeader returns once the shard is led by the host whose number is the shard's modulo the hosts.
+func (c *cluster) moveLeader(ctx context.Context, shard int) error {
+	target := shard % len(c.hosts)
+	for c.Leader(shard) != target {
+		// Refused while the shard is between leaders; asked again until the context ends.
+		if err := c.hosts[target].shards[shard].TransferLeader(ctx, uint64(target+1)); err != nil {
+			if err := pause(ctx); err != nil {
+				return fmt.Errorf("shard %d is not led by host %d: %w", shard, target, err)
 			}
 		}
 	}

@@ -27,6 +27,18 @@ func Engine() benchmark.Engine {
 	return benchmark.Engine{Name: "limit", Start: Start}
 }
 
+// Overwriting returns the engine whose files were written before and are written over, past the page cache: the same program with the file
+// technique of the segmented log.
+func Overwriting() benchmark.Engine {
+	return benchmark.Engine{Name: "limit-overwriting", Start: func(ctx context.Context, options benchmark.ClusterOptions) (benchmark.Cluster, error) {
+		c, err := start(ctx, options, defaultSegmentSize, true)
+		if err != nil {
+			return nil, err
+		}
+		return c, nil
+	}}
+}
+
 // cluster is all hosts and shards.
 type cluster struct {
 	options benchmark.ClusterOptions
@@ -36,7 +48,8 @@ type cluster struct {
 
 	addresses *network.Addresses
 
-	segmentSize int // bytes
+	segmentSize int  // bytes
+	overwrite   bool // files are written over instead of allocated
 	work        sync.WaitGroup
 
 	mu     sync.Mutex
@@ -45,15 +58,15 @@ type cluster struct {
 
 // Start brings the hosts up in this process. Shard s is led by host s modulo hosts.
 func Start(ctx context.Context, options benchmark.ClusterOptions) (benchmark.Cluster, error) {
-	c, err := start(ctx, options, defaultSegmentSize)
+	c, err := start(ctx, options, defaultSegmentSize, false)
 	if err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-func start(ctx context.Context, options benchmark.ClusterOptions, segmentSize int) (*cluster, error) {
-	c := &cluster{options: options, segmentSize: segmentSize}
+func start(ctx context.Context, options benchmark.ClusterOptions, segmentSize int, overwrite bool) (*cluster, error) {
+	c := &cluster{options: options, segmentSize: segmentSize, overwrite: overwrite}
 	for number := range options.Hosts {
 		h := &host{cluster: c, number: number, links: make([]*link, options.Hosts)}
 		h.wake.L = &h.mu

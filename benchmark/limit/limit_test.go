@@ -27,10 +27,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // smallSegments makes every test cross from file to file.
 const smallSegments = 64 << 10
 
-// testEngine is the engine with small files.
-func testEngine() benchmark.Engine {
+// testEngine is the engine with small files, and ringEngine the one that writes over them.
+func testEngine() benchmark.Engine { return smallEngine(smallSegments, false) }
+func ringEngine() benchmark.Engine { return smallEngine(64*smallSegments, true) }
+
+func smallEngine(segmentSize int, overwrite bool) benchmark.Engine {
 	return benchmark.Engine{Name: "limit", Start: func(ctx context.Context, o benchmark.ClusterOptions) (benchmark.Cluster, error) {
-		return start(ctx, o, smallSegments)
+		return start(ctx, o, segmentSize, overwrite)
 	}}
 }
 
@@ -46,29 +49,33 @@ func TestUnderTheHarness(t *testing.T) {
 		"large commands": func(c *benchmark.Config) { c.Payload = 10_000 },
 		"beyond a file":  func(c *benchmark.Config) { c.Payload, c.InFlight, c.Shards = 2*smallSegments, 2, 1 },
 	} {
-		t.Run(name, func(t *testing.T) {
-			// On a machine that is busy with something else nothing may end within a short span; then a longer one is measured.
-			for span := 60 * time.Millisecond; ; span *= 4 {
-				config := benchmark.DefaultConfig("limit")
-				config.Shards, config.InFlight = 5, 100
-				config.Duration, config.Warmup = span, 10*time.Millisecond
-				config.Data = t.TempDir()
-				change(&config)
-				var out strings.Builder
-				report, err := benchmark.Run(context.Background(), config, []benchmark.Engine{testEngine()}, &out)
-				if err != nil {
-					t.Fatalf("%v\n%s", err, out.String())
-				}
-				m := report.Median
-				if m.WritesPerSecond == 0 && span < 10*time.Second {
-					continue
-				}
-				if m.WritesPerSecond <= 0 || m.FsyncsPerThousandOps <= 0 || m.Errors != 0 || m.LogDB != "none" {
-					t.Fatalf("got %+v", m)
-				}
-				return
-			}
-		})
+		t.Run(name, func(t *testing.T) { runTheHarness(t, testEngine(), change) })
+		t.Run(name+", written over", func(t *testing.T) { runTheHarness(t, ringEngine(), change) })
+	}
+}
+
+func runTheHarness(t *testing.T, engine benchmark.Engine, change func(*benchmark.Config)) {
+	t.Helper()
+	// On a machine that is busy with something else nothing may end within a short span; then a longer one is measured.
+	for span := 60 * time.Millisecond; ; span *= 4 {
+		config := benchmark.DefaultConfig("limit")
+		config.Shards, config.InFlight = 5, 100
+		config.Duration, config.Warmup = span, 10*time.Millisecond
+		config.Data = t.TempDir()
+		change(&config)
+		var out strings.Builder
+		report, err := benchmark.Run(context.Background(), config, []benchmark.Engine{engine}, &out)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out.String())
+		}
+		m := report.Median
+		if m.WritesPerSecond == 0 && span < 10*time.Second {
+			continue
+		}
+		if m.WritesPerSecond <= 0 || m.FsyncsPerThousandOps <= 0 || m.Errors != 0 || m.LogDB != "none" {
+			t.Fatalf("got %+v", m)
+		}
+		return
 	}
 }
 
@@ -85,11 +92,23 @@ func TestLostAndDoubledCommandsAreFound(t *testing.T) {
 	}
 }
 
+// TestLostAndDoubledCommandsAreFoundInARing goes round the files, so that most of what is checked was applied before the end.
+func TestLostAndDoubledCommandsAreFoundInARing(t *testing.T) {
+	config := benchmark.DefaultConfig("limit")
+	config.Shards, config.InFlight, config.Payload = 2, 10, 4000
+	config.Duration, config.Warmup = 300*time.Millisecond, 0
+	config.Data, config.Inject = t.TempDir(), benchmark.InjectDouble
+	var out strings.Builder
+	if _, err := benchmark.Run(context.Background(), config, []benchmark.Engine{ringEngine()}, &out); !errors.Is(err, benchmark.ErrCheck) {
+		t.Errorf("got %v\n%s", err, out.String())
+	}
+}
+
 // startForTest stands in for the harness where a test needs the cluster itself.
 func startForTest(t *testing.T, hosts, shards int, fs vfs.FS) *cluster {
 	t.Helper()
 	c, err := start(context.Background(), benchmark.ClusterOptions{Hosts: hosts, Shards: shards, Directory: t.TempDir(), FS: fs},
-		smallSegments)
+		smallSegments, false)
 	if err != nil {
 		t.Fatal(err)
 	}

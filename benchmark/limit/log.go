@@ -29,6 +29,8 @@ type log struct {
 	segments int
 	room     int // bytes left in the file
 
+	ring *ring // in place of the three, if files are written over
+
 	durable atomic.Uint64 // batches
 }
 
@@ -37,6 +39,11 @@ func newLog(h *host, fs vfs.FS, directory string) (*log, error) {
 	l.wake.L = &l.mu
 	if err := fs.MkdirAll(directory, 0o700); err != nil {
 		return nil, fmt.Errorf("limit: %w", err)
+	}
+	if h.cluster.overwrite {
+		var err error
+		l.ring, err = newRing(l)
+		return l, err
 	}
 	return l, l.nextSegment(h.cluster.segmentSize)
 }
@@ -87,6 +94,9 @@ func (l *log) run() {
 
 // commit writes frames and makes them durable. A group that does not fit the file goes into the next one whole.
 func (l *log) commit(frames []byte) error {
+	if l.ring != nil {
+		return l.ring.commit(frames)
+	}
 	if len(frames) > l.room {
 		if err := l.nextSegment(max(l.host.cluster.segmentSize, len(frames))); err != nil {
 			return err
@@ -128,6 +138,9 @@ func (l *log) nextSegment(size int) error {
 }
 
 func (l *log) closeFile() error {
+	if l.ring != nil {
+		return l.ring.close()
+	}
 	if l.file == nil {
 		return nil
 	}

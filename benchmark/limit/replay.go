@@ -23,10 +23,10 @@ func (c *cluster) replay(ctx context.Context) error {
 
 // replay applies the log of one host, in which nothing is written any more.
 func (l *log) replay(ctx context.Context) error {
-	machines := make([]*benchmark.Machine, len(l.host.cluster.shards))
-	for shard := range machines {
-		machines[shard] = l.host.cluster.options.Machine(l.host.number, shard)
+	if l.ring != nil {
+		return l.ring.settle(ctx)
 	}
+	machines := l.machines()
 	for segment := range l.segments {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -36,6 +36,15 @@ func (l *log) replay(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// machines are those of the host, by shard.
+func (l *log) machines() []*benchmark.Machine {
+	machines := make([]*benchmark.Machine, len(l.host.cluster.shards))
+	for shard := range machines {
+		machines[shard] = l.host.cluster.options.Machine(l.host.number, shard)
+	}
+	return machines
 }
 
 func (l *log) replaySegment(segment int, machines []*benchmark.Machine) error {

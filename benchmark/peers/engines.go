@@ -10,7 +10,7 @@ import (
 
 // engines lists what can be compared; the first is the default.
 func engines() []benchmark.Engine {
-	all := []benchmark.Engine{flotilla.Engine(), limit.Engine()}
+	all := []benchmark.Engine{flotilla.Engine(), limit.Engine(), limit.Overwriting()}
 	all = append(all, dragonboat.Engines()...)
 	return append(all, hashicorp.Engine())
 }

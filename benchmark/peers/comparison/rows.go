@@ -53,6 +53,7 @@ const (
 	Dragonboat = "dragonboat"
 
 	otherStore        = "flotilla-other-store"
+	limitOverwriting  = "limit-overwriting"
 	dragonboatDefault = "dragonboat-default"
 	dragonboatTan     = "dragonboat-tan"
 
@@ -70,6 +71,7 @@ func Subjects() []Subject {
 		{Name: Flotilla, Engine: "flotilla", LogDB: byDefault},
 		{Name: otherStore, Engine: "flotilla", LogDB: other},
 		{Name: Limit, Engine: "limit", LogDB: byDefault},
+		{Name: limitOverwriting, Engine: "limit-overwriting", LogDB: byDefault, FullOnly: true},
 		{Name: Dragonboat, Engine: "dragonboat", LogDB: byDefault},
 		{Name: dragonboatDefault, Engine: "dragonboat-default", LogDB: byDefault, FullOnly: true},
 		{Name: dragonboatTan, Engine: "dragonboat-tan", LogDB: byDefault},
@@ -122,7 +124,7 @@ func throughputRows() []Row {
 		{
 			Name: "P1", Title: "48 shards, 16 bytes, 10,000 in flight",
 			Cases: []Case{
-				{Name: "P1", Load: many, Subjects: []string{Flotilla, otherStore, Limit, Dragonboat, dragonboatDefault, dragonboatTan}},
+				{Name: "P1", Load: many, Subjects: []string{Flotilla, otherStore, Limit, limitOverwriting, Dragonboat, dragonboatDefault, dragonboatTan}},
 				{Name: "P1/60s", Load: bounded(many), Subjects: longRunners(), Duration: oneMinute, FullOnly: true},
 				{Name: "P1/equal heap", Load: many, Subjects: everybody(), EqualHeap: true, FullOnly: true},
 			},
@@ -145,7 +147,7 @@ func throughputRows() []Row {
 		{
 			Name: "P3", Title: "one shard, 16 bytes, 2,000 in flight",
 			Cases: []Case{
-				{Name: "P3", Load: load(1, 16, 2000), Subjects: []string{Flotilla, Limit, Dragonboat, dragonboatDefault, dragonboatTan, Hashicorp}},
+				{Name: "P3", Load: load(1, 16, 2000), Subjects: []string{Flotilla, Limit, limitOverwriting, Dragonboat, dragonboatDefault, dragonboatTan, Hashicorp}},
 				{Name: "P3/equal heap", Load: load(1, 16, 2000), Subjects: append(everybody(), Hashicorp), EqualHeap: true, FullOnly: true},
 			},
 			Targets: []Target{
@@ -175,8 +177,8 @@ func shardRows() []Row {
 		{
 			Name: "P6", Title: "48 shards, 128 bytes and 1 KiB, 30,000 in flight",
 			Cases: []Case{
-				{Name: "P6/128 B", Load: load(48, 128, 30_000), Subjects: everybody()},
-				{Name: "P6/1 KiB", Load: load(48, 1024, 30_000), Subjects: everybody()},
+				{Name: "P6/128 B", Load: load(48, 128, 30_000), Subjects: append(everybody(), limitOverwriting)},
+				{Name: "P6/1 KiB", Load: load(48, 1024, 30_000), Subjects: append(everybody(), limitOverwriting)},
 			},
 			Targets: []Target{atLeast("P6/128 B", rate, 6, Dragonboat), atLeast("P6/1 KiB", rate, 3, Dragonboat)},
 		},
@@ -201,7 +203,7 @@ func variedRows() []Row {
 		},
 		{
 			Name: "P8", Title: "one at a time on one shard, 16 bytes",
-			Cases: []Case{{Name: "P8", Load: load(1, 16, 1), Subjects: []string{Flotilla, otherStore, Limit, Dragonboat, dragonboatDefault, dragonboatTan, Hashicorp}}},
+			Cases: []Case{{Name: "P8", Load: load(1, 16, 1), Subjects: []string{Flotilla, otherStore, Limit, limitOverwriting, Dragonboat, dragonboatDefault, dragonboatTan, Hashicorp}}},
 			Targets: []Target{
 				atMost("P8", p50, 0.5, Dragonboat), atMost("P8", p50, 2.0/3, Hashicorp), atMost("P8", p50, 1.25, Limit),
 				plus(atMost("P8", cpu, 1, Limit), 150),

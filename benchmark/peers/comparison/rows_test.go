@@ -113,7 +113,7 @@ func TestLoadsAreAccepted(t *testing.T) {
 
 // knownEngines are engines that start nothing, with all abilities or without snapshots.
 func knownEngines(snapshots bool) (engines []benchmark.Engine) {
-	for _, name := range []string{"flotilla", "limit", "dragonboat", "dragonboat-default", "dragonboat-tan", "hashicorp"} {
+	for _, name := range []string{"flotilla", "limit", "limit-overwriting", "dragonboat", "dragonboat-default", "dragonboat-tan", "hashicorp"} {
 		engines = append(engines, benchmark.Engine{
 			Name: name, Reads: true, Leases: true, Snapshots: snapshots, LogDBs: []string{"pebble", "seglog"}, Transports: []string{"tcp"},
 		})

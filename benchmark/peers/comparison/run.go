@@ -241,7 +241,7 @@ func (r *runner) config(c Case, s Subject, duration time.Duration) benchmark.Con
 // turn runs the harness once, in a process of its own.
 func (r *runner) turn(ctx context.Context, config benchmark.Config, equalHeap bool) (benchmark.Result, error) {
 	config.JSON = filepath.Join(r.Data, "turn.json")
-	limit := config.Warmup + config.Duration + 6*time.Minute // for start, drain and check, which have limits of their own
+	limit := config.Warmup + config.Duration + 8*time.Minute // for start, drain and check, which have limits of their own
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	arguments := append(slices.Clone(r.Program[1:]), Arguments(config, r.Engines)...)
@@ -278,9 +278,14 @@ func Arguments(config benchmark.Config, engines []benchmark.Engine) (arguments [
 	return arguments
 }
 
-// lastLines keeps of a process's output what says why it ended.
+// lastLines keeps of a process's output what says why it ended: the first line of a panic, or the last ones.
 func lastLines(output string) string {
 	lines := strings.Split(strings.TrimSpace(output), "\n")
+	for i, l := range lines {
+		if strings.HasPrefix(l, "panic: ") || strings.HasPrefix(l, "fatal error: ") {
+			return strings.Join(lines[max(0, i-1):i+1], " | ")
+		}
+	}
 	return strings.Join(lines[max(0, len(lines)-3):], " | ")
 }
 
