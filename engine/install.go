@@ -50,6 +50,9 @@ func (w *StepWorker) beginReceive(r *Replica, in raft.Install) {
 			stream.address = stream.peer.Address()
 		}
 	}
+	if stream.peer == nil && in.Address != "" {
+		stream.peer, stream.address = e.peer(in.Address), in.Address
+	}
 	var err error
 	reason := raftpb.ReasonFailed
 	switch {

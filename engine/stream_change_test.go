@@ -114,3 +114,25 @@ func TestAPowerCutAtAnyPointOfAnInstallation(t *testing.T) {
 		}
 	})
 }
+
+// Once an attempt has failed the log is not kept for a follower any more. One that then installs a snapshot behind which the log is gone already
+// needs another, and is offered it. Found with a fresh replica under load, which was told of the first one for ever.
+func TestALogThatGoesOnDuringAStream(t *testing.T) {
+	c := newStreamCluster(t, 3, rsm.KindMemory, slowly)
+	leader, _, lagging := c.behind(200)
+	c.list[lagging].change(1, false, func(m *raftpb.Message) { m.Commit = 1 })
+	c.cutOff(lagging, false)
+	c.until(time.Minute, "an attempt fails", func() bool { return len(c.eventsOf(engine.EventStreamFailed)) > 0 })
+	before := c.counters(lagging).StreamBytesReceived
+	c.until(time.Minute, "another one is under way", func() bool { return c.counters(lagging).StreamBytesReceived > before+5000 })
+	c.fill(201, 220)
+	c.take(leader)
+	if c.counters(lagging).SnapshotsInstalled != 0 {
+		t.Fatal("the stream was too quick for the test")
+	}
+	c.waitState(lagging, 220)
+	c.run(time.Second)
+	if n := c.counters(lagging).SnapshotsInstalled; n != 2 {
+		t.Errorf("%d snapshots were installed, want 2", n)
+	}
+}

@@ -71,7 +71,7 @@ func (c *Core) handleInstallSnapshot(now Instant, m *raftpb.Message, _ *peer) {
 	case c.witness:
 		c.installOnWitness(now, m)
 	default:
-		c.fetchSnapshot(offer, m.HintTerm, entryID{Index: m.LogIndex, Term: m.LogTerm})
+		c.fetchSnapshot(offer, m.HintTerm, string(m.Payload), entryID{Index: m.LogIndex, Term: m.LogTerm})
 	}
 }
 
@@ -86,7 +86,8 @@ func (c *Core) refusesInstall() raftpb.Reason {
 	return raftpb.ReasonNone
 }
 
-func (c *Core) fetchSnapshot(offer offered, source uint64, least entryID) {
+// address is where the source is, if that is known: this replica may know no membership yet.
+func (c *Core) fetchSnapshot(offer offered, source uint64, address string, least entryID) {
 	if source == c.options.ReplicaID || source == 0 || offer.stream == 0 {
 		c.dropped++
 		return
@@ -95,7 +96,7 @@ func (c *Core) fetchSnapshot(offer offered, source uint64, least entryID) {
 	c.beginInstall()
 	c.installs = append(c.installs, Install{
 		ShardID: c.options.ShardID, ReplicaID: c.options.ReplicaID, Leader: c.leader, Term: c.term,
-		Source: source, StreamID: offer.stream, LogIndex: least.Index, LogTerm: least.Term,
+		Source: source, Address: address, StreamID: offer.stream, LogIndex: least.Index, LogTerm: least.Term,
 	})
 }
 

@@ -59,6 +59,11 @@ func (c *Core) offerSnapshot(p *peer) {
 	}
 	m.LogIndex, m.LogTerm = o.least.Index, o.least.Term
 	m.HintIndex, m.HintTerm = o.stream, o.source
+	for member := range everyMember(c.membership) {
+		if member.ReplicaID == o.source {
+			m.Payload = []byte(member.Address) // who joins knows no membership yet
+		}
+	}
 	c.post(m)
 }
 
@@ -135,6 +140,10 @@ func (c *Core) handleSnapshotStatus(now Instant, m *raftpb.Message, p *peer) {
 		if c.role == RoleLeader {
 			c.transferProgressed(p)
 		}
+	case m.Reason == raftpb.ReasonNone && p.state == ProgressSnapshot && o.stream != 0 && o.stream == m.HintIndex && m.LogIndex < c.log.compacted():
+		// It came to its end, but the log is gone behind it meanwhile: the follower needs another one.
+		o.stream, o.failures, o.tried = 0, 0, nil
+		p.failures = 0
 	case m.Reason != raftpb.ReasonNone && p.state == ProgressSnapshot && o.stream != 0 && o.stream == m.HintIndex:
 		c.event(Event{Kind: EventSnapshotFailed, Replica: p.id, ID: o.source, Reason: m.Reason})
 		o.failures++

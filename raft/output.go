@@ -40,6 +40,7 @@ type Install struct {
 	ShardID, ReplicaID uint64
 	Leader, Term       uint64
 	Source             uint64 // the replica to ask for it
+	Address            string // where that is, as the leader says; empty if it does not
 	StreamID           uint64
 	LogIndex, LogTerm  uint64
 }

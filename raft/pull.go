@@ -136,7 +136,7 @@ func (c *Core) pullSnapshot(m *raftpb.Message) {
 		c.dropped++
 		return
 	}
-	c.fetchSnapshot(offered{session: c.options.Session, stream: c.newStream()}, m.From, entryID{Index: m.LogIndex, Term: m.LogTerm})
+	c.fetchSnapshot(offered{session: c.options.Session, stream: c.newStream()}, m.From, "", entryID{Index: m.LogIndex, Term: m.LogTerm})
 }
 
 // appendPulled treats the batches as an append of a leader, but for what is said above.

@@ -84,8 +84,8 @@ const (
 	MessagePullResponse
 	// MessageInstallSnapshot tells a follower that what it needs of the log is compacted. (LogIndex, LogTerm): the entry that a
 	// snapshot has to reach at least; HintIndex: the stream to ask for; HintTerm: the replica to ask for it. It is repeated until
-	// MessageSnapshotStatus answers it. To a witness: Payload is the SnapshotMeta, encoded, which is all that it
-	// needs, and HintTerm is 0.
+	// MessageSnapshotStatus answers it. Payload: the address of that replica, if it is known. To a witness: Payload is the
+	// SnapshotMeta, encoded, which is all that it needs, and HintTerm is 0.
 	MessageInstallSnapshot
 	// MessageSnapshotPull asks a replica for a snapshot's bytes. Outside of terms, for the engine, not for the core. HintIndex: the
 	// stream; LogIndex: the entry that the snapshot has to reach at least; HintTerm: the offset up to which the sender has
