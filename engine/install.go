@@ -195,8 +195,9 @@ func (w *StepWorker) recovered(r *Replica, i *installation, err error) {
 	e := w.engine
 	if err != nil {
 		r.install = nil
-		failure := r.machine.Quarantine(fmt.Errorf("%w: %w", ErrInstallFailed, err))
-		e.events.publish(Event{Kind: EventStreamFailed, ShardID: r.shardID, ReplicaID: r.replicaID, Index: i.name.Index, Err: failure})
+		err = fmt.Errorf("%w: shard %d: %w", ErrInstallFailed, r.shardID, err)
+		failure := r.machine.Quarantine(err) // unless it is already, by what it returned
+		e.events.publish(Event{Kind: EventStreamFailed, ShardID: r.shardID, ReplicaID: r.replicaID, Index: i.name.Index, Err: err})
 		w.quarantine(r, failure)
 		return
 	}

@@ -105,6 +105,11 @@ type Tuning struct {
 	// SnapshotShare is the share of a worker's time, above 0 and at most 1, that the snapshot of a state machine takes which goes on with Updates
 	// meanwhile. Default 0.25: the shard, and its neighbours, come first. With 1 a snapshot is taken as fast as disk and processor allow.
 	SnapshotShare float64
+	// StreamWorkers is how many state machines on disk are sent to other hosts at the same time; others wait. Default 4.
+	StreamWorkers int
+	// SnapshotSendBytesPerSecond bounds what this host sends of snapshots, all together; SnapshotStreamBytesPerSecond what it sends of one.
+	// Default 0: no limit but what receivers take.
+	SnapshotSendBytesPerSecond, SnapshotStreamBytesPerSecond int64
 	// MaxOpenBytes bounds the commands of one shard that wait to be taken. Default 8 MiB.
 	MaxOpenBytes int
 	// MaxOpenReads bounds the reads of one shard that wait to be taken. Default 65,536.

@@ -83,7 +83,7 @@
 //	ErrStorageFailed      the host's log store failed: no writes until a restart                       if it was under way
 //	cause of the context  the caller left                                                              unless it never began, or changes nothing
 //
-// ErrSnapshotDamaged and ErrMachineStuck are told by Events; the first is a start's error too if the replica must not be healed.
+// ErrSnapshotDamaged, ErrMachineStuck, ErrStreamFailed and ErrInstallFailed are told by Events; the first is a start's error too if the replica must not be healed.
 // Reads change nothing, so MaybeApplied is never true of their errors. Those of New concern the data directory: ErrDirectoryLocked,
 // ErrIdentityMismatch, ErrIdentityDamaged, ErrPromisesDamaged, ErrOtherLogStore. A host whose directory is an older copy reports
 // ErrRestoredDirectory as the failure of its storage.

@@ -93,6 +93,10 @@ var (
 	ErrNoSnapshots = engine.ErrNoSnapshots
 	// ErrNothingApplied says that there is nothing to take a snapshot of yet.
 	ErrNothingApplied = engine.ErrNothingApplied
+	// ErrStreamFailed says that a snapshot was not received from another host, and why; the replica is as it was. ErrInstallFailed says that a
+	// state machine did not recover from one that was received. Both come with Events.StreamFailed.
+	ErrStreamFailed  = engine.ErrStreamFailed
+	ErrInstallFailed = engine.ErrInstallFailed
 	// ErrSnapshotFailed says that a snapshot could not be taken, and why; the error matches the cause, too. The ones before are untouched.
 	ErrSnapshotFailed = engine.ErrSnapshotFailed
 	// ErrSnapshotDamaged says that a snapshot cannot be recovered from: the text names file, block and reason. It is told by Events, and is the

@@ -36,6 +36,17 @@ type Events struct {
 	// SnapshotDamaged says that a snapshot cannot be recovered from, and where it is damaged. An older one is tried; if there is none,
 	// ReplicaDamaged follows.
 	SnapshotDamaged func(replica ReplicaName, err error)
+	// SnapshotOffered says that a replica here lacks what the others have compacted, and fetches a snapshot, at index or later, from another
+	// one. SnapshotReceived says that it is durable here, and that the log begins anew behind it; SnapshotInstalled that the state machine has
+	// recovered from it.
+	SnapshotOffered   func(replica ReplicaName, source, index uint64)
+	SnapshotReceived  func(replica ReplicaName, source, index uint64)
+	SnapshotInstalled func(replica ReplicaName, index uint64)
+	// SnapshotSent says that another replica has received all of a snapshot from this host.
+	SnapshotSent func(replica ReplicaName, receiver, index uint64)
+	// StreamFailed says that a snapshot was not sent to another replica, not received from one, or not installed, and why. The leader tries
+	// again, later, or with another source; a state machine that failed to recover is quarantined.
+	StreamFailed func(replica ReplicaName, peer uint64, err error)
 	// MachineStuck says that a state machine has not moved for 4 s inside Save, Recover, Sync or Open; once in such a stretch. It keeps one place of
 	// Tuning.SnapshotWorkers, or RecoverWorkers.
 	MachineStuck func(replica ReplicaName, err error)
@@ -128,6 +139,8 @@ func (e *Events) deliver(event *engine.Event) {
 		call2(e.SnapshotDamaged, replica, event.Err)
 	case engine.EventMachineStuck:
 		call2(e.MachineStuck, replica, event.Err)
+	case engine.EventSnapshotInstalled:
+		call2(e.SnapshotInstalled, replica, event.Index)
 	case engine.EventFollowerCreated:
 		call2(e.FollowerCreated, replica, event.Peer)
 	case engine.EventFollowerDestroyed:
@@ -148,6 +161,14 @@ func (e *Events) deliver(event *engine.Event) {
 		call3(e.FollowerFailed, replica, event.Peer, event.Err)
 	case engine.EventSecondLeader:
 		call3(e.SecondLeader, replica, event.Peer, event.Term)
+	case engine.EventSnapshotOffered:
+		call3(e.SnapshotOffered, replica, event.Peer, event.Index)
+	case engine.EventSnapshotReceived:
+		call3(e.SnapshotReceived, replica, event.Peer, event.Index)
+	case engine.EventSnapshotSent:
+		call3(e.SnapshotSent, replica, event.Peer, event.Index)
+	case engine.EventStreamFailed:
+		call3(e.StreamFailed, replica, event.Peer, event.Err)
 	default:
 		e.deliverHost(event)
 	}
