@@ -23,6 +23,7 @@ const (
 // through changes of leader, crashes and snapshots; and whoever gets an answer gets the answer of that one time.
 //
 //	session.Propose(ctx, command)  one call, tried until it is answered or ctx ends
+//	session.ProposeAsync(…)        one call, proposed once, without waiting
 //	call := session.Call(command)  one call, which may be proposed again and again, here or, after Via, elsewhere
 //
 // What makes it so is kept by the shard: the responses of the session's calls, until they are acknowledged, which happens by itself
@@ -42,6 +43,7 @@ type Session struct {
 	next      uint64                       // series of the next call
 	responded uint64                       // every call up to it has ended
 	over      error                        // closed or expired: no call goes out any more
+	free      []*attempt                   // that may be used again
 }
 
 // OpenSession opens a session, and returns once the shard has it; until ctx ends it tries again by itself, whatever passes. Keep it as long as the client
@@ -118,13 +120,22 @@ func (s *Session) Close(ctx context.Context) error {
 func (s *Session) expire(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.expireLocked(err)
+}
+
+func (s *Session) expireLocked(err error) error {
 	if s.over == nil {
 		s.over = err
 	}
 	return s.over
 }
 
-// end ends a call. Its response is acknowledged with the next proposal once all calls before it have ended.
+// fieldsLocked returns what goes with a call: its number, and the newest acknowledgement.
+func (s *Session) fieldsLocked(series uint64) engine.SessionFields {
+	return engine.SessionFields{Client: s.client, Series: series, Responded: s.responded}
+}
+
+// endLocked ends a call. Its response is acknowledged with the next proposal once all calls before it have ended.
 func (s *Session) endLocked(series uint64) {
 	s.ended[series%MaxSessionCalls/64] |= 1 << (series % 64)
 	for {

@@ -96,7 +96,7 @@ func (c *Call) begin() (fields engine.SessionFields, ended bool, result rsm.Resu
 		c.series = s.next
 		s.next++
 	}
-	return engine.SessionFields{Client: s.client, Series: c.series, Responded: s.responded}, false, result, nil
+	return s.fieldsLocked(c.series), false, result, nil
 }
 
 // busy is apart from begin, which is to be fast.

@@ -316,6 +316,43 @@ func TestCallsWithoutWaiting(t *testing.T) {
 	onceIn(t, c.read(0, 1), "async")
 }
 
+// Calls without waiting end with the outcomes of their own commands, and every one ends, also those that are refused.
+func TestAsyncCallsOfASession(t *testing.T) {
+	c := newCluster(t, 1)
+	c.startAll(1)
+	session := c.openSession(0, 1)
+	var want []string
+	var wait sync.WaitGroup
+	for i := range 500 {
+		command := fmt.Sprint("async ", i)
+		want = append(want, command)
+		wait.Add(1)
+		err := session.ProposeAsync([]byte(command), func(result rsm.Result, err error) {
+			if err != nil || string(result.Data) != command {
+				t.Errorf("%+v, %v", result, err)
+			}
+			wait.Done()
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	wait.Wait()
+	onceIn(t, c.read(0, 1), want...)
+	large := make([]byte, nodehost.DefaultMaxCommandBytes+1)
+	for range nodehost.MaxSessionCalls + 1 { // each has ended, or there would be no room for the last
+		if err := session.ProposeAsync(large, nil); !errors.Is(err, nodehost.ErrTooLarge) {
+			t.Fatal(err)
+		}
+	}
+	if err := session.Close(patient(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := session.ProposeAsync(nil, nil); !errors.Is(err, nodehost.ErrSessionClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
 // Clients with sessions retry whatever ends without an answer, on any host, while leaders are deposed and hosts restarted: every
 // command is applied once, on every host.
 func TestSessionsThroughElectionsAndRestarts(t *testing.T) {

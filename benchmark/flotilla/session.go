@@ -7,7 +7,6 @@ import (
 
 	"github.com/flotilla-raft/flotilla/benchmark"
 	"github.com/flotilla-raft/flotilla/nodehost"
-	"github.com/flotilla-raft/flotilla/rsm"
 )
 
 // SessionsName selects the engine of SessionsEngine.
@@ -50,12 +49,6 @@ type sharedSession struct {
 func (c *sessionCluster) Caller(host, shard int, done func(benchmark.Outcome)) benchmark.Caller {
 	plain := c.cluster.Caller(host, shard, done).(*caller)
 	caller := &sessionCaller{caller: plain, shared: c.session(host, shard)}
-	caller.written = func(_ rsm.Result, err error) {
-		if err != nil {
-			caller.call.Abandon() // the harness makes another call of it, or gives it up
-		}
-		done(outcomeOf(err))
-	}
 	return caller
 }
 
@@ -79,22 +72,14 @@ func (c *sessionCluster) session(host, shard int) *sharedSession {
 // sessionCaller issues the requests of one client; its writes are calls of a session.
 type sessionCaller struct {
 	*caller
-	shared  *sharedSession
-	call    *nodehost.Call // in flight
-	written func(rsm.Result, error)
+	shared *sharedSession
 }
 
 func (c *sessionCaller) ProposeAsync(command []byte) error {
 	if c.shared.err != nil {
 		return c.shared.err
 	}
-	call := c.shared.session.Call(command)
-	c.call = call
-	if err := call.ProposeAsync(c.written); err != nil {
-		call.Abandon()
-		return backpressure(err)
-	}
-	return nil
+	return backpressure(c.shared.session.ProposeAsync(command, c.written)) // after an error the harness makes another call of it, or gives it up
 }
 
 func (c *sessionCaller) Propose(ctx context.Context, command []byte) benchmark.Outcome {
