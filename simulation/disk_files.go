@@ -301,6 +301,9 @@ func (d *disk) apart(base map[logdb.ReplicaKey]*mirror, writes []*write, found c
 		if p == nil || found.damaged[keyOf(p)] {
 			continue
 		}
+		if m := base[keyOf(p)]; m != nil && len(m.entries) == 0 && found.logs[keyOf(p)] == nil {
+			continue // all that it had may be the one record that was hit, which nothing tells the owner of
+		}
 		alone := content{logs: found.logs, damaged: map[logdb.ReplicaKey]bool{}}
 		for _, other := range d.host.places {
 			if other != nil && other != p {

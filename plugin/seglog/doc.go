@@ -122,7 +122,8 @@
 //
 // Footers are read, or, where there is none that can be, the segment; the last segment is read whole. What is whole in that one is copied into
 // a new file, under the same group numbers, sealed, synced, renamed and read back, and the original given back; the copy's header says what it
-// replaces, so both may be found. Then a segment is begun and its header synced. So nothing is believed that may stand in a page cache alone (R9), and what a power
+// replaces, so both may be found. Then a segment is begun and its header synced; only now are the files given back that the copy replaces, and those of
+// segments that were emptied before: until the new header says durably where the stream begins, they are part of it. So nothing is believed that may stand in a page cache alone (R9), and what a power
 // cut tore off can never come back.
 //
 // # Torn or damaged
@@ -136,6 +137,7 @@
 //     So every replica with a hole is found, and no other is concerned; and since the last record of a replica in a group says so, one that
 //     lost a part of its newest group. What this cannot see is the loss of all that a replica had in its newest groups: that is
 //     missed by what is remembered outside the store (R14).
+//     A replica's records within a group are numbered up to 65,535; behind that only batches are known to be missing, since they do not follow each other.
 //   - What was found is written down as a record of its own, so that it is still known when the damaged segment is gone. It ends with Remove.
 //   - Batches are checked when Load or Read meets them, twice, and what is damaged then is written down too: if it was the end of the stream that the
 //     disk has lost, a restart might take it for torn.

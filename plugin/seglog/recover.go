@@ -436,7 +436,7 @@ func (r *recovery) identify(o *operation, seq uint64, segment uint32) {
 func (r *recovery) report(f *found, found *scan) {
 	logger := r.store.options.Logger
 	if found.torn != 0 {
-		logger.Info("seglog: the stream ends torn: nothing behind was ever acknowledged",
+		logger.Info("seglog: the end of the stream is not whole and is cut off: nothing says that it was ever durable",
 			"file", f.name, "offset", found.torn, "group", found.next)
 	}
 	for _, d := range found.damage {
