@@ -88,7 +88,7 @@ func (j *syncedJournal) Open(context.Context) (uint64, error) { return 0, nil }
 func (j *syncedJournal) Sync() error                          { return nil }
 
 // oftenSaved is a policy that takes a snapshot every few entries, and keeps log for who was cut off for a moment.
-var oftenSaved = nodehost.SnapshotPolicy{Entries: 25, KeepEntries: 100000}
+var oftenSaved = nodehost.SnapshotPolicy{Entries: 25, KeepEntries: 20}
 
 // savedFactory makes a machine of one of the kinds in memory.
 func savedFactory(host int) rsm.Factory {
