@@ -42,6 +42,9 @@ func (w *StepWorker) advance(r *Replica) {
 		r.core.Observe(w.now) // read after the Drain that made it due
 	}
 	w.takeRequests(r)
+	if r.witness {
+		w.compactWitness(r)
+	}
 	if r.core.Dirty() {
 		r.core.Drain(&w.out)
 	}

@@ -154,6 +154,7 @@ func (w *StepWorker) finishRenewal(r *Replica, bootstrap raftpb.Bootstrap) {
 	}
 	r.core, r.promised, r.renewal = core, raft.Promised{}, nil
 	r.handedOver, r.toldApplied, r.lastCommit = 0, 0, 0
+	r.witnessCompacted = 0
 	r.snapshots.renew()
 	r.views.reopen()
 	r.install = nil

@@ -74,6 +74,7 @@ type Replica struct {
 	election, heartbeat         time.Duration
 	removed                     error // set once it was shown that the replica is no member any more
 	lastCommit                  uint64
+	witnessCompacted            uint64 // by compactWitness
 	toldApplied                 uint64
 	progressAt                  raft.Instant // last commit, or last batch taken
 	lookedAt                    raft.Instant // when the queue was last looked at while it waited

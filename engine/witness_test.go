@@ -7,6 +7,7 @@ import (
 
 	"github.com/flotilla-raft/flotilla/engine"
 	"github.com/flotilla-raft/flotilla/raftpb"
+	"github.com/flotilla-raft/flotilla/rsm"
 )
 
 func (h *testHost) startWitness(t *testing.T, shard, id uint64) {
@@ -169,4 +170,47 @@ func TestTheOnlyCopyIsLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.until(30*time.Second, "everything is there", func() bool { return len(other.machines[1].commands) == 3 })
+}
+
+// A witness's log does not grow for ever, and what is left of it serves its next start, its vote, and a data voter's absence.
+func TestAWitnessLetsItsLogGo(t *testing.T) {
+	c := startWithWitness(t)
+	leader := c.waitLeader(1)
+	witness := c.hosts[2]
+	fill := func(n int) {
+		t.Helper()
+		open := n
+		for range n {
+			if err := leader.replicas[1].Propose([]byte("x"), 0, func(_ rsm.Result, err error) {
+				if open--; err != nil {
+					t.Error(err)
+				}
+			}); err != nil {
+				t.Fatal(err)
+			}
+			c.step()
+		}
+		c.until(time.Minute, "all applied", func() bool { return open == 0 })
+	}
+	for range 12 {
+		fill(1000)
+	}
+	c.run(time.Second)
+	stored := witness.stored(t, 1, 3)
+	if behind := stored.Last - stored.Compacted; stored.Last < 12_000 || behind < engine.DefaultKeepEntries || behind > 3*engine.DefaultKeepEntries {
+		t.Errorf("its log is from %d to %d", stored.Compacted, stored.Last)
+	}
+	stopped := false
+	witness.engine.StopReplica(witness.replicas[1], func(error) { stopped = true })
+	c.until(time.Minute, "stopped", func() bool { return stopped })
+	witness.startWitness(t, 1, 3)
+	c.until(time.Minute, "started", func() bool { return witness.replicas[1] != nil })
+	fill(10)
+	for _, h := range c.hosts[:2] { // the other data voter is lost: the witness stands in for it
+		if h != leader {
+			h.engine.StopReplica(h.replicas[1], func(error) {})
+		}
+	}
+	c.run(5 * time.Second)
+	fill(10)
 }
