@@ -10,19 +10,24 @@ import (
 	"time"
 )
 
-// offerInterval is how often an open loop issues what has become due. A request counts from the instant at which it was due.
-const offerInterval = time.Millisecond
+const (
+	// offerInterval is how often an open loop issues what has become due. A request counts from the instant at which it was due.
+	offerInterval = time.Millisecond
+	// maxLag is how far an issuer may be behind; what was due before is not issued any more. Otherwise one that cannot offer what it was
+	// told to would fall behind for ever, and its lag, not the engine, would be what is measured.
+	maxLag = 10 * time.Millisecond
+)
 
 // offered is what an open loop has done up to a moment.
 type offered struct {
 	issued, refused uint64
-	missed          uint64        // due, and not issued since no client was free
+	missed          uint64        // due, and not issued since no client was free, or the issuer too far behind
 	cpu             time.Duration // of the issuing threads
 }
 
 // openLoop issues writes at a fixed rate, whatever becomes of them. Each takes a free client of its shard, which is free again when
-// the request has ended. Shards are shared out among the issuers, one for each processor, which have threads of their own so that the
-// system tells what they consume.
+// the request has ended. Shards are shared out among the issuers, which have threads of their own so that the system tells what they
+// consume. There is one for every two processors: the others are the engine's, however much is offered.
 type openLoop struct {
 	load    *load
 	shards  []freeClients
@@ -50,7 +55,7 @@ type issuer struct {
 
 func newOpenLoop(l *load) *openLoop {
 	o := &openLoop{load: l, shards: make([]freeClients, l.shards)}
-	issuers := min(runtime.GOMAXPROCS(0), l.shards)
+	issuers := min(max(1, runtime.GOMAXPROCS(0)/2), l.shards)
 	for number := range issuers {
 		o.issuers = append(o.issuers, &issuer{loop: o, number: number, count: issuers})
 	}
@@ -143,7 +148,11 @@ func (i *issuer) run() {
 	for !l.stopping.Load() {
 		elapsed := float64(l.now() - begin)
 		var issued, refused, missed uint64
-		for ; due <= elapsed && issued+missed < maxIssuedAtOnce; due += gap {
+		if late := elapsed - float64(maxLag) - due; late > gap {
+			missed = uint64(late / gap)
+			due += float64(missed) * gap
+		}
+		for n := 0; due <= elapsed && n < maxIssuedAtOnce; n++ {
 			switch i.offer(shard, begin+time.Duration(due)) {
 			case offerMissed:
 				missed++
@@ -153,6 +162,7 @@ func (i *issuer) run() {
 			default:
 				issued++
 			}
+			due += gap
 			if shard += i.count; shard >= l.shards {
 				shard = i.number
 			}

@@ -66,7 +66,7 @@ type Result struct {
 	PeakRSSMiB float64 `json:"peak_rss_mib"`
 	// BatchSize is how many commands the state machines of one host were given at a time.
 	BatchSize float64 `json:"batch_size"`
-	// Of an open loop: writes issued, refused as busy, and not issued because InFlight was reached, each a second; and the share of the
+	// Of an open loop: writes issued, refused as busy, and not issued because InFlight was reached or the client was too slow, each a second; and the share of the
 	// process's CPU time that the issuing goroutines took, their time inside the engine's calls included.
 	OfferedPerSecond float64 `json:"offered_per_second,omitempty"`
 	RefusedPerSecond float64 `json:"refused_per_second,omitempty"`

@@ -20,6 +20,7 @@ the parts of the engine (breakdown.txt), and fails if more than 5 % of it belong
 func profileCommand() *cobra.Command {
 	var row, subject, out, data string
 	var duration time.Duration
+	var offered float64
 	command := &cobra.Command{
 		Use:   "profile",
 		Short: "Find out where the time of a row goes",
@@ -31,6 +32,9 @@ func profileCommand() *cobra.Command {
 				return err
 			}
 			config.Duration, config.Data = duration, data
+			if offered > 0 {
+				config.Offered, config.InFlight = offered, comparison.OverloadClients
+			}
 			if out == "" {
 				out = filepath.Join("bin", "profile", strings.ReplaceAll(strings.ReplaceAll(row, "/", "-"), " ", ""))
 			}
@@ -44,6 +48,7 @@ func profileCommand() *cobra.Command {
 	flags.SortFlags = false
 	flags.StringVar(&row, "row", "P1", "row, or case, as \"P6/1 KiB\"; of a row the first case")
 	flags.StringVar(&subject, "subject", comparison.Flotilla, "who is measured")
+	flags.Float64Var(&offered, "offered", 0, "an open loop of so many writes a second in place of the closed one")
 	flags.DurationVar(&duration, "duration", 10*time.Second, "what is measured of each pass")
 	flags.StringVar(&out, "out", "", "directory for the profiles (default: bin/profile/ROW)")
 	flags.StringVar(&data, "data", "", "directory for the hosts' data (default: a fresh temporary one on a disk)")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/flotilla-raft/flotilla/benchmark"
@@ -37,8 +38,9 @@ const (
 	dotRadius, tickLength, labelDistance = 3.5, 5, 18
 )
 
-// palette tells subjects apart, for eyes that do not tell red from green too (Okabe and Ito).
-func palette(i int) string {
+// colourOf tells subjects apart, the same in every chart, for eyes that do not tell red from green too (Okabe and Ito).
+func colourOf(subject string) string {
+	i := max(0, slices.IndexFunc(Subjects(), func(s Subject) bool { return s.Name == subject }))
 	colours := []string{"#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000", "#f0e442"}
 	return colours[i%len(colours)]
 }
@@ -74,7 +76,7 @@ func (c *chart) svg() string {
 		if tick < left || tick > right {
 			continue
 		}
-		name := short(tick)
+		name := benchmark.FormatFigure(tick)
 		if i < len(c.names) {
 			name = c.names[i]
 		}
@@ -85,9 +87,9 @@ func (c *chart) svg() string {
 	fmt.Fprintf(&b, `<text x="%d" y="%d" class="middle">%s</text>`+"\n", marginLeft+fieldWidth/2, chartHeight-8, html.EscapeString(c.x))
 	fmt.Fprintf(&b, `<text x="14" y="%d" class="middle" transform="rotate(-90 14 %d)">%s</text>`+"\n", marginTop+fieldHeight/2, marginTop+fieldHeight/2, html.EscapeString(c.y))
 	for i, l := range c.lines {
-		l.draw(&b, palette(i), across, down)
+		l.draw(&b, colourOf(l.name), across, down)
 		y := marginTop + legendGap + i*legendStep
-		fmt.Fprintf(&b, `<rect x="%d" y="%d" width="12" height="12" fill="%s"/><text x="%d" y="%d">%s</text>`+"\n", marginLeft+fieldWidth+16, y-10, palette(i),
+		fmt.Fprintf(&b, `<rect x="%d" y="%d" width="12" height="12" fill="%s"/><text x="%d" y="%d">%s</text>`+"\n", marginLeft+fieldWidth+16, y-10, colourOf(l.name),
 			marginLeft+fieldWidth+34, y, html.EscapeString(l.name))
 	}
 	b.WriteString("</svg>\n")

@@ -199,7 +199,7 @@ func (r *Report) caseRemarks(w *page, c CaseReport) {
 		}
 		if m := s.Median; m != nil && m.OfferedPerSecond > 0 {
 			w.line("")
-			w.line("%s: %s/s offered, %s/s refused, %s/s not issued for want of clients; the client took %.0f %% of the CPU time.", s.Name,
+			w.line("%s: %s/s offered, %s/s refused, %s/s not issued for want of clients or time; the client took %.0f %% of the CPU time.", s.Name,
 				benchmark.FormatFigure(m.OfferedPerSecond), benchmark.FormatFigure(m.RefusedPerSecond), benchmark.FormatFigure(m.MissedPerSecond), 100*m.ClientCPUShare)
 		}
 		for _, failure := range append(s.Failures, s.Unavailable) {
