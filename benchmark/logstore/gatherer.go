@@ -84,11 +84,8 @@ func (g *gatherer) begin() *commit {
 	return c
 }
 
+// completed counts before it answers: whoever has the answer finds it counted.
 func (c *commit) completed(err error) {
-	for i := range c.items {
-		c.items[i].done <- err
-		c.items[i] = submission{}
-	}
 	g := c.gatherer
 	g.mu.Lock()
 	if err == nil {
@@ -97,6 +94,12 @@ func (c *commit) completed(err error) {
 	} else if g.err == nil {
 		g.err = err
 	}
+	g.mu.Unlock()
+	for i := range c.items {
+		c.items[i].done <- err
+		c.items[i] = submission{}
+	}
+	g.mu.Lock()
 	g.free = append(g.free, c)
 	g.run()
 }
