@@ -26,7 +26,7 @@ func (s *Session) ProposeAsync(command []byte, done func(rsm.Result, error)) err
 	s.next++
 	s.mu.Unlock()
 	if err = s.via.Load().replica.ProposeSession(fields, command, a.complete); err != nil {
-		a.end(nil) // done is not called
+		_ = a.end(nil) // done is not called
 	}
 	return err
 }
