@@ -13,12 +13,34 @@ func (c *Core) SetStorage(now Instant, s StorageState) {
 	}
 	unfit := c.unfit()
 	c.storage = s
+	if s.halted() {
+		c.unsayPromises()
+	}
 	switch {
 	case s == StorageFull && c.role == RoleLeader:
 		_ = c.beginTransfer(now, leaderTransfer{})
 	case s.halted() && !unfit:
 		c.giveUpLeadership(now)
 	}
+}
+
+// unsayPromises takes back what waits to be sent and would ask for votes or give one: its write may be durable, but after a failure
+// nothing of the kind is said any more (R9).
+func (c *Core) unsayPromises() {
+	kept := c.outbox[:0]
+	for i := range c.outbox {
+		switch m := &c.outbox[i]; m.Type {
+		case raftpb.MessageVote, raftpb.MessagePreVote:
+		case raftpb.MessageVoteResponse, raftpb.MessagePreVoteResponse:
+			if m.Reason != raftpb.ReasonNone {
+				kept = append(kept, *m)
+			}
+		default:
+			kept = append(kept, *m)
+		}
+	}
+	clear(c.outbox[len(kept):])
+	c.outbox = kept
 }
 
 // Quarantine says that the state machine failed: the replica goes on voting and acknowledging, since those promises do
