@@ -3,6 +3,7 @@ package seglog
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/flotilla-raft/flotilla/logdb"
@@ -137,11 +138,13 @@ func (s *Store) giveBack(old *segment) error {
 	if s.idle() {
 		wanted = len(p.spares) == 0 && (p.prepared == nil || !s.tooLarge(size+p.prepared.filled))
 	}
-	if !usable || !wanted {
+	name := spareName(old.number)
+	// A power cut may leave a file that was given back under both names, where a rename is two entries of a journal.
+	known := slices.ContainsFunc(p.spares, func(s spare) bool { return s.name == name })
+	if !usable || !wanted || known {
 		s.directory.remove(old.name)
 		return nil
 	}
-	name := spareName(old.number)
 	if err := s.directory.rename(old.name, name); err != nil {
 		return err
 	}
