@@ -145,7 +145,9 @@ func (w *StepWorker) beginRecovery(r *Replica, i *installation) {
 	job.replica = r
 	err := fmt.Errorf("%w: shard %d: it did not come to its end", ErrFenced, r.shardID)
 	job.run = func() { err = r.recoverFile(job, i.name) }
+	r.recovering.Store(true)
 	job.after = func() {
+		r.recovering.Store(false)
 		if cause := context.Cause(job.ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 			err = cause
 		}

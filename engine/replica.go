@@ -40,6 +40,7 @@ type Replica struct {
 	publishedLeader atomic.Uint64
 	publishedTerm   atomic.Uint64
 	leading         atomic.Bool
+	recovering      atomic.Bool // the state machine's state is being replaced by a snapshot's
 	freshness       publishedFreshness
 
 	// Owned by the step worker.

@@ -42,7 +42,7 @@ func (r *Replica) FreshAt() raft.Instant {
 // StaleRead answers a query from the state that is here, if it can be shown to hold everything that was acknowledged longer than maxAge
 // before the call; 0 asks for nothing to be shown. It asks nobody: what is known comes with the leader's heartbeats, so a
 // bound below a few heartbeat intervals is seldom met, and a follower that does not hear its leader soon meets none. Errors:
-// ErrTooStale. Safe for concurrent use.
+// ErrTooStale, with any bound while the state machine recovers from a snapshot. Safe for concurrent use.
 func (r *Replica) StaleRead(query any, maxAge time.Duration) (any, error) {
 	if maxAge > 0 {
 		r.engine.countSuspension()
@@ -54,6 +54,9 @@ func (r *Replica) StaleRead(query any, maxAge time.Duration) (any, error) {
 			}
 			return nil, fmt.Errorf("%w: shard %d: want at most %s, %s", ErrTooStale, r.shardID, maxAge, known)
 		}
+	}
+	if r.recovering.Load() { // what was here is old, and to wait for what comes may take long
+		return nil, fmt.Errorf("%w: shard %d: its state machine recovers from a snapshot", ErrTooStale, r.shardID)
 	}
 	return r.Lookup(query)
 }
