@@ -34,7 +34,7 @@ func (w *World) sent(h *host, to int, m *raftpb.Message) {
 		w.violate("failed storage", "shard %d: replica %d sends %v in term %d after a write of its log store failed", s.id, m.From, m.Type, m.Term)
 	}
 	switch m.Type {
-	case raftpb.MessageReplicate, raftpb.MessageProbe, raftpb.MessageHeartbeat:
+	case raftpb.MessageReplicate, raftpb.MessageProbe, raftpb.MessageHeartbeat, raftpb.MessageInstallSnapshot:
 		w.checkLeader(h, s, m)
 	case raftpb.MessageVote:
 		w.checkVote(h, s, m, m.From)
@@ -46,12 +46,17 @@ func (w *World) sent(h *host, to int, m *raftpb.Message) {
 		if m.Reason == raftpb.ReasonNone {
 			w.checkAcknowledgement(h, m)
 		}
-	case raftpb.MessageHeartbeatResponse:
+	case raftpb.MessageHeartbeatResponse, raftpb.MessageSnapshotStatus:
 		if m.Reason == raftpb.ReasonNone {
 			w.checkAcknowledgement(h, m)
 		}
 	case raftpb.MessageTimeoutNow:
 		w.checkHandOver(h, s, m)
+	case raftpb.MessageSnapshotPull:
+		if m.HintTerm > 0 && s.pulls[m.HintIndex] == m.HintTerm { // what was to follow is asked for again
+			w.counters.add(countResumed, 1)
+		}
+		s.pulls[m.HintIndex] = m.HintTerm
 	case raftpb.MessagePropose:
 		w.counters.add(countForwarded, 1)
 	}
@@ -143,6 +148,10 @@ func (w *World) checkWrite(h *host, u *update) {
 		h.disk.memory[u.key] = m
 	}
 	start := m.last() + 1
+	if u.install.index != 0 {
+		w.checkInstall(h, s, m, u)
+		start = u.install.index + 1
+	}
 	if u.truncate != 0 {
 		start = min(start, u.truncate)
 		w.counters.add(countTruncations, 1)

@@ -76,6 +76,12 @@ const (
 	countJoint
 	countStopped
 
+	countSnapshots
+	countCompactions
+	countInstalls
+	countInterrupted
+	countResumed
+
 	countNoSpace
 	countFlippedBit
 	countZeroedSector
@@ -102,6 +108,7 @@ var counterNames = [counterCount]string{
 	"elections", "truncations", "lost-writes", "lost-frames", "cut-frames", "duplicated-frames", "reordered-frames", "damaged-batches",
 	"refused-messages", "broken-connections", "log-reads", "abstained", "healed", "promoted-again", "second-leaders", "unknown-but-applied",
 	"transfers-done", "transfers-refused", "changes-refused", "changes-done", "changes-canceled", "joint-memberships", "shards-without-quorum",
+	"snapshots-taken", "compactions", "snapshots-installed", "installations-interrupted", "streams-resumed",
 	"no-space", "flipped-bit", "zeroed-sectors", "lost-write", "misdirected-write",
 	"failed-file-syncs", "torn-writes", "partly-kept", "lost-names", "cuts-while-opening", "refused-disks", "damaged-logs", "tails-damaged",
 }
@@ -149,6 +156,9 @@ func (c *Counters) Missing(profile string) []string {
 	var names []string
 	for i, name := range counterNames[:firstFileFault] {
 		expected := counter(i) >= firstOutcome && counter(i) != countSecondLeader || chosen.rates[counter(i)] > 0
+		if counter(i) >= countSnapshots {
+			expected = profile == "snapshots" || profile == "everything"
+		}
 		if expected && c[i] == 0 {
 			names = append(names, name)
 		}

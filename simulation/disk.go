@@ -106,7 +106,12 @@ func (g *group) Save(save *raftpb.Save) error {
 }
 
 // Compact implements logdb.Group.
-func (g *group) Compact(key logdb.ReplicaKey, index, term uint64) { g.inner.Compact(key, index, term) }
+func (g *group) Compact(key logdb.ReplicaKey, index, term uint64) {
+	g.inner.Compact(key, index, term)
+	u := update{key: key, compact: index}
+	g.updates = append(g.updates, u)
+	g.disk.host.world.checkCompaction(g.disk.host, &u, term)
+}
 
 // Remove implements logdb.Group.
 func (g *group) Remove(key logdb.ReplicaKey) {

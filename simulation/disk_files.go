@@ -144,6 +144,7 @@ func (d *disk) reopen(image *vfs.MemFS) {
 // replace puts an empty disk in the place of one that cannot be used. The record of promises is elsewhere.
 func (d *disk) replace() {
 	w := d.host.world
+	d.host.snapshots = newSnapshotFiles()
 	d.wipe()
 	d.backup = nil
 	for _, p := range d.host.places {
@@ -167,7 +168,7 @@ func (d *disk) found() (content, error) {
 			continue
 		}
 		key := keyOf(p)
-		m, err := readMirror(d.store, key)
+		m, err := d.readMirror(key)
 		switch {
 		case errors.Is(err, logdb.ErrNotFound):
 		case errors.Is(err, logdb.ErrDamaged) && d.damaged:
@@ -182,16 +183,25 @@ func (d *disk) found() (content, error) {
 }
 
 // readMirror reads a whole log.
-func readMirror(db logdb.LogDB, key logdb.ReplicaKey) (*mirror, error) {
+func (d *disk) readMirror(key logdb.ReplicaKey) (*mirror, error) {
+	db := d.store
 	stored, err := db.Load(key)
 	if err != nil {
 		return nil, err
 	}
 	m := &mirror{incarnation: stored.Bootstrap.Incarnation, state: stored.State}
+	if !d.prefix(m, &stored, d.memory[key], d.durable[key], d.older[key]) {
+		return nil, fmt.Errorf("%v: the log begins behind entry %d of term %d, which it never held", key, stored.Compacted, stored.CompactedTerm)
+	}
 	for m.last() < stored.Last {
 		batches, err := db.Read(key, m.last()+1, stored.Last, 1<<20, nil)
 		if err != nil {
 			return nil, err
+		}
+		if len(batches) > 0 && batches[0].First() <= m.last() && batches[0].Last() > m.last() && m.last() == stored.Compacted {
+			if batches[0], err = batches[0].Cut(m.last()+1, batches[0].Last()); err != nil {
+				return nil, err
+			}
 		}
 		if len(batches) == 0 || batches[0].First() != m.last()+1 {
 			return nil, fmt.Errorf("%v: nothing is read at entry %d, the log ends at %d", key, m.last()+1, stored.Last)
@@ -328,12 +338,13 @@ func applyTo(logs map[logdb.ReplicaKey]*mirror, u *update) {
 	logs[u.key].apply(u)
 }
 
-// equal compares two logs; nil is one that does not exist.
+// equal compares a log with one that was found; nil is one that does not exist. What was compacted last may be there yet.
 func (m *mirror) equal(other *mirror) bool {
 	if m == nil || other == nil {
 		return m == other
 	}
-	return m.incarnation == other.incarnation && m.state == other.state && slices.Equal(m.entries, other.entries)
+	return m.incarnation == other.incarnation && m.state == other.state && slices.Equal(m.entries, other.entries) &&
+		m.installing == other.installing && m.floor <= other.compacted && other.compacted <= m.compacted
 }
 
 // lessThanDurable: damage took the last writes of the log, of which none bore witness. Where the record of promises shows it,
@@ -431,4 +442,18 @@ func (d *disk) damageRead(key logdb.ReplicaKey, err error) {
 func (d *disk) loseLog(p *place) {
 	d.backup = nil
 	d.host.world.lose(p)
+}
+
+// checkFailure: a log store on files fails only after a fault of them.
+func (d *disk) checkFailure(err error) {
+	s := d.onFiles()
+	if s == nil || d.mayFail() {
+		return
+	}
+	s.files.mu.Lock()
+	faults := s.files.counts.failedSyncs + s.files.counts.full
+	s.files.mu.Unlock()
+	if faults == 0 {
+		d.host.world.violate("durability", "host %d: the log store fails although nothing was wrong with its files: %v", d.host.index+1, err)
+	}
 }

@@ -43,6 +43,9 @@
 //     told surely does not happen, never does, however late a copy of the request arrives;
 //   - requests (client.go): each ends exactly once and in time; what is answered took place, once; what is refused never does; what
 //     was asked for in one term happens in no other; reads and writes follow each other as they did in time;
+//   - snapshots (check_snapshots.go): a log begins anew only behind an entry that is decided and that it does not hold, with the membership in effect
+//     there, and throws nothing away that is decided; what a state machine recovers is a state that the shard was in; log is let go of only
+//     when it is decided, and not while a state machine has yet to recover;
 //   - histories, at the end (history.go): every register's is given to porcupine;
 //   - recovery (recovery.go): when all faults have ended, every shard of which a majority kept its promises serves again within a
 //     bounded number of election timeouts, and its replicas agree.
@@ -70,6 +73,14 @@
 // After each power cut the whole store is read and compared with the mirrors (disk_files.go): what was durable is there, with
 // the first of the writes under way and nothing else. If files were damaged the store may refuse, and the disk is replaced; or logs are
 // known to be damaged, and their replicas stay out. The promises of a host are kept beside these files.
+//
+// # Snapshots
+//
+// In profile "snapshots", and in half of the seeds of "everything", state machines are saved after a few entries, in memory and
+// from a prepared view, and the log is compacted, so that whoever was cut off for a moment is sent a snapshot. Workers that stay inside a
+// user's code run as coroutines (snapshots.go): at each read and write of a snapshot they hand over, and other steps fall in between. The
+// directory of snapshots is on files of its own, which a power cut leaves as it does those of the log. State machines that keep their own data are not
+// among them: crashes between their writes and the log's are enumerated by tests of engine and nodehost.
 //
 // # What it cannot see
 //

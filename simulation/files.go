@@ -27,6 +27,7 @@ type files struct {
 	what  cutting
 
 	ignoreSyncs bool
+	directory   string // where they are
 	// repeatable: what a power cut leaves is drawn in the order of the names, so that the same seed leaves the same.
 	repeatable bool
 	syncError  error // of the next sync of a log file
@@ -61,7 +62,7 @@ const (
 )
 
 func newFiles(memory *vfs.MemFS, r random) *files {
-	return &files{FS: memory, memory: memory, random: rand.New(rand.NewPCG(r.next(), r.next())), dirty: map[string]bool{}, room: -1}
+	return &files{FS: memory, memory: memory, random: rand.New(rand.NewPCG(r.next(), r.next())), dirty: map[string]bool{}, room: -1, directory: logDirectory}
 }
 
 // failNextSync makes one sync of a log file fail. What was not synced by then never will be, whatever later syncs say.
@@ -129,8 +130,8 @@ func (f *files) strike(torn bool) {
 		f.image = f.memory.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kept, RNG: f.random})
 	}
 	f.what = cutting{torn: torn && kept > 0, unsynced: kept < 100 && len(f.dirty) > 0}
-	before, _ := f.memory.List(logDirectory)
-	after, _ := f.image.List(logDirectory)
+	before, _ := f.memory.List(f.directory)
+	after, _ := f.image.List(f.directory)
 	there := map[string]bool{}
 	for _, name := range after {
 		there[name] = true

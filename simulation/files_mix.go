@@ -18,14 +18,14 @@ func (f *files) mix(percent int) *vfs.MemFS {
 	least := f.memory.CrashClone(vfs.CrashCloneCfg{})
 	most := f.memory.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(0, 0))})
 	image := vfs.NewCrashableMem()
-	if err := image.MkdirAll(logDirectory, 0o755); err != nil {
+	if err := image.MkdirAll(f.directory, 0o755); err != nil {
 		return least
 	}
-	names, _ := most.List(logDirectory) // none before the store was opened first
+	names, _ := most.List(f.directory) // none before the store was opened first
 	slices.Sort(names)
 	var failed error
 	for _, name := range names {
-		path := image.PathJoin(logDirectory, name)
+		path := image.PathJoin(f.directory, name)
 		all, err := readWhole(most, path)
 		if err != nil {
 			failed = errors.Join(failed, err)
@@ -40,7 +40,7 @@ func (f *files) mix(percent int) *vfs.MemFS {
 		}
 		failed = errors.Join(failed, writeWhole(image, path, f.mixBlocks(synced, all, percent)))
 	}
-	if failed = errors.Join(failed, syncDirectory(image, logDirectory), syncDirectory(image, "")); failed != nil {
+	if failed = errors.Join(failed, syncDirectory(image, f.directory), syncDirectory(image, "")); failed != nil {
 		return least
 	}
 	return image

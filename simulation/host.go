@@ -10,6 +10,7 @@ import (
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/raft"
 	"github.com/flotilla-raft/flotilla/rsm"
+	"github.com/flotilla-raft/flotilla/snapshot"
 )
 
 // host is one simulated machine: clock, disk and place survive a crash, the engine does not.
@@ -21,6 +22,9 @@ type host struct {
 	clock   clock
 	disk    *disk
 	promise *promises
+	// snapshots are those of its state machines, in files.
+	snapshots *snapshotFiles
+	running   *coroutine // whose turn it is
 
 	identity  uint64 // host ID, part of the data directory
 	epoch     uint64 // likewise
@@ -47,7 +51,8 @@ type host struct {
 // slot is a worker with what the world knows of it.
 type slot struct {
 	worker   engine.Worker
-	queued   bool // an eventWorker is scheduled
+	routine  *coroutine // it is on its way inside a user's code
+	queued   bool       // an eventWorker is scheduled
 	deadline raft.Instant
 	timer    int64 // the earliest eventTimer that is scheduled, 0 for none
 }
@@ -96,6 +101,7 @@ func newHost(w *World, index int) *host {
 		promise: &promises{records: map[logdb.ReplicaKey]raft.Promised{}},
 	}
 	h.identity = h.random.next() | 1
+	h.snapshots = newSnapshotFiles()
 	h.disk = newDisk(h)
 	h.clock = clock{base: h.random.between(int64(time.Second), int64(1000*time.Hour)), pace: 1}
 	return h
@@ -112,8 +118,19 @@ func (h *host) boot() {
 	h.stoppingAll = false
 	h.leaderChecks, h.commitChecks = nil, nil
 	h.endpoint = newEndpoint(h)
+	var directory *snapshot.Directory
+	if w.plan.snapshots.every > 0 {
+		var err error
+		if directory, err = h.snapshots.open(&h.random); err != nil {
+			w.violate("snapshot", "host %d: the directory of snapshots does not open: %v", h.index+1, err)
+			return
+		}
+	}
 	e, err := engine.New(engine.Options{
-		Address: h.address, LogDB: h.disk, Transport: h.endpoint, Promises: h.promise,
+		Snapshots: directory, Yield: h.hand, SnapshotWorkers: 1 + int(h.epoch%2), RecoverWorkers: 2,
+		SnapshotChunkBytes: w.plan.snapshots.chunk, SnapshotWindowBytes: 2 * w.plan.snapshots.chunk,
+		SnapshotStreamBytesPerSecond: w.plan.snapshots.rate,
+		Address:                      h.address, LogDB: h.disk, Transport: h.endpoint, Promises: h.promise,
 		Cache:       logdb.NewCache(logdb.CacheOptions{Bytes: w.plan.cacheBytes}),
 		Random:      h.random.next,
 		Clock:       hostClock{h},
@@ -151,11 +168,14 @@ func (h *host) crash() {
 	h.up = false
 	h.paused, h.pausedAt, h.doom, h.slowApply = 0, 0, 0, 0
 	w.orphan(h)
+	h.disk.interrupted()
 	h.disk.crash()
+	h.snapshots.crash()
+	h.endRoutines()
 	for _, p := range h.places {
 		if p != nil {
 			p.state, p.replica, p.machine = placeStopped, nil, nil
-			if p.removing && h.disk.durable[keyOf(p)] != nil { // the removal was lost, not the data
+			if p.removing && h.disk.durable[keyOf(p)] != nil && p.reached() { // the removal was lost, not the data
 				p.lost = false
 			}
 			p.removed, p.removing = false, false
@@ -175,7 +195,8 @@ func (p *place) start() {
 	}
 	p.state = placeStarting
 	life := h.life
-	options := engine.ReplicaOptions{ShardID: p.shard.id, ReplicaID: uint64(h.index + 1), Join: p.joins, Raft: h.world.plan.raft}
+	options := engine.ReplicaOptions{ShardID: p.shard.id, ReplicaID: uint64(h.index + 1), Join: p.joins, Raft: h.world.plan.raft,
+		Snapshots: h.world.plan.snapshots.policy()}
 	if !p.joins {
 		options.Members, options.Priorities = p.shard.members, p.shard.priorities(h.world.plan)
 		options.Kinds = p.shard.kinds
@@ -184,7 +205,10 @@ func (p *place) start() {
 	factory := func(uint64, uint64) (rsm.StateMachine, error) {
 		machine, err := newMachine(h, p.shard)
 		p.machine = machine
-		return machine, err
+		if err != nil {
+			return nil, err
+		}
+		return machine.ofKind(p.shard.machineKind), nil
 	}
 	h.engine.StartReplica(options, factory, func(r *engine.Replica, err error) {
 		if h.life != life || !h.up {
@@ -289,6 +313,9 @@ func (h *host) schedule(i int) {
 	if h.lazy && h.random.chance(0.05) {
 		delay = h.random.between(0, int64(5*time.Millisecond))
 	}
+	if h.slots[i].routine != nil { // a state machine takes its time
+		delay = h.random.between(0, int64(2*time.Millisecond))
+	}
 	if h.world.now < h.slowApply && strings.HasPrefix(h.slots[i].worker.Name(), "apply") {
 		delay = h.random.between(int64(5*time.Millisecond), int64(200*time.Millisecond))
 	}
@@ -300,11 +327,17 @@ func (h *host) run(i int) {
 	s := &h.slots[i]
 	s.queued = false
 	now := h.now()
-	if !s.worker.Ready() && s.deadline > now {
+	if s.routine == nil && !s.worker.Ready() && s.deadline > now {
 		return
 	}
-	s.deadline = s.worker.RunOnce(now)
 	h.world.runs++
+	switch {
+	case !engine.CallsUser(s.worker):
+		s.deadline = s.worker.RunOnce(now)
+	case !h.resume(s, now):
+		h.schedule(i)
+		return
+	}
 	for len(h.leaderChecks) > 0 {
 		check := h.leaderChecks[0]
 		h.leaderChecks = h.leaderChecks[1:]
@@ -395,7 +428,11 @@ func (h *host) closeIfQuiet() {
 
 // listen is the engine's listener.
 func (h *host) listen(e engine.Event) {
+	if e.Kind == engine.EventSnapshotTaken {
+		h.world.counters.add(countSnapshots, 1)
+	}
 	if e.Kind == engine.EventStorageFailed {
+		h.disk.checkFailure(e.Err)
 		h.disk.failedAt = h.world.now
 	}
 	h.world.reported(h, e)

@@ -74,7 +74,7 @@ func votersOf(members []raftpb.Member) []voter {
 
 // noteConfigurations remembers the memberships that a Save holds, each once.
 func (s *shard) noteConfigurations(save *raftpb.Save) {
-	if p := s.world.hosts[save.ReplicaID-1].places[s.id-1]; p != nil && len(save.Configs) > 0 {
+	if p := s.world.hosts[save.ReplicaID-1].places[s.id-1]; p != nil && (len(save.Configs) > 0 || save.Installing != nil) {
 		p.changedAt = s.world.now
 	}
 	for i := range save.Configs {

@@ -1,6 +1,8 @@
 package simulation
 
 import (
+	"slices"
+
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/raftpb"
 )
@@ -15,7 +17,10 @@ type entry struct {
 type mirror struct {
 	incarnation uint64
 	state       raftpb.HardState
-	entries     []entry // entries[i] has index i+1
+	entries     []entry // entries[i] has index i+1; those that are compacted, or came with a snapshot, too
+	// compacted is up to where the log was said not to be needed, floor from where it began anew the last time: the store's begins in
+	// between. installing is the snapshot that the state machine has not recovered from, 0 for none.
+	compacted, floor, installing uint64
 }
 
 func (m *mirror) last() uint64 { return uint64(len(m.entries)) }
@@ -53,6 +58,9 @@ type update struct {
 	lastCommand uint64 // the highest index of a user's command among the entries
 	remove      bool
 	configured  bool // a membership is among the entries
+	install     install
+	installed   bool
+	compact     uint64
 }
 
 // apply changes the mirror and returns from which index on it differs now.
@@ -63,6 +71,14 @@ func (m *mirror) apply(u *update) {
 	if u.stateSet {
 		m.state = u.state
 	}
+	if u.install.index != 0 {
+		m.entries = slices.Clone(u.install.entries)
+		m.compacted, m.floor, m.installing = u.install.index, u.install.index, u.install.index
+	}
+	if u.installed {
+		m.installing = 0
+	}
+	m.compacted = max(m.compacted, u.compact)
 	if u.truncate != 0 && u.truncate <= m.last() {
 		m.entries = m.entries[:u.truncate-1]
 	}
@@ -75,6 +91,10 @@ func updateOf(save *raftpb.Save, u *update) {
 	*u = update{
 		key: logdb.ReplicaKey{ShardID: save.ShardID, ReplicaID: save.ReplicaID}, state: save.State, stateSet: save.StateChanged,
 		truncate: save.TruncateFrom, configured: len(save.Configs) > 0,
+	}
+	u.installed = save.Installed
+	if save.Installing != nil {
+		u.install = installOf(save.Installing)
 	}
 	if save.Bootstrap != nil {
 		u.incarnation = save.Bootstrap.Incarnation

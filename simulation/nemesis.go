@@ -278,6 +278,7 @@ func (n *nemesis) wipe(kind counter, h *host) bool {
 	h.disk.wipe()
 	h.disk.backup = nil
 	if kind == countWipe {
+		h.snapshots = newSnapshotFiles()
 		h.identity, h.epoch = h.random.next()|1, 0
 		h.promise.records = map[logdb.ReplicaKey]raft.Promised{}
 	}
@@ -319,7 +320,7 @@ func (n *nemesis) putBack(h *host) bool {
 		if old.last() == current.last() && old.lastTerm() == current.lastTerm() && old.state.Term == current.state.Term && old.state.Vote == current.state.Vote {
 			continue
 		}
-		if !noticed(old, h.promise.records[key]) {
+		if !noticed(old, h.promise.records[key]) || old.installing != current.installing {
 			n.during(0, time.Second, func() { w.bootIfDown(h) })
 			return false
 		}

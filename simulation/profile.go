@@ -36,6 +36,11 @@ var profiles = []profile{
 		countSlowDisk: 8, countStall: 6, countFailedSync: 5, countFullDisk: 6, countWipe: 0.7, countLogWipe: 0.5, countOldDisk: 4,
 		countRemove: 0.3, countChange: 4, countCancelChange: 0.5, countCrash: 8, countPowerLoss: 1, countTransfer: 3,
 	}},
+	{"snapshots", map[counter]float64{
+		countCrash: 14, countPowerLoss: 1, countGracefulRestart: 3, countReplicaStop: 10, countPause: 8, countCut: 12, countOneWayCut: 6, countPartition: 4,
+		countBreak: 6, countSlowWay: 4, countLossyWay: 4, countTransfer: 6, countSlowApply: 6, countSlowDisk: 4, countStall: 2, countFailedSync: 2,
+		countWipe: 0.7, countLogWipe: 0.5, countOldDisk: 2, countRemove: 0.3, countChange: 8, countCancelChange: 0.5,
+	}},
 	{"everything", map[counter]float64{
 		countCrash: 7, countPowerLoss: 0.6, countGracefulRestart: 2, countReplicaStop: 3, countTransfer: 5,
 		countCut: 5, countOneWayCut: 4, countPartition: 2, countFlap: 1.5, countSlowWay: 2, countLossyWay: 2.5, countDamagingWay: 1.5, countBreak: 3,
@@ -79,6 +84,8 @@ type plan struct {
 	backups        bool // disks are copied now and then, to be put back later
 	massLoss       bool // a majority of a shard may lose its data
 	commandBytes   int
+	snapshots      snapshotPlan
+	machineKinds   []machineKind // by shard
 }
 
 func drawPlan(r *random, o *Options) plan {
@@ -135,6 +142,14 @@ func drawPlan(r *random, o *Options) plan {
 		p.priorities = map[uint64]raftpb.Priority{
 			1 + uint64(later.below(p.hosts)): raftpb.PriorityLast, 1 + uint64(later.below(p.hosts)): raftpb.PriorityNormal + 100,
 		}
+	}
+	p.snapshots = drawSnapshots(&later, o)
+	for range p.shards {
+		kind := pick(&later, []machineKind{machineMemory, machineConcurrent, machineMemory, machineConcurrent, machineReplayed})
+		if p.snapshots.every == 0 {
+			kind = machineReplayed
+		}
+		p.machineKinds = append(p.machineKinds, kind)
 	}
 	return p
 }

@@ -198,7 +198,7 @@ func (w *World) checkNobodyWaits() {
 		now := h.now()
 		for i := range h.slots {
 			s := &h.slots[i]
-			if s.queued || s.worker.Ready() || s.deadline <= now {
+			if s.queued || s.routine != nil || s.worker.Ready() || s.deadline <= now {
 				continue
 			}
 			before, frames := w.happened, w.network.frames

@@ -17,6 +17,9 @@ type shard struct {
 	places    []*place                     // of the first members, and of those that wait to be added
 	spares    bool
 
+	machineKind machineKind
+	pulls       map[uint64]uint64 // by stream: up to where the receiver had it when it asked last
+
 	variants       [][]variant // by index-1: every entry that was ever written there
 	committed      []entry     // by index-1: what was decided, up to the last index that was applied anywhere
 	commands       []command   // by index-1: what the state machines were given
@@ -67,7 +70,7 @@ type leaderCheck struct {
 }
 
 func newShard(w *World, id uint64, r *random) *shard {
-	s := &shard{world: w, id: id, members: map[uint64]string{}, leaders: map[uint64]claim{}, votes: map[voteKey]uint64{}, begun: map[voter]int64{}}
+	s := &shard{world: w, id: id, members: map[uint64]string{}, leaders: map[uint64]claim{}, votes: map[voteKey]uint64{}, begun: map[voter]int64{}, pulls: map[uint64]uint64{}}
 	size := pick(r, []int{3, 3, 3, 3, 5, 5, 7, 1, 2, 4})
 	size = min(size, len(w.hosts))
 	order := make([]int, len(w.hosts))

@@ -66,7 +66,7 @@ func TestProfiles(t *testing.T) {
 // The same seed gives the same run, to the last record of the trace and the last byte of every disk, whatever the machine does:
 // on one processor and on two, with and without a trace file.
 func TestSameSeedSameRun(t *testing.T) {
-	for profile, logDB := range map[string]string{"everything": seglogLogDB, "crashy": modelLogDB} {
+	for profile, logDB := range map[string]string{"everything": seglogLogDB, "crashy": modelLogDB, "snapshots": seglogLogDB} {
 		options := Options{Seed: 5, Profile: profile, LogDB: logDB, Duration: 10 * time.Second}
 		before := runtime.GOMAXPROCS(1)
 		first := run(t, options)

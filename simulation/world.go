@@ -69,6 +69,7 @@ func newWorld(options Options, out io.Writer) *World {
 	}
 	for i := range w.plan.shards {
 		w.shards = append(w.shards, newShard(w, uint64(i+1), &draws))
+		w.shards[i].machineKind = w.plan.machineKinds[i]
 	}
 	w.clients = newClients(w)
 	w.nemesis = newNemesis(w)
@@ -89,6 +90,7 @@ func newWorld(options Options, out io.Writer) *World {
 // release ends what goes on beside the world: the goroutines of log stores that have some.
 func (w *World) release() {
 	for _, h := range w.hosts {
+		h.endRoutines()
 		h.disk.closeFiles()
 	}
 }

@@ -1,0 +1,143 @@
+package simulation
+
+import (
+	"iter"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/flotilla-raft/flotilla/engine"
+	"github.com/flotilla-raft/flotilla/raft"
+	"github.com/flotilla-raft/flotilla/snapshot"
+)
+
+// snapshotDirectory is where a host keeps the snapshots of its state machines, in files of their own.
+const snapshotDirectory = "snapshots"
+
+// snapshotPlan is what a seed draws for snapshots; the zero value is a run without.
+type snapshotPlan struct {
+	every    uint64 // entries between two snapshots
+	keep     int64  // entries that are kept in the log behind one
+	retain   int
+	compress bool
+	padding  int   // bytes beside what a state machine holds
+	chunk    int   // bytes that travel at once, twice as many without an answer
+	rate     int64 // bytes of one stream in a second, 0 for no limit
+}
+
+func (p *snapshotPlan) policy() engine.SnapshotPolicy {
+	return engine.SnapshotPolicy{Entries: p.every, KeepEntries: p.keep, Retain: p.retain, Compress: p.compress}
+}
+
+// drawSnapshots draws small intervals, so that a follower that was cut off for a second finds the log compacted.
+func drawSnapshots(r *random, o *Options) snapshotPlan {
+	wanted := o.Profile == "snapshots" || o.Profile == "everything" && r.chance(0.5)
+	p := snapshotPlan{
+		every: pick(r, []uint64{10, 30, 100, 300}), keep: pick(r, []int64{-1, 3, 20, 100}), retain: 1 + r.below(3), compress: r.chance(0.3),
+		padding: pick(r, []int{0, 2000, 20_000}), chunk: pick(r, []int{256, 2048, 64 << 10}), rate: pick(r, []int64{0, 0, 20_000, 100_000}),
+	}
+	if !wanted || o.Machine != nil { // a machine of the user's own is not known to be one that can be saved
+		return snapshotPlan{}
+	}
+	return p
+}
+
+// snapshotFiles are the files of a host's snapshots: they outlive its process, but for what was not synced.
+type snapshotFiles struct {
+	memory *vfs.MemFS
+	files  *files // of the present life
+}
+
+func newSnapshotFiles() *snapshotFiles { return &snapshotFiles{memory: vfs.NewCrashableMem()} }
+
+// open begins a life.
+func (f *snapshotFiles) open(r *random) (*snapshot.Directory, error) {
+	f.files = newFiles(f.memory, r.fork())
+	f.files.directory, f.files.repeatable = snapshotDirectory, true
+	return snapshot.OpenDirectory(f.files, snapshotDirectory)
+}
+
+// crash ends it: what is there afterwards is what was synced and some of the rest.
+func (f *snapshotFiles) crash() {
+	if f.files != nil {
+		f.memory, _ = f.files.cut()
+		f.files = nil
+	}
+}
+
+// copy is what a backup holds of a host that is down.
+func (f *snapshotFiles) copy() *snapshotFiles {
+	return &snapshotFiles{memory: f.memory.CrashClone(vfs.CrashCloneCfg{})}
+}
+
+// reached says whether a replica's state can be had from its log and the snapshots that are left of it. They are removed in front of the log.
+func (p *place) reached() bool {
+	if p.host.world.plan.snapshots.every == 0 || p.witness() {
+		return true
+	}
+	stored, err := p.host.disk.Load(keyOf(p))
+	if err != nil || stored.Compacted == 0 && stored.Installing == nil {
+		return err == nil
+	}
+	directory, err := snapshot.OpenDirectory(p.host.snapshots.memory, snapshotDirectory)
+	if err != nil {
+		return false
+	}
+	for _, name := range directory.List(keyOf(p).ShardID, keyOf(p).ReplicaID) {
+		if name.Index >= stored.Compacted {
+			return true
+		}
+	}
+	return false
+}
+
+// coroutine is a worker that calls a user's code, on its way: it goes on when the world says so, after each read and write of a snapshot.
+type coroutine struct {
+	next     func() (struct{}, bool)
+	stop     func()
+	yield    func(struct{}) bool
+	deadline raft.Instant
+	over     bool
+}
+
+// resume runs a worker that calls user's code until it reads or writes the next piece, or ends. It reports whether it has ended.
+func (h *host) resume(s *slot, now raft.Instant) (ended bool) {
+	if s.routine == nil {
+		routine := &coroutine{}
+		worker := s.worker
+		routine.next, routine.stop = iter.Pull(func(yield func(struct{}) bool) {
+			routine.yield = yield
+			routine.deadline = worker.RunOnce(now)
+		})
+		s.routine = routine
+	}
+	routine := s.routine
+	before := h.running
+	h.running = routine
+	_, more := routine.next()
+	h.running = before
+	if more {
+		return false
+	}
+	s.deadline, s.routine = routine.deadline, nil
+	return true
+}
+
+// hand is engine.Options.Yield: whatever runs lets the others have a turn, as far as it is a coroutine.
+func (h *host) hand() {
+	if routine := h.running; routine != nil && !routine.over {
+		routine.over = !routine.yield(struct{}{})
+	}
+}
+
+// endRoutines lets what is on its way run to its end, where nobody sees it any more: its process is gone, and its files are another life's.
+func (h *host) endRoutines() {
+	for i := range h.slots {
+		if routine := h.slots[i].routine; routine != nil {
+			h.slots[i].routine = nil
+			before := h.running
+			h.running = routine
+			routine.stop()
+			h.running = before
+		}
+	}
+}
