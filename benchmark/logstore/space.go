@@ -30,7 +30,7 @@ type SpaceConfig struct {
 	Shards, Payload int
 	// InFlight are the numbers of commands under way in all shards together: a shard's batch holds its share. Defaults 10,000 and 1,000.
 	InFlight []int
-	// Warmup and Duration are spent on each store and number. Defaults 2 s.
+	// Warmup and Duration are spent on each store and number, and up to ten times as long if little is written in it. Defaults 2 s.
 	Warmup, Duration time.Duration
 	// KeepBytes is how much of a shard's log compaction leaves; it comes when there is a quarter more. Default 64 KiB.
 	KeepBytes int
@@ -129,11 +129,11 @@ func measureSpace(ctx context.Context, config *SpaceConfig, store Store, inFligh
 		a.slack = a.keep / 4
 		a.lead = a.slack * uint64(i) / uint64(len(appenders)) // so that not all compact at once
 	}
-	if err := warmUp(ctx, config, appenders); err != nil {
+	if err := appendEnough(ctx, appenders, config.Warmup); err != nil {
 		return r, err
 	}
 	before, written, counted := benchmark.ReadProcessUsage(), batchBytes(appenders), countsOf(db)
-	if err := appendFor(ctx, appenders, config.Duration); err != nil {
+	if err := appendEnough(ctx, appenders, config.Duration); err != nil {
 		return r, err
 	}
 	seconds := time.Since(before.At).Seconds()
@@ -155,16 +155,17 @@ func measureSpace(ctx context.Context, config *SpaceConfig, store Store, inFligh
 	return r, nil
 }
 
-// warmBytes is how much is written before anything is measured: by then files are used again, and few new ones are made.
-const warmBytes = 512 << 20
+// enoughBytes is the least that is written before anything is measured, by when files are used again, and while it is: several segments.
+const enoughBytes = 512 << 20
 
-// warmUp appends warmBytes, for at least the warm-up and at most ten times as long.
-func warmUp(ctx context.Context, config *SpaceConfig, appenders []*appender) error {
+// appendEnough appends enoughBytes, for at least the span and at most ten times as long.
+func appendEnough(ctx context.Context, appenders []*appender, span time.Duration) error {
+	before := batchBytes(appenders)
 	for range 10 {
-		if err := appendFor(ctx, appenders, config.Warmup); err != nil {
+		if err := appendFor(ctx, appenders, span); err != nil {
 			return err
 		}
-		if batchBytes(appenders) >= warmBytes {
+		if batchBytes(appenders)-before >= enoughBytes {
 			return nil
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -79,6 +80,9 @@ func TestAllocations(t *testing.T) {
 func TestMemory(t *testing.T) {
 	if invariant.Enabled || raceEnabled {
 		t.Skip("costly checks allocate")
+	}
+	if size := unsafe.Sizeof(replica{}); size > 128 { // or it takes 144
+		t.Errorf("a replica has %d bytes, want at most 128", size)
 	}
 	const replicas, batches = 20_000, 400_000
 	x := newIndex()

@@ -107,7 +107,7 @@ func (c *segmentCopy) fill(tail scan) error {
 	g := scanned{header: groupHeader{seq: r.next, floor: r.floor}}
 	x := r.store.index
 	for _, key := range x.keys() {
-		if p := x.replicas[key]; !p.damaged || p.damageAt != 0 {
+		if p := x.replicas[key]; !p.damaged || p.damageAt() != 0 {
 			continue
 		}
 		var group Group
@@ -126,7 +126,7 @@ func (c *segmentCopy) fill(tail scan) error {
 // unrecorded reports whether a replica is damaged without a record that says so.
 func (r *recovery) unrecorded() bool {
 	for _, p := range r.store.index.replicas { // any order
-		if p.damaged && p.damageAt == 0 {
+		if p.damaged && p.damageAt() == 0 {
 			return true
 		}
 	}

@@ -339,7 +339,7 @@ func TestDamageWhileRunning(t *testing.T) {
 	}
 	// What was found is written down: a restart knows it even if the damaged bytes are beyond every witness.
 	s.RunOnce(0)
-	if s.index.replicas[keys[0]].damageAt == 0 || s.index.replicas[keys[1]].damageAt != 0 {
+	if s.index.replicas[keys[0]].damageAt() == 0 || s.index.replicas[keys[1]].damageAt() != 0 {
 		t.Error("the damage is not written down, or too much of it")
 	}
 	// The segment is emptied: the batch is left behind.

@@ -49,16 +49,44 @@ type replica struct {
 
 	last      uint64 // id of its last record: seq<<16 | ordinal within the group
 	bootstrap place
-	// installing is the snapshot that the state machine has to recover from.
-	installing place
-	// Segments of the records that hold state, compaction and damage, 0 for none.
-	stateAt, compactAt, damageAt uint32
+	// Segments of the records that hold state and compaction, 0 for none.
+	stateAt, compactAt uint32
+	// rare is nil most of the time. What it points to never changes, since copies of the replica are read without the lock.
+	rare *rareState
 
 	// stored is false while the replica's first record is on its way to the disk.
 	stored bool
 	// damaged says that something of this replica was lost: index.damage says what. Its log takes part in nothing any more but
 	// its removal.
 	damaged bool
+}
+
+// rareState is what few replicas have.
+type rareState struct {
+	installing place  // of the snapshot that the state machine has to recover from
+	damageAt   uint32 // the segment of the record that holds what was found damaged, 0 for none
+}
+
+// installing returns where the snapshot stands that the state machine has to recover from, 0 if there is none.
+func (r *replica) installing() place {
+	if r.rare == nil {
+		return place{}
+	}
+	return r.rare.installing
+}
+
+// damageAt returns the segment of the record that holds what was found damaged, 0 if there is none.
+func (r *replica) damageAt() uint32 {
+	if r.rare == nil {
+		return 0
+	}
+	return r.rare.damageAt
+}
+
+func (r *replica) setRare(installing place, damageAt uint32) {
+	if r.rare = nil; installing.segment != 0 || damageAt != 0 {
+		r.rare = &rareState{installing, damageAt}
+	}
 }
 
 // index says where everything live is. The writer alone changes it, with mu held; it reads without. Others read with mu held shared.
@@ -154,7 +182,9 @@ func (x *index) apply(o *operation, segment uint32) {
 	case recordInstall:
 		x.install(r, o, at)
 	case recordDamage:
-		x.move(&r.damageAt, segment)
+		at := r.damageAt()
+		x.move(&at, segment)
+		r.setRare(r.installing(), at)
 		x.damage[o.key] = o.damage
 		// In a running store whoever reads the damage is told; the rest of the log may still serve.
 		r.damaged = r.damaged || x.replaying
@@ -168,7 +198,7 @@ func (x *index) remove(key logdb.ReplicaKey) {
 	}
 	x.dropRuns(r, 0, len(r.runs))
 	x.dropConfigs(r, 0, len(r.configs))
-	for _, segment := range [...]uint32{r.bootstrap.segment, r.installing.segment, r.stateAt, r.compactAt, r.damageAt} {
+	for _, segment := range [...]uint32{r.bootstrap.segment, r.installing().segment, r.stateAt, r.compactAt, r.damageAt()} {
 		x.live(segment, -recordCost)
 	}
 	delete(x.replicas, key)
@@ -255,10 +285,10 @@ func (x *index) dropConfigs(r *replica, i, j int) {
 // install removes a log, for the records behind this one to begin it anew, or notes that the state machine has recovered. One that was
 // moved has done that before: what is there belongs to the log that was begun.
 func (x *index) install(r *replica, o *operation, at place) {
-	x.live(r.installing.segment, -recordCost)
-	r.installing = place{}
+	x.live(r.installing().segment, -recordCost)
+	r.setRare(place{}, r.damageAt())
 	if o.length > 0 {
-		r.installing = at
+		r.setRare(at, r.damageAt())
 		x.live(at.segment, recordCost)
 	}
 	if o.length == 0 || o.kind&recordMoved != 0 {
@@ -355,7 +385,7 @@ func (r *replica) lastIndex() uint64 {
 
 // usesSegment reports whether something live of a replica is in a segment.
 func (r *replica) usesSegment(segment uint32) bool {
-	if r.bootstrap.segment == segment || r.installing.segment == segment || r.stateAt == segment || r.compactAt == segment || r.damageAt == segment {
+	if r.bootstrap.segment == segment || r.installing().segment == segment || r.stateAt == segment || r.compactAt == segment || r.damageAt() == segment {
 		return true
 	}
 	return slices.ContainsFunc(r.configs, func(c configPlace) bool { return c.segment == segment }) ||

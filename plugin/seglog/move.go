@@ -64,7 +64,7 @@ func (s *Store) collect(m *moved, key logdb.ReplicaKey) (more bool, err error) {
 	}
 	defer view.release()
 	r := &view.replica
-	if r.damageAt == m.from {
+	if r.damageAt() == m.from {
 		m.group.add(recordDamage|recordMoved, key, []byte(view.damage))
 	}
 	if r.stateAt == m.from {
@@ -131,8 +131,8 @@ func (s *Store) collectRecords(m *moved, view *view) error {
 			return err
 		}
 	}
-	if r.installing.segment == m.from {
-		if err := add(recordInstall, r.installing); err != nil {
+	if r.installing().segment == m.from {
+		if err := add(recordInstall, r.installing()); err != nil {
 			return err
 		}
 	}
@@ -197,9 +197,9 @@ func (s *Store) forget(m *moved) {
 			s.index.live(m.from, -recordCost)
 			r.bootstrap = place{}
 		}
-		if r.installing.segment == m.from {
+		if r.installing().segment == m.from {
 			s.index.live(m.from, -recordCost)
-			r.installing = place{}
+			r.setRare(place{}, r.damageAt())
 		}
 		for i := len(r.configs) - 1; i >= 0; i-- {
 			if r.configs[i].segment == m.from {

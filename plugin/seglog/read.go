@@ -46,7 +46,7 @@ func (s *Store) viewRuns(key logdb.ReplicaKey, choose func(*replica) ([]run, err
 	v := &view{store: s, key: key, replica: *r, damage: s.index.damage[key]}
 	v.replica.runs, v.replica.configs = runs, slices.Clone(r.configs)
 	v.pin(r.bootstrap.segment)
-	v.pin(r.installing.segment)
+	v.pin(r.installing().segment)
 	for i := range runs {
 		v.pin(runs[i].segment)
 	}
@@ -237,7 +237,7 @@ func (s *Store) twice(key logdb.ReplicaKey, read func() error) error {
 func (s *Store) noteDamage(key logdb.ReplicaKey, damage error) {
 	s.index.mu.Lock()
 	r := s.index.replicas[key]
-	known := r == nil || r.damageAt != 0 || s.index.noted[key]
+	known := r == nil || r.damageAt() != 0 || s.index.noted[key]
 	s.index.noted[key] = s.index.noted[key] || r != nil
 	s.index.mu.Unlock()
 	s.mu.Lock()
@@ -264,8 +264,8 @@ func (v *view) loadRecords(stored *raftpb.Stored) error {
 		}
 	}
 	stored.Installing = nil
-	if v.replica.installing.segment != 0 {
-		body, err := v.readRecord(recordInstall, v.replica.installing)
+	if v.replica.installing().segment != 0 {
+		body, err := v.readRecord(recordInstall, v.replica.installing())
 		if err != nil {
 			return err
 		}

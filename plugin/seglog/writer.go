@@ -210,12 +210,12 @@ func (s *Store) stillThere(o *operation, from uint32) bool {
 	case recordBootstrap:
 		return r.bootstrap.segment == from
 	case recordInstall:
-		return r.installing.segment == from
+		return r.installing().segment == from
 	case recordConfig:
 		i, found := r.findConfig(o.index)
 		return found && r.configs[i].segment == from
 	case recordDamage:
-		return r.damageAt == from
+		return r.damageAt() == from
 	default:
 		return false
 	}
