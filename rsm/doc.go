@@ -63,4 +63,8 @@
 // Sessions are a section of every snapshot (session_codec.go has its format). On disk they belong to the state machine's own atomic writes (R26): with each Update
 // it is handed the SessionDelta to write, and after Open it hands all that was written to LoadSessions. A crash then finds both, data and
 // result, or neither.
+//
+// # Where to begin
+//
+// kinds.go says what a state machine may be. Packages kv and pebblekv are two to use or to copy, and rsmtest is the suite to hold one's own against.
 package rsm
