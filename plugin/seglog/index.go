@@ -51,14 +51,15 @@ type replica struct {
 	bootstrap place
 	// Segments of the records that hold state and compaction, 0 for none.
 	stateAt, compactAt uint32
-	// rare is nil most of the time. What it points to never changes, since copies of the replica are read without the lock.
-	rare *rareState
 
 	// stored is false while the replica's first record is on its way to the disk.
 	stored bool
 	// damaged says that something of this replica was lost: index.damage says what. Its log takes part in nothing any more but
 	// its removal.
 	damaged bool
+
+	// rare is nil most of the time. What it points to never changes, since copies of the replica are read without the lock.
+	rare *rareState
 }
 
 // rareState is what few replicas have.
