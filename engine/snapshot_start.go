@@ -20,6 +20,8 @@ import (
 //   - one on disk says itself where it is. If the log does not go back that far it has lost something, and the replica is damaged;
 //   - if the log says that a snapshot was being installed, nothing is believed of the machine before it has recovered from that one (R25).
 //
+// A snapshot of a later format, or of a later version of the state machine, is the start's error: the program was set back, and nothing is lost.
+//
 // Then the log is replayed from there on. A machine that fails to recover from a snapshot which is whole is quarantined, not passed over:
 // it would fail on another host too.
 //
@@ -162,7 +164,7 @@ func (s *start) startAt(index uint64) error {
 	return s.manager.StartAt(index, term, configAt(&s.stored, index))
 }
 
-// recoverNewest tries the snapshots from the newest on, and returns those that are damaged. Nothing is recovered, without an error, if
+// recoverNewest tries the snapshots from the newest on, and returns those that are known to be damaged. Nothing is recovered, without an error, if
 // there is none to be tried.
 func (s *start) recoverNewest(ctx context.Context, job *userJob) (damaged []snapshot.Name, recovered bool, err error) {
 	for _, name := range s.files() {
@@ -180,7 +182,9 @@ func (s *start) recoverNewest(ctx context.Context, job *userJob) (damaged []snap
 			return nil, false, err
 		}
 		s.snapshotDamaged(err)
-		damaged = append(damaged, name)
+		if isDamagedSnapshot(err) { // one that could not be read today may be whole
+			damaged = append(damaged, name)
+		}
 		if err := s.remake(ctx); err != nil {
 			return nil, false, err
 		}
@@ -239,6 +243,9 @@ func (s *start) recoverFrom(ctx context.Context, job *userJob, name snapshot.Nam
 	defer func() { _ = file.Close() }() // it was only read
 	source := &movingReader{from: file, job: job, yield: s.engine.options.Yield}
 	reader, err := snapshot.NewReader(source)
+	if errors.Is(err, snapshot.ErrVersion) { // no damage: another program is wanted
+		return fmt.Errorf("%s: %w", directory.Path(name), err)
+	}
 	if err != nil {
 		return damaged(err)
 	}
@@ -284,8 +291,7 @@ func (s *start) recoverFailed(ctx context.Context, err error, source *movingRead
 }
 
 func isDamagedSnapshot(err error) bool {
-	return errors.Is(err, snapshot.ErrDamaged) || errors.Is(err, snapshot.ErrTruncated) || errors.Is(err, snapshot.ErrForeign) ||
-		errors.Is(err, snapshot.ErrVersion)
+	return errors.Is(err, snapshot.ErrDamaged) || errors.Is(err, snapshot.ErrTruncated) || errors.Is(err, snapshot.ErrForeign)
 }
 
 // checkMeta compares a snapshot with its name and with the log.
