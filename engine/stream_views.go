@@ -5,11 +5,28 @@ import (
 	"sync"
 )
 
-// replicaViews are the views of a replica that are being sent.
+// replicaViews are the views of a replica that are being sent, or exported.
 type replicaViews struct {
-	mu    sync.Mutex
-	list  []*viewStream
-	ended bool // none begins any more
+	mu      sync.Mutex
+	list    []*viewStream
+	exports []*userJob
+	ended   bool // none begins any more
+}
+
+// begin takes an export; false means that none begins any more.
+func (v *replicaViews) begin(export *userJob) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.ended {
+		v.exports = append(v.exports, export)
+	}
+	return !v.ended
+}
+
+func (v *replicaViews) end(export *userJob) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.exports = slices.DeleteFunc(v.exports, func(other *userJob) bool { return other == export })
 }
 
 func (v *replicaViews) add(view *viewStream) bool {
@@ -44,8 +61,11 @@ func (r *Replica) endViews(cause error) {
 	v := &r.views
 	v.mu.Lock()
 	v.ended = true
-	views := slices.Clone(v.list)
+	views, exports := slices.Clone(v.list), slices.Clone(v.exports)
 	v.mu.Unlock()
+	for _, export := range exports {
+		r.engine.saving.cancel(export, cause)
+	}
 	for _, view := range views {
 		view.pipe.close()
 		r.engine.streaming.cancel(view.userJob, cause)

@@ -217,14 +217,19 @@ func printDamage(out io.Writer, replicas []inspect.Replica) error {
 
 // newProgress returns a progress bar for a terminal, nil for anything else.
 func newProgress(errOut io.Writer, dir string) inspect.Progress {
-	file, ok := errOut.(*os.File)
-	if !ok {
-		return nil
-	}
-	if info, err := file.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+	if !isTerminal(errOut) {
 		return nil
 	}
 	return progressBar(errOut, dir, time.Now)
+}
+
+func isTerminal(out io.Writer) bool {
+	file, ok := out.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 const (

@@ -27,7 +27,8 @@ func run(ctx context.Context, arguments []string, out, errOut io.Writer) int {
 		SilenceUsage:  true,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(versionCommand(), benchCommand(), failoverHostCommand(), fillCommand(), simCommand(), logCommand(), repairCommand())
+	root.AddCommand(versionCommand(), benchCommand(), failoverHostCommand(), fillCommand(), simCommand(), logCommand(), repairCommand(),
+		snapshotCommand())
 	root.SetArgs(arguments)
 	root.SetOut(out)
 	root.SetErr(errOut)
