@@ -183,7 +183,7 @@ func appendFor(ctx context.Context, appenders []*appender, span time.Duration) (
 	wait(ctx, span)
 	close(stopped)
 	running.Wait()
-	return errors.Join(append(failures, context.Cause(ctx))...)
+	return errors.Join(errors.Join(failures...), context.Cause(ctx))
 }
 
 // batchBytes returns how many bytes of batches were appended.

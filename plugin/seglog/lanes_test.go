@@ -83,14 +83,12 @@ func TestShardsStayInTheirLanes(t *testing.T) {
 		if before != nil && !slices.Equal(before, after) {
 			t.Errorf("%v: lanes of the shards\n%v, before\n%v", directories, after, before)
 		}
-		index := uint64(1)
 		if before != nil {
 			stored, err := l.Load(logdb.ReplicaKey{ShardID: 2, ReplicaID: 1})
 			if err != nil {
 				t.Fatal(err)
 			}
-			index = stored.Last + 1
-			saveInLanes(t, l, index, shards)
+			saveInLanes(t, l, stored.Last+1, shards)
 		} else {
 			if after[0] != 0 {
 				t.Errorf("the shard that was there is in lane %d", after[0])
@@ -143,7 +141,7 @@ func shardOffset(shard uint64) uint64 {
 
 // What is not the lane that it should be is refused, and nothing is begun in its place.
 func TestLanesAreRefused(t *testing.T) {
-	make := func() vfs.FS {
+	begin := func() vfs.FS {
 		memory := vfs.NewMem()
 		l := openLanes(t, memory, "b", "c")
 		saveInLanes(t, l, 1, 16)
@@ -172,7 +170,7 @@ func TestLanesAreRefused(t *testing.T) {
 		}, ErrLanes},
 	} {
 		t.Run(name, func(t *testing.T) {
-			fs := make()
+			fs := begin()
 			if test.change != nil {
 				if err := test.change(fs); err != nil {
 					t.Fatal(err)
