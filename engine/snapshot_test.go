@@ -196,4 +196,3 @@ func TestAStoppedReplicaTakesNoSnapshot(t *testing.T) {
 		t.Error(err)
 	}
 }
-
