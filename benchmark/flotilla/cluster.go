@@ -132,46 +132,56 @@ func (c *cluster) startHost(number int) error {
 	return nil
 }
 
-func (c *cluster) startReplicas(ctx context.Context, number int, members map[uint64]string) error {
-	h := c.hosts[number]
-	for shard := range c.options.Shards {
-		machine := c.options.Machine(number, shard)
-		replica := nodehost.ReplicaConfig{ShardID: uint64(shard + 1), ReplicaID: uint64(number + 1), Members: members,
-			LeaseRead: c.options.LeaseRead}
-		factory := func(uint64, uint64) (rsm.StateMachine, error) { return machine.StateMachine(), nil }
-		if c.options.SnapshotEntries > 0 {
-			replica.Snapshots.Entries = uint64(c.options.SnapshotEntries)
-			factory = func(uint64, uint64) (rsm.StateMachine, error) { return machine.SnapshotStateMachine(), nil }
-		}
-		if err := h.node.StartReplica(ctx, replica, factory); err != nil {
-			return err
-		}
-		handle, err := h.node.Shard(replica.ShardID)
-		if err != nil {
-			return err
-		}
-		h.shards = append(h.shards, handle)
-	}
-	return nil
-}
+// atOnce is how many replicas are started, or leaders moved, at the same time: a start waits for a write that others can share, and ten
+// thousand transfers one after the other would take minutes.
+const atOnce = 64
 
-// transfersAtOnce is how many leaders are moved at the same time; one after the other, ten thousand would take minutes.
-const transfersAtOnce = 64
-
-// BalanceLeaders implements benchmark.Cluster.
-func (c *cluster) BalanceLeaders(ctx context.Context) error {
+// forShards calls f for every shard, atOnce at a time, and stops at errors.
+func (c *cluster) forShards(f func(shard int) error) error {
 	var next atomic.Int64
-	errs := make([]error, min(transfersAtOnce, c.options.Shards))
+	errs := make([]error, min(atOnce, c.options.Shards))
 	var work sync.WaitGroup
 	for i := range errs {
 		work.Go(func() {
-			for shard := int(next.Add(1) - 1); shard < c.options.Shards && errs[i] == nil; shard = int(next.Add(1) - 1) {
-				errs[i] = c.moveLeader(ctx, shard)
+			for errs[i] == nil {
+				shard := int(next.Add(1) - 1)
+				if shard >= c.options.Shards {
+					return
+				}
+				errs[i] = f(shard)
 			}
 		})
 	}
 	work.Wait()
 	return errors.Join(errs...)
+}
+
+func (c *cluster) startReplicas(ctx context.Context, number int, members map[uint64]string) error {
+	c.hosts[number].shards = make([]*nodehost.Shard, c.options.Shards)
+	return c.forShards(func(shard int) error { return c.startReplica(ctx, number, shard, members) })
+}
+
+func (c *cluster) startReplica(ctx context.Context, number, shard int, members map[uint64]string) error {
+	h := c.hosts[number]
+	machine := c.options.Machine(number, shard)
+	replica := nodehost.ReplicaConfig{ShardID: uint64(shard + 1), ReplicaID: uint64(number + 1), Members: members,
+		LeaseRead: c.options.LeaseRead}
+	factory := func(uint64, uint64) (rsm.StateMachine, error) { return machine.StateMachine(), nil }
+	if c.options.SnapshotEntries > 0 {
+		replica.Snapshots.Entries = uint64(c.options.SnapshotEntries)
+		factory = func(uint64, uint64) (rsm.StateMachine, error) { return machine.SnapshotStateMachine(), nil }
+	}
+	if err := h.node.StartReplica(ctx, replica, factory); err != nil {
+		return err
+	}
+	handle, err := h.node.Shard(replica.ShardID)
+	h.shards[shard] = handle
+	return err
+}
+
+// BalanceLeaders implements benchmark.Cluster.
+func (c *cluster) BalanceLeaders(ctx context.Context) error {
+	return c.forShards(func(shard int) error { return c.moveLeader(ctx, shard) })
 }
 
 // moveLeader returns once the shard is led by the host whose number is the shard's modulo the hosts.
