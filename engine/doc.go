@@ -48,6 +48,16 @@
 // in the apply queue for its end (apply_hold.go). Which log may go is said by the snapshots that are kept and by SnapshotPolicy.KeepEntries; the core
 // has the last word, for it knows who still reads.
 //
+// # Streams
+//
+//	core: Output.Installs ──► receiver ── pulls ──► another host's sender ──► file, or viewStream ──► streamPipe
+//	receiver ──► whole, durable ──► StepWorker ──► Core.SnapshotReceived ──► saved ──► job: Recover ──► Core.SnapshotInstalled
+//
+// The receiver (stream_receiver.go, stream_pull.go) pulls, spools and checks; the sender (stream_source.go, stream_send.go) serves what is pulled, within
+// its limits (stream_rate.go); a state machine on disk writes into a pipe as the receiver takes it (stream_view.go, stream_pipe.go). Both workers
+// own their streams; others reach them by their inboxes. A stream counts as a view of the apply queue, at either end, so that nothing is closed or exchanged
+// under it. install.go has the steps of an installation and what a crash between any two of them leaves.
+//
 // # The rule of the open batch
 //
 // A lone proposal never waits. While batches of a shard are uncommitted, as many as fit in the least round trip (one on a

@@ -149,6 +149,10 @@
 // machine, changes nothing: the shard goes on, Events.SnapshotFailed tells, and it is tried again. A damaged one is passed over for the one
 // before; without any the replica is damaged and healed by the others.
 //
+// A replica that lacks what the others have removed from their logs is sent a snapshot, on a connection of its own, by a follower if one is caught up: the file of
+// one in memory, or what Prepare and Save of one on disk yield as it is sent. Tuning.SnapshotSendBytesPerSecond bounds what a host sends. Events.SnapshotOffered, SnapshotReceived,
+// SnapshotInstalled, SnapshotSent and StreamFailed tell; Info().Engine counts streams and bytes. Lookups wait while a state machine recovers.
+//
 // # The data directory
 //
 //	Config.Dir/
