@@ -87,6 +87,8 @@ const (
 	// WorkloadRestart starts a host whose shard has much to replay, WorkloadSnapshot takes a snapshot under load; package snapshots makes them.
 	WorkloadRestart  = "restart"
 	WorkloadSnapshot = "snapshot"
+	// WorkloadStream streams a state to a replica that was just added; package snapshots makes it, too.
+	WorkloadStream = "stream"
 )
 
 // The ways to serve a linearizable read.

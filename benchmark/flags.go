@@ -79,7 +79,7 @@ func (c *Config) flags(engines []Engine) []*Flag {
 	return []*Flag{
 		engineFlag(c, engines),
 		choiceFlag("workload", "what is done to the engine", &c.Workload, []string{
-			WorkloadSteady, WorkloadFailover, WorkloadSlowFollower, WorkloadAppend, WorkloadOpen, WorkloadRestart, WorkloadSnapshot,
+			WorkloadSteady, WorkloadFailover, WorkloadSlowFollower, WorkloadAppend, WorkloadOpen, WorkloadRestart, WorkloadSnapshot, WorkloadStream,
 		}),
 		intFlag("hosts", "hosts in this process", &c.Hosts, 1, 9),
 		intFlag("shards", "Raft groups, each with a replica on every host", &c.Shards, 1, 100_000),
@@ -100,7 +100,7 @@ func (c *Config) flags(engines []Engine) []*Flag {
 			20*time.Millisecond, time.Minute),
 		intFlag("log-mib", "MiB of log in the open workload", &c.LogMiB, 1, 1<<20),
 		intFlag("entries", "commands behind the snapshot in the restart workload", &c.Entries, 1, 1<<30),
-		intFlag("state-mib", "MiB of state in the snapshot workload", &c.StateMiB, 1, 1<<20),
+		intFlag("state-mib", "MiB of state in the snapshot and stream workloads", &c.StateMiB, 1, 1<<20),
 		switchFlag("blocking", "one goroutine per request in flight, calling Propose", &c.Blocking),
 		textFlag("data", "directory for the data (default: a fresh temporary one on a disk)", "any path", &c.Data),
 		switchFlag("keep", "leave the data", &c.Keep),

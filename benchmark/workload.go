@@ -76,6 +76,14 @@ func SnapshotMetrics() []string {
 	}
 }
 
+// StreamMetrics are the figures of WorkloadStream.
+func StreamMetrics() []string {
+	return []string{
+		"stream.disk_write_mib_per_second", "stream.loopback_mib_per_second", "stream.memory_mib_per_second", "stream.memory_ratio",
+		"stream.on_disk_mib_per_second", "stream.on_disk_ratio", "stream.install_s", "stream.before_p99_ms", "stream.p99_ms", "stream.p99_ratio",
+	}
+}
+
 // metricOf returns the workload that a figure belongs to, empty if there is none of that name.
 func metricOf(name string) (workload string) {
 	if _, known := metricNamed(name); known {
@@ -96,6 +104,9 @@ func metricOf(name string) (workload string) {
 	if slices.Contains(RestartMetrics(), name) {
 		return WorkloadRestart
 	}
+	if slices.Contains(StreamMetrics(), name) {
+		return WorkloadStream
+	}
 	if slices.Contains(SnapshotMetrics(), name) {
 		return WorkloadSnapshot
 	}
@@ -113,7 +124,7 @@ func (c *Config) checkWorkload(engines []Engine) (faults []error) {
 			refuse("--require %s: accepted on the right is a number, or for %s a NUMBER*%s", r, strings.Join(names[:floors], ", "), Floor)
 		}
 	}
-	if slices.Contains([]string{WorkloadAppend, WorkloadOpen, WorkloadSlowFollower, WorkloadRestart, WorkloadSnapshot}, c.Workload) {
+	if slices.Contains([]string{WorkloadAppend, WorkloadOpen, WorkloadSlowFollower, WorkloadRestart, WorkloadSnapshot, WorkloadStream}, c.Workload) {
 		for _, r := range c.Require {
 			if r.Engine != "" {
 				refuse("--require %s: accepted on the right is a number", r)

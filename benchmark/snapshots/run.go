@@ -26,6 +26,9 @@ func run(ctx context.Context, config benchmark.Config, data string, out io.Write
 	if config.Workload == benchmark.WorkloadSnapshot {
 		measure = take
 	}
+	if config.Workload == benchmark.WorkloadStream {
+		measure = stream
+	}
 	for repeat := range config.Repeat {
 		figures, err := measure(ctx, &config, filepath.Join(data, fmt.Sprintf("repeat-%d", repeat+1)))
 		if err != nil {

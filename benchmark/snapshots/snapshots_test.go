@@ -67,10 +67,18 @@ func TestSnapshot(t *testing.T) {
 	}
 }
 
+func TestStream(t *testing.T) {
+	report, err := bench(t, smallConfig(t, benchmark.WorkloadStream, "stream.memory_ratio>=1000"))
+	f := report.Median
+	if !errors.Is(err, benchmark.ErrRequirement) || f.Disk <= 0 || f.Loopback <= 0 || f.StreamMemory <= 0 || f.StreamDisk <= 0 || f.InstallSeconds <= 0 || f.BeforeP99 <= 0 {
+		t.Errorf("%v, %+v", err, f)
+	}
+}
+
 // Every figure has a name that a requirement can have, and the other way round.
 func TestFiguresHaveNames(t *testing.T) {
 	names := slices.Sorted(maps.Keys((&Figures{}).fields()))
-	wanted := slices.Sorted(slices.Values(append(benchmark.RestartMetrics(), benchmark.SnapshotMetrics()...)))
+	wanted := slices.Sorted(slices.Values(slices.Concat(benchmark.RestartMetrics(), benchmark.SnapshotMetrics(), benchmark.StreamMetrics())))
 	if !slices.Equal(names, wanted) {
 		t.Errorf("figures %v, requirements %v", names, wanted)
 	}

@@ -50,6 +50,7 @@ With --workload restart a host is started whose shard has --entries commands beh
 first linearizable read. With --workload snapshot the leader of a shard with --state-mib of state takes a snapshot under load:
 
   flotilla bench --workload restart --require 'restart.read_s<=0.3'
+  flotilla bench --workload stream --state-mib 512 --require 'stream.memory_ratio>=0.6' --require 'stream.p99_ratio<=1.5'
   flotilla bench --workload snapshot --hosts 1 --require 'snapshot.rate_ratio>=0.8' --require 'snapshot.pause_ms<=5'
 
 Exit codes: 0 all is well; 1 a run, the end check or a requirement failed; 2 the machine changed too much between the engines
@@ -80,7 +81,7 @@ func benchCommand() *cobra.Command {
 				}
 				return nil
 			}
-			if config.Workload == benchmark.WorkloadRestart || config.Workload == benchmark.WorkloadSnapshot {
+			if config.Workload == benchmark.WorkloadRestart || config.Workload == benchmark.WorkloadSnapshot || config.Workload == benchmark.WorkloadStream {
 				if _, err := snapshots.Bench(cmd.Context(), config, cmd.OutOrStdout()); err != nil {
 					return failure{err}
 				}
