@@ -64,11 +64,6 @@ func (f *snapshotFiles) crash() {
 	}
 }
 
-// copy is what a backup holds of a host that is down.
-func (f *snapshotFiles) copy() *snapshotFiles {
-	return &snapshotFiles{memory: f.memory.CrashClone(vfs.CrashCloneCfg{})}
-}
-
 // reached says whether a replica's state can be had from its log and the snapshots that are left of it. They are removed in front of the log.
 func (p *place) reached() bool {
 	if p.host.world.plan.snapshots.every == 0 || p.witness() {
