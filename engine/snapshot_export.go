@@ -107,4 +107,6 @@ func (r *Replica) exportOver(job *exportJob) error {
 }
 
 // KeepsFiles says that the replica's snapshots are files: those of a state machine on disk are its own business.
-func (r *Replica) KeepsFiles() bool { return r.takesSnapshots() == nil && r.machine.Kind() != rsm.KindOnDisk }
+func (r *Replica) KeepsFiles() bool {
+	return r.takesSnapshots() == nil && r.machine.Kind() != rsm.KindOnDisk
+}

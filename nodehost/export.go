@@ -168,8 +168,9 @@ func (e *export) write(save func(io.Writer) (snapshot.Summary, error)) (exported
 	return exported, syncDir(e.fs, e.dir)
 }
 
-func syncUnless(file vfs.File, err error) error {
-	if err != nil {
+// syncUnless syncs a file that was written without an error.
+func syncUnless(file vfs.File, failed error) error {
+	if failed != nil {
 		return nil
 	}
 	return file.Sync()

@@ -101,6 +101,10 @@ func (h *NodeHost) open() (err error) {
 	if err := h.openSnapshots(); err != nil {
 		return err
 	}
+	stores := hostStores{fs: h.config.FS, dir: h.config.Dir, log: h.log, snapshots: h.snapshots, promises: h.promises}
+	if err := stores.finishImport(); err != nil {
+		return err
+	}
 	h.cache = logdb.NewCache(logdb.CacheOptions{Bytes: h.config.CacheBytes})
 	made, err := h.config.Transport(TransportContext{
 		Identity:      h.hostIdentity(),

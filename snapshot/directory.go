@@ -199,6 +199,25 @@ func (d *Directory) Publish(finished ...Finished) error {
 	return errors.Join(failures, d.sync())
 }
 
+// Adopt gives a whole, durable snapshot file outside of the directory a second name in it, durably. The file keeps the name it
+// has, so that it may be adopted again after a crash; one that is there is replaced. Where files cannot have two names it is copied.
+func (d *Directory) Adopt(path string, name Name) error {
+	fail := func(err error) error { return fmt.Errorf("snapshot: adopt %s as %s: %w", path, name.file(), err) }
+	if err := d.fs.Remove(d.join(name.file())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fail(err)
+	}
+	if err := vfs.LinkOrCopy(d.fs, path, d.join(name.file())); err != nil {
+		return fail(err)
+	}
+	if err := d.sync(); err != nil {
+		return fail(err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.catalog.add(name)
+	return nil
+}
+
 // List returns the snapshots of a replica, newest first.
 func (d *Directory) List(shardID, replicaID uint64) []Name {
 	d.mu.Lock()

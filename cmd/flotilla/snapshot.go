@@ -20,7 +20,7 @@ Exit codes: 0 all is well; 1 a file is damaged, or cannot be used; 3 the command
 
 func snapshotCommand() *cobra.Command {
 	command := &cobra.Command{Use: "snapshot", Short: "Check snapshot files, and restore shards from them", Long: snapshotHelp, Args: cobra.NoArgs}
-	command.AddCommand(snapshotVerifyCommand())
+	command.AddCommand(snapshotVerifyCommand(), snapshotImportCommand())
 	return command
 }
 

@@ -86,3 +86,38 @@ func TestBytesBar(t *testing.T) {
 		t.Errorf("%q, want %q", out.String(), want)
 	}
 }
+
+func TestSnapshotImportBeginsAShardOnAStoppedHost(t *testing.T) {
+	path, _ := writeSnapshot(t)
+	dir := filepath.Join(t.TempDir(), "host")
+	host := writeHost(t, dir, "seglog", 1)
+	address := host.Info().Identity.Address
+	members := "2=" + address
+	arguments := func(more ...string) []string {
+		return append([]string{"snapshot", "import", "--data", dir, "--shard", "7", "--replica", "2", "--members", members}, more...)
+	}
+	if _, errOut, code := command(arguments("--force", path)...); code != exitFailed || !strings.Contains(errOut, "in use") {
+		t.Errorf("into a running host: code %d, %q", code, errOut)
+	}
+	if err := host.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, errOut, code := command(arguments(path)...); code != exitFailed || !strings.Contains(errOut, "would be thrown away: replica 2 with a log up to") {
+		t.Errorf("over what is there: code %d, %q", code, errOut)
+	}
+	out, errOut, code := command(arguments("--force", path)...)
+	if code != exitOK || !strings.Contains(out, "thrown away: replica 2 of shard 7") || !strings.Contains(out, "begins anew behind entry 40") {
+		t.Errorf("code %d, %q, %q", code, out, errOut)
+	}
+	if out, errOut, code := command("log", "inspect", dir); code != exitOK || !strings.Contains(out, "installing the snapshot up to entry 40 of term 3") {
+		t.Errorf("code %d, %q, %q", code, out, errOut)
+	}
+	for _, wrong := range [][]string{
+		{"snapshot", "import", path}, arguments(), arguments("--members", "2", path), arguments("--members", "2=a,2=b", path),
+		arguments("--members", "2="+address+",3=x", path),
+	} {
+		if _, _, code := command(wrong...); code != exitUsage {
+			t.Errorf("%v: code %d", wrong, code)
+		}
+	}
+}
