@@ -137,6 +137,8 @@
 //     So every replica with a hole is found, and no other is concerned; and since the last record of a replica in a group says so, one that
 //     lost a part of its newest group. What this cannot see is the loss of all that a replica had in its newest groups: that is
 //     missed by what is remembered outside the store (R14).
+//     What is moved may be older than that remembers, and the only copy: so the group with the higher floor has an empty record of each replica of
+//     which nothing newer was written, at a distance of a block.
 //     A replica's records within a group are numbered up to 65,535; behind that only batches are known to be missing, since they do not follow each other.
 //   - What was found is written down as a record of its own, so that it is still known when the damaged segment is gone. It ends with Remove.
 //   - Batches are checked when Load or Read meets them, twice, and what is damaged then is written down too: if it was the end of the stream that the

@@ -192,6 +192,7 @@ type writtenGroup struct {
 	segment *segment
 	offset  int64
 	length  int
+	seq     uint64
 }
 
 // clean empties the oldest segment, a piece at a time, if the segments take too much room for what is live in them. Segments go
@@ -216,12 +217,13 @@ func (s *Store) clean() (more bool, err error) {
 	if k.cleaning.at < len(k.cleaning.keys) {
 		return true, s.movePiece(k.cleaning)
 	}
-	oldest, written := k.cleaning.segment, k.cleaning.written
-	k.cleaning = nil
-	if s.inUse(oldest) {
-		return true, nil // something could not be moved: again from the start
+	done := k.cleaning
+	if s.inUse(done.segment) {
+		done.at = 0 // something could not be moved: again from the start
+		return true, nil
 	}
-	return true, s.drop(oldest, written)
+	k.cleaning = nil
+	return true, s.drop(done)
 }
 
 // toClean returns the oldest segment if it is to be emptied now: if the segments take more than one and a half times what is live and two of
@@ -282,15 +284,17 @@ func (s *Store) inUse(old *segment) bool {
 //
 // What was moved is read back before: a write that the disk has lost would otherwise take with it what had been safe for long. A disk that does
 // that has failed.
-func (s *Store) drop(oldest *segment, written []writtenGroup) (err error) {
+func (s *Store) drop(c *cleaning) (err error) {
+	oldest := c.segment
 	s.run(func() {
-		if err = s.readBack(written); err != nil {
+		if err = s.readBack(c.written); err != nil {
 			s.fail(err)
 			return
 		}
 		s.writer.floor = s.order[1].first
 		marker := newGroupCommit()
 		marker.sync = true
+		s.bearWitness(marker, c)
 		if err = s.append(marker); err != nil {
 			return
 		}

@@ -42,7 +42,7 @@ func (s *Store) movePiece(c *cleaning) error {
 		if err != nil {
 			s.options.Logger.Warn("seglog: an old segment cannot be emptied now", "segment", c.segment.name, "error", err)
 			s.keeper.rest = s.keeper.now + unreadableDelay
-			s.keeper.cleaning = nil
+			c.at = 0
 			return nil // a read that failed is no failed write
 		}
 		if !more {
@@ -168,7 +168,7 @@ func (s *Store) writeMoved(m *moved) (at writtenGroup, err error) {
 		c.moving = m.from
 		if err = s.append(c); err == nil {
 			w := &s.writer
-			at = writtenGroup{w.active, w.position - alignUp(int64(len(c.data))), len(c.data)}
+			at = writtenGroup{w.active, w.position - alignUp(int64(len(c.data))), len(c.data), w.seq}
 			s.forget(m)
 		}
 	})
