@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -84,7 +85,7 @@ func TestAReadThatIsNeverAnsweredTimesOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.until(2*timeout, "answered", func() bool { return failure != nil })
-	if took := time.Duration(c.now - asked); failure != engine.ErrTimeout || took < timeout {
+	if took := time.Duration(c.now - asked); !errors.Is(failure, engine.ErrTimeout) || took < timeout {
 		t.Errorf("ended with %v after %v", failure, took)
 	}
 }
@@ -110,7 +111,7 @@ func TestANewLearnerRefusesWhatTheLeaderWouldDrop(t *testing.T) {
 		Members: []raftpb.MemberChange{{ReplicaID: 4, Kind: raftpb.Learner, Address: learner.address}},
 	})
 	c.until(time.Minute, "the learner knows the leader", func() bool { id, _ := learner.replicas[1].Leader(); return id != 0 })
-	if _, err := c.propose(learner, 1, "b"); err != engine.ErrBusy {
+	if _, err := c.propose(learner, 1, "b"); !errors.Is(err, engine.ErrBusy) {
 		t.Errorf("a proposal on a learner that its leader does not know: %v, want %v", err, engine.ErrBusy)
 	}
 	if wire.lost == 0 {

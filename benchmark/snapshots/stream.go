@@ -99,11 +99,11 @@ func streamTo(ctx context.Context, config *benchmark.Config, dir string, disk bo
 	}()
 	factory := func(mib int) rsm.Factory {
 		return func(uint64, uint64) (rsm.StateMachine, error) {
-			if machine := newPages(mib); disk {
+			machine := newPages(mib)
+			if disk {
 				return onDisk{machine}, nil
-			} else {
-				return machine, nil
 			}
+			return machine, nil
 		}
 	}
 	for i, address := range addresses {

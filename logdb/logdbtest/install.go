@@ -55,7 +55,7 @@ func checkInstalling(db logdb.LogDB, reopen func() (logdb.LogDB, error)) error {
 			return fmt.Errorf("%s: stored %+v, want %+v", when, got, want)
 		}
 		if _, err := db.Read(k, 3, 3, 100, nil); !errors.Is(err, logdb.ErrCompacted) {
-			return fmt.Errorf("%s: an entry of the log before is read: %v", when, err)
+			return fmt.Errorf("%s: an entry of the log before is read: %w", when, err)
 		}
 		batches, err := db.Read(k, 51, 53, 1<<20, nil)
 		if err != nil || len(batches) != 2 || string(batches[0]) != string(begin.Batches[0]) {
