@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"cmp"
+
 	"github.com/flotilla-raft/flotilla/raft"
 	"github.com/flotilla-raft/flotilla/raftpb"
 )
@@ -116,7 +118,7 @@ func (w *StepWorker) propose(r *Replica, p *pendingBatch) {
 	if p.fields {
 		seal = raftpb.SealSessionArena
 	}
-	batch := seal(p.arena, p.count, r.shardID, raftpb.KindCommands, origin, p.expectedTerm)
+	batch := seal(p.arena, p.count, r.shardID, cmp.Or(p.kind, raftpb.KindCommands), origin, p.expectedTerm)
 	p.arena = nil
 	if reason := r.core.Propose(w.now, batch); reason != raftpb.ReasonNone {
 		r.pending.pop()
@@ -212,7 +214,7 @@ func (w *StepWorker) handOver(r *Replica, batches []raftpb.Batch) {
 	}
 	for _, batch := range batches {
 		item := applyItem{batch: batch}
-		if origin := batch.Origin(); origin.Replica == r.replicaID && origin.Session == r.session && batch.Kind() == raftpb.KindCommands {
+		if origin := batch.Origin(); origin.Replica == r.replicaID && origin.Session == r.session && proposed(batch.Kind()) {
 			item.pending = r.pending.find(origin)
 		}
 		w.items = append(w.items, item)
@@ -220,12 +222,18 @@ func (w *StepWorker) handOver(r *Replica, batches []raftpb.Batch) {
 			w.items = append(w.items, w.leaderStarted(r))
 		}
 	}
+	if r.auditEvery != 0 {
+		w.auditHandedOver(r, batches)
+	}
 	if r.applyQueue.push(w.items...) {
 		w.applied = append(w.applied, r)
 	}
 	clear(w.items)
 	w.items = w.items[:0]
 }
+
+// proposed reports whether batches of a kind come from a proposal that somebody waits for.
+func proposed(kind raftpb.Kind) bool { return kind == raftpb.KindCommands || kind == raftpb.KindAudit }
 
 // watchApply asks the apply worker for a signal if the core holds committed entries back until more is applied. The flag is
 // raised first and the applied index looked at after; the apply worker publishes the index first and looks at the flag after:

@@ -285,7 +285,7 @@ func (w *applyWorker) turn(r *Replica) {
 		switch item := &w.work[i]; {
 		case item.batch != nil:
 			n := i + 1
-			for n < len(w.work) && w.work[n].batch != nil && w.work[n-1].batch.Kind() != raftpb.KindMembership { // which ends a turn of rsm's
+			for n < len(w.work) && w.work[n].batch != nil && !endsTurn(w.work[n-1].batch.Kind()) {
 				n++
 			}
 			w.apply(r, w.work[i:n])
@@ -305,6 +305,11 @@ func (w *applyWorker) turn(r *Replica) {
 	if more || r.applyQueue.rest() {
 		w.pool.again(r)
 	}
+}
+
+// endsTurn reports whether nothing may be added to a turn of rsm's behind a batch of a kind.
+func endsTurn(kind raftpb.Kind) bool {
+	return kind == raftpb.KindMembership || kind == raftpb.KindAudit
 }
 
 // apply runs consecutive batches through the state machine in one Update and completes their waiters.
@@ -327,6 +332,9 @@ func (w *applyWorker) apply(r *Replica, items []applyItem) {
 	} else {
 		w.complete(items)
 		w.noteApplied(r, items)
+		if last := items[len(items)-1].batch; last.Kind() == raftpb.KindAudit {
+			w.audited(r, last)
+		}
 	}
 	w.batches.Reset()
 }
@@ -360,6 +368,9 @@ func (w *applyWorker) complete(items []applyItem) {
 	for i := range items {
 		item := &items[i]
 		if item.batch.Kind() != raftpb.KindCommands {
+			if item.pending != nil {
+				item.pending.complete(0, make([]rsm.Entry, 1), nil)
+			}
 			continue
 		}
 		count := item.batch.Count()

@@ -39,6 +39,9 @@ func (w *StepWorker) deadlineOf(r *Replica) raft.Instant {
 	if len(r.changes) > 0 {
 		deadline = min(deadline, r.changeDeadline())
 	}
+	if r.auditAt != 0 {
+		deadline = min(deadline, r.auditAt)
+	}
 	if r.departure != nil {
 		deadline = min(deadline, r.departure.deadline)
 	}
@@ -69,6 +72,7 @@ func (w *StepWorker) expire(r *Replica) {
 	for len(r.transfers) > 0 && r.transfers[0].at+timeout <= w.now {
 		w.refuseTransfer(r, r.transfers[0].id, raftpb.ReasonNotReady, true) // the target may have been told to take over
 	}
+	w.auditWhenDue(r)
 	w.retryReads(r)
 	w.retryChanges(r)
 	w.ageQueue(r)

@@ -50,6 +50,7 @@ const (
 	EventSnapshotSent        // Peer replica, Index
 	EventStreamFailed        // Peer replica, Err, Reason: a snapshot was not sent, not received, or not installed
 	EventMachineStuck        // Err: a state machine has not moved for some seconds inside Save, Recover, Sync or Open
+	EventAuditUndecided      // Index: replicas differ, there, and no majority of them agrees
 
 	eventKindCount
 )

@@ -141,12 +141,13 @@ func (s *start) install() {
 		e.countSuspension()
 	}
 	r := &Replica{
-		engine:    e,
-		worker:    e.workerOf(s.options.ShardID),
-		shardID:   s.options.ShardID,
-		replicaID: s.options.ReplicaID,
-		session:   e.nonZeroRandom(),
-		machine:   s.manager,
+		engine:     e,
+		worker:     e.workerOf(s.options.ShardID),
+		shardID:    s.options.ShardID,
+		replicaID:  s.options.ReplicaID,
+		session:    e.nonZeroRandom(),
+		machine:    s.manager,
+		auditEvery: auditEvery(&s.options, s.manager),
 	}
 	r.handedOver = min(max(s.applied, s.stored.Compacted), s.stored.Last)
 	r.toldApplied = r.handedOver

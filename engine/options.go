@@ -222,6 +222,9 @@ type ReplicaOptions struct {
 	SkipBootstrapCheck bool
 	// Snapshots says when snapshots are taken, and what is kept.
 	Snapshots SnapshotPolicy
+	// Audit is how long a command is in the state before the replicas' states are compared, if the state machine is a rsm.Checksummer; 0 compares
+	// none. A replica that differs from a majority is quarantined with rsm.ErrDiverged.
+	Audit time.Duration
 	// Raft holds timeouts and limits; identities, session and seed are filled in by the engine.
 	Raft raft.Options
 }

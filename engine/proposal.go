@@ -26,6 +26,7 @@ type pendingBatch struct {
 	expectedTerm uint64
 	completions  []Completion // one per entry, nil entries for blocking callers; shorter than count if the rest is blocking
 	alone        bool         // takes no further commands (ProposeAtTerm)
+	kind         raftpb.Kind  // 0: commands
 	fields       bool         // entries carry session fields, empty ones for plain commands
 	sessions     bool         // some of them are of a session
 

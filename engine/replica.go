@@ -61,6 +61,10 @@ type Replica struct {
 	routes                      []route
 	routesOf                    *raftpb.Membership
 	promised                    raft.Promised
+	auditEvery                  time.Duration // 0: no audits
+	auditAt                     raft.Instant  // when a leader makes the next one, 0: when there are commands again
+	auditPoint                  uint64        // index of the last point that was handed over
+	auditBehind                 bool          // commands were handed over since the last point
 	promiseDirty, promiseListed bool
 	touched                     bool
 	hasRequests                 bool

@@ -196,6 +196,11 @@ type ReplicaConfig struct {
 	// for nobody for an election timeout; do not lower ElectionTimeout, or turn LeaseRead off, and start it again within the old one:
 	// the replica would not know what it may have promised.
 	LeaseRead bool
+	// Audit is how long a command is in the state before the replicas' states are compared: at most that long, and a round through the log,
+	// after a replica has gone apart from a majority of the others it is quarantined, with ErrDiverged (Events.ReplicaQuarantined). It takes one entry, and one
+	// more from each replica, for each audit; a shard at rest makes none. It needs a state machine that is a rsm.Checksummer, and is for all members of a shard. Default 0: no
+	// audits. At least 100 ms.
+	Audit time.Duration
 	// Snapshots says when snapshots are taken of state machines that can be saved, and how much log is kept. By default they are taken.
 	Snapshots SnapshotPolicy
 	// MaxClockDrift is how far the clocks of two hosts may drift apart in a second. Default 100 ms, at most 500 ms. If a host's clock

@@ -23,6 +23,7 @@ const (
 	maxCommandBytes = 256 << 20
 	maxTimeout      = 24 * time.Hour
 	maxElection     = time.Hour
+	minAudit        = 100 * time.Millisecond
 )
 
 // faults collects what is wrong with a configuration.
@@ -192,6 +193,9 @@ func (c *ReplicaConfig) validate(host *Config) error {
 	f.times(c.ElectionTimeout, c.HeartbeatInterval, host.ElectionTimeout)
 	if c.MaxClockDrift < 0 || c.MaxClockDrift > raft.MaxClockDrift {
 		f.add("MaxClockDrift is %s, accepted is 0 (default) to %s", c.MaxClockDrift, raft.MaxClockDrift)
+	}
+	if c.Audit != 0 && c.Audit < minAudit {
+		f.add("Audit is %s, accepted is 0 (none) or at least %s", c.Audit, minAudit)
 	}
 	if err := c.Snapshots.Validate(); err != nil {
 		f.add("%w", err)

@@ -93,6 +93,7 @@ func TestReplicaConfigNamesEveryFault(t *testing.T) {
 		"other address": {nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 1, Members: map[uint64]string{1: "host:1"}}, []string{`Members[1] is "host:1"`, own}},
 		"bad members":   {nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 1, Members: map[uint64]string{0: "", 1: own, 2: "x"}}, []string{"entry 0", "Members[0] is empty", `Members[2] is "x"`}},
 		"election":      {nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 1, Join: true, ElectionTimeout: -1}, []string{"ElectionTimeout"}},
+		"audit":         {nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 1, Join: true, Audit: time.Millisecond}, []string{"Audit is 1ms, accepted is 0 (none) or at least 100ms"}},
 		"heartbeat":     {nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 1, Join: true, HeartbeatInterval: time.Hour}, []string{"HeartbeatInterval"}},
 		"kinds": {nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 1, Members: map[uint64]string{1: own, 2: own}, Learners: []uint64{2, 2, 5}, Witnesses: []uint64{1, 6}},
 			[]string{"Learners has 2 a second time", "Learners has 5,", "Witnesses has 6,", "all 2 Members"}},

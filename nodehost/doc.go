@@ -153,6 +153,11 @@
 // one in memory, or what Prepare and Save of one on disk yield as it is sent. Tuning.SnapshotSendBytesPerSecond bounds what a host sends. Events.SnapshotOffered, SnapshotReceived,
 // SnapshotInstalled, SnapshotSent and StreamFailed tell; Info().Engine counts streams and bytes. Lookups wait while a state machine recovers.
 //
+// # Audits
+//
+// With ReplicaConfig.Audit the replicas of a shard compare checksums of their states at intervals, if the state machine is a rsm.Checksummer, as those of rsm/kv
+// and rsm/pebblekv are. One that differs from a majority is quarantined, with ErrDiverged.
+//
 // # The data directory
 //
 //	Config.Dir/

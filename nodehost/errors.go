@@ -7,6 +7,7 @@ import (
 
 	"github.com/flotilla-raft/flotilla/engine"
 	"github.com/flotilla-raft/flotilla/logdb"
+	"github.com/flotilla-raft/flotilla/rsm"
 )
 
 // Errors of requests, for errors.Is. Those that MaybeApplied says true of leave the outcome unknown; after all others the
@@ -89,6 +90,9 @@ var (
 	// ErrStuck says that a replica did not stop within Tuning.MaxStopWait, and what it waits for: a state machine that does not return, or
 	// writes that do not end. It goes on stopping by itself.
 	ErrStuck = engine.ErrStuck
+	// ErrDiverged says that an audit found the state here to differ from that of a majority; it is in the failure of a quarantined replica. A restart recovers
+	// from its own snapshots and so is no cure: replace the replica, or remove its data.
+	ErrDiverged = rsm.ErrDiverged
 	// ErrNoSnapshots says that the state machine takes no snapshots: it has none of the optional interfaces of package rsm.
 	ErrNoSnapshots = engine.ErrNoSnapshots
 	// ErrNothingApplied says that there is nothing to take a snapshot of yet.

@@ -50,6 +50,9 @@ type Events struct {
 	// MachineStuck says that a state machine has not moved for 4 s inside Save, Recover, Sync or Open; once in such a stretch. It keeps one place of
 	// Tuning.SnapshotWorkers, or RecoverWorkers.
 	MachineStuck func(replica ReplicaName, err error)
+	// AuditUndecided says that an audit found replicas that differ, at an index, and no majority that agrees: nobody is taken out of service, and who is
+	// right is for people to find out.
+	AuditUndecided func(replica ReplicaName, index uint64)
 	// DataLost says that the replicas which lost their state leave no quorum: the shard decides nothing more, and its requests end with
 	// ErrDataLost, until lost data is put back or the shard is rebuilt.
 	DataLost func(replica ReplicaName)
@@ -139,6 +142,8 @@ func (e *Events) deliver(event *engine.Event) {
 		call2(e.SnapshotDamaged, replica, event.Err)
 	case engine.EventMachineStuck:
 		call2(e.MachineStuck, replica, event.Err)
+	case engine.EventAuditUndecided:
+		call2(e.AuditUndecided, replica, event.Index)
 	case engine.EventSnapshotInstalled:
 		call2(e.SnapshotInstalled, replica, event.Index)
 	case engine.EventFollowerCreated:

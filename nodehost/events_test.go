@@ -48,6 +48,7 @@ func TestEveryEventHasItsCallback(t *testing.T) {
 		SnapshotSent:        func(r ReplicaName, receiver, index uint64) { note("sent", r, receiver, index) },
 		StreamFailed:        func(r ReplicaName, peer uint64, err error) { note("stream failed", r, peer, err) },
 		MachineStuck:        func(r ReplicaName, err error) { note("machine stuck", r, err) },
+		AuditUndecided:      func(r ReplicaName, index uint64) { note("undecided", r, index) },
 		StorageFailed:       func(err error) { note("storage failed", err) },
 		StorageStalled:      func() { note("stalled") },
 		StorageRecovered:    func() { note("recovered") },
@@ -62,6 +63,7 @@ func TestEveryEventHasItsCallback(t *testing.T) {
 		engine.EventReplicaStopped:      "stopped{1 2}",
 		engine.EventReplicaQuarantined:  "quarantined{1 2} why",
 		engine.EventReplicaFenced:       "fenced{1 2} why",
+		engine.EventAuditUndecided:      "undecided{1 2} 6",
 		engine.EventReplicaAbstaining:   "abstaining{1 2}",
 		engine.EventReplicaHealed:       "healed{1 2}",
 		engine.EventReplicaHealFailed:   "heal failed{1 2} why",
@@ -104,7 +106,7 @@ func TestEveryEventHasItsCallback(t *testing.T) {
 		(&Events{}).deliver(&event) // callbacks that are not set are not called
 	}
 	got = nil
-	event.Kind = engine.EventMachineStuck + 1
+	event.Kind = engine.EventAuditUndecided + 1
 	events.deliver(&event)
 	if len(got) != 0 {
 		t.Errorf("a kind that is not known: %q", got)

@@ -95,6 +95,7 @@ func (c *Config) replicaOptions(replica *ReplicaConfig) engine.ReplicaOptions {
 		Join:               replica.Join,
 		SkipBootstrapCheck: replica.SkipBootstrapCheck,
 		Snapshots:          replica.Snapshots,
+		Audit:              replica.Audit,
 		Raft: raft.Options{
 			Witness:             replica.Witness,
 			DisableHealing:      replica.DisableHealing,

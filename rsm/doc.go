@@ -64,6 +64,11 @@
 // it is handed the SessionDelta to write, and after Open it hands all that was written to LoadSessions. A crash then finds both, data and
 // result, or neither.
 //
+// # Audits
+//
+// Entries of an audit (audit.go) end their turn, as memberships do: at the first the state is summed up as it is there, the others tell what the replicas
+// found. The verdict follows from the log, so that it is the same everywhere. The engine decides when there is an audit.
+//
 // # Where to begin
 //
 // kinds.go says what a state machine may be. Packages kv and pebblekv are two to use or to copy, and rsmtest is the suite to hold one's own against.

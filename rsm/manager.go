@@ -56,6 +56,8 @@ type Manager struct {
 	at      place      // of applied
 	kept    place      // of the last entry that an on-disk machine counts as applied
 
+	audit audit
+
 	images, exclusive atomic.Int32 // open ones; exclusive are those that no Update may meet
 	syncing           atomic.Int32
 
@@ -100,6 +102,7 @@ func (m *Manager) KeepsSessions() bool { return !m.noSessions.Load() }
 func (m *Manager) reset(at place) {
 	m.placeMu.Lock()
 	m.at, m.kept = at, at
+	m.audit = audit{}
 	m.placeMu.Unlock()
 	m.applied.Store(at.index)
 }
@@ -158,6 +161,9 @@ func (m *Manager) Apply(turn *Turn) error {
 		if failure := m.tellMembership(turn.last, *turn.membership); failure != nil {
 			return failure
 		}
+	}
+	if turn.audit.kind != 0 {
+		return m.auditTurn(turn)
 	}
 	return nil
 }

@@ -17,6 +17,8 @@ type Turn struct {
 	// The last entry that is shown, or was before, with its term: what an on-disk machine counts as applied.
 	shownIndex, shownTerm uint64
 	membership            *raftpb.Membership // of the last batch
+	audit                 auditEntry         // the last batch, if it is one
+	audited               Audited
 
 	// With sessions there is a mark for each of entries. Once one of them is not to be shown there are two slices more: what is shown, and
 	// why each of entries was refused.
@@ -60,8 +62,8 @@ func (t *Turn) toShow() []Entry {
 	return t.entries[t.skipped:]
 }
 
-// Full reports whether nothing more may be added: what was added last is a membership, which is told behind the Update.
-func (t *Turn) Full() bool { return t.membership != nil }
+// Full reports whether nothing more may be added: what was added last is a membership, which is told behind the Update, or an entry of an audit.
+func (t *Turn) Full() bool { return t.membership != nil || t.audit.kind != 0 }
 
 // Add adds a batch, the next in the log. The only errors are those of a damaged body; the turn is then good for nothing but Reset.
 func (m *Manager) Add(turn *Turn, batch raftpb.Batch) error {
@@ -81,6 +83,12 @@ func (m *Manager) Add(turn *Turn, batch raftpb.Batch) error {
 			return fmt.Errorf("membership at index %d: %w", batch.First(), err)
 		}
 		turn.membership = &membership
+	case raftpb.KindAudit:
+		entry, err := parseAudit(batch)
+		if err != nil {
+			return fmt.Errorf("audit at index %d: %w", batch.First(), err)
+		}
+		turn.audit = entry
 	}
 	return nil
 }

@@ -319,6 +319,8 @@ func (w *World) reported(h *host, e engine.Event) {
 		}
 	case engine.EventReplicaQuarantined:
 		w.violate("quarantine", "host %d: shard %d: %v", h.index+1, e.ShardID, e.Err)
+	case engine.EventAuditUndecided:
+		w.violate("audit", "host %d: shard %d: replicas differ at index %d", h.index+1, e.ShardID, e.Index)
 	case engine.EventSecondLeader:
 		w.counters.add(countSecondLeader, 1)
 		w.violate("election safety", "host %d: shard %d: replica %d claims term %d too", h.index+1, e.ShardID, e.Peer, e.Term)
@@ -370,5 +372,5 @@ var eventNames = map[engine.EventKind]string{
 	engine.EventFollowerCreated: "follower created", engine.EventFollowerDestroyed: "follower destroyed", engine.EventFollowerStuck: "follower stuck",
 	engine.EventFollowerFailed: "follower failed", engine.EventSecondLeader: "second leader", engine.EventConnectionUp: "connection up",
 	engine.EventConnectionDown: "connection down", engine.EventStorageFailed: "storage failed", engine.EventStorageStalled: "storage stalled",
-	engine.EventStorageRecovered: "storage recovered",
+	engine.EventStorageRecovered: "storage recovered", engine.EventAuditUndecided: "audit undecided",
 }

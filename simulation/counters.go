@@ -81,6 +81,7 @@ const (
 	countInstalls
 	countInterrupted
 	countResumed
+	countAudited
 
 	countNoSpace
 	countFlippedBit
@@ -108,7 +109,7 @@ var counterNames = [counterCount]string{
 	"elections", "truncations", "lost-writes", "lost-frames", "cut-frames", "duplicated-frames", "reordered-frames", "damaged-batches",
 	"refused-messages", "broken-connections", "log-reads", "abstained", "healed", "promoted-again", "second-leaders", "unknown-but-applied",
 	"transfers-done", "transfers-refused", "changes-refused", "changes-done", "changes-canceled", "joint-memberships", "shards-without-quorum",
-	"snapshots-taken", "compactions", "snapshots-installed", "installations-interrupted", "streams-resumed",
+	"snapshots-taken", "compactions", "snapshots-installed", "installations-interrupted", "streams-resumed", "audited",
 	"no-space", "flipped-bit", "zeroed-sectors", "lost-write", "misdirected-write",
 	"failed-file-syncs", "torn-writes", "partly-kept", "lost-names", "cuts-while-opening", "refused-disks", "damaged-logs", "tails-damaged",
 }

@@ -196,7 +196,7 @@ func (p *place) start() {
 	p.state = placeStarting
 	life := h.life
 	options := engine.ReplicaOptions{ShardID: p.shard.id, ReplicaID: uint64(h.index + 1), Join: p.joins, Raft: h.world.plan.raft,
-		Snapshots: h.world.plan.snapshots.policy()}
+		Snapshots: h.world.plan.snapshots.policy(), Audit: h.world.options.Audit}
 	if !p.joins {
 		options.Members, options.Priorities = p.shard.members, p.shard.priorities(h.world.plan)
 		options.Kinds = p.shard.kinds

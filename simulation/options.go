@@ -46,6 +46,9 @@ type Options struct {
 	Machine rsm.Factory
 	// Command draws a command for Machine. Default: some bytes.
 	Command func(random func() uint64) []byte
+	// Audit lets all shards compare their replicas' states at this interval; see engine.ReplicaOptions. That replicas differ is noticed by the
+	// simulator itself at once: this is to see that audits agree with it. Default: none.
+	Audit time.Duration
 	// NoPorcupine leaves the check of the histories with porcupine out. Every other check is made as the run goes on.
 	NoPorcupine bool
 	// IgnoreFences does not count it as a violation that an assertion inside the engine failed, so that what the checkers
