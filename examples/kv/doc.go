@@ -15,6 +15,7 @@
 //
 // # Where to read
 //
-// store.go is the state machine, the only part that replication runs by itself. server.go turns HTTP requests into proposals and reads,
+// The state machine is the one of package rsm/kv: an ordered map, changed by commands in the order of the log, whose snapshots let the log be compacted.
+// One of your own is begun by copying that package; rsm/rsmtest says whether it is right. server.go turns HTTP requests into proposals and reads,
 // and shows what to do with each kind of error. members.go has what an operator asks for: members, joining, replacing, leadership.
 package main

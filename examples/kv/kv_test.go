@@ -14,7 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/flotilla-raft/flotilla/rsm"
+	"github.com/flotilla-raft/flotilla/rsm/kv"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -127,6 +127,7 @@ func TestKeysAreOnEveryServer(t *testing.T) {
 	g.ask(http.StatusOK, "PUT", 2, "/keys/hello", "again")
 	g.ask(http.StatusOK, "DELETE", 3, "/keys/hello", "")
 	g.ask(http.StatusNotFound, "GET", 1, "/keys/hello", "")
+	g.ask(http.StatusBadRequest, "PUT", 1, "/keys/"+strings.Repeat("k", kv.MaxKeyBytes+1), "its key is too long")
 	g.ask(http.StatusRequestEntityTooLarge, "PUT", 1, "/keys/large", strings.Repeat("x", 8<<20+1))
 }
 
@@ -207,14 +208,6 @@ func TestAServerIsMadeTheLeader(t *testing.T) {
 		got := g.ask(http.StatusOK, "PUT", 1, fmt.Sprint("/leader/", id), "")
 		if want := fmt.Sprintf(`{"id":%d,"kind":"voter","address":%q,"leads":true}`, id, g.raft[id-1]); !strings.Contains(got, want) {
 			t.Errorf("members are %s, want %s among them", got, want)
-		}
-	}
-}
-
-func TestTheStoreRefusesWhatIsNoCommand(t *testing.T) {
-	for _, command := range []string{"", "\x01", "\x01\x05ab", "\x07\x01a"} {
-		if err := newStore().Update([]rsm.Entry{{Index: 1, Command: []byte(command)}}); err == nil {
-			t.Errorf("command %q was taken", command)
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/flotilla-raft/flotilla/nodehost"
 	"github.com/flotilla-raft/flotilla/rsm"
+	"github.com/flotilla-raft/flotilla/rsm/kv"
 )
 
 // shardID names the one Raft group of this program. A larger one would spread its keys over many.
@@ -109,7 +110,7 @@ func serve(ctx context.Context, o options, out io.Writer) error {
 	// Close hands leadership to another server first, so that clients hardly notice.
 	defer host.Close()
 	replica := nodehost.ReplicaConfig{ShardID: shardID, ReplicaID: o.id, Members: o.members, Join: o.join}
-	factory := func(uint64, uint64) (rsm.StateMachine, error) { return newStore(), nil }
+	factory := func(uint64, uint64) (rsm.StateMachine, error) { return kv.New(), nil }
 	if err := host.StartReplica(ctx, replica, factory); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/flotilla-raft/flotilla/nodehost"
 	"github.com/flotilla-raft/flotilla/rsm"
+	"github.com/flotilla-raft/flotilla/rsm/kv"
 )
 
 // server answers clients. Any server of the group takes any request: one that does not lead passes it on to the one that does.
@@ -33,20 +34,23 @@ func (s *server) get(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	value, err := retry(r.Context(), func() (any, error) {
+	query := kv.Get{Key: r.PathValue("key")}
+	answer, err := retry(r.Context(), func() (any, error) {
 		if age > 0 {
-			return s.shard.StaleRead(r.Context(), r.PathValue("key"), age)
+			return s.shard.StaleRead(r.Context(), query, age)
 		}
-		return s.shard.Read(r.Context(), r.PathValue("key"))
+		return s.shard.Read(r.Context(), query)
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		fail(w, err)
-	case value == nil:
-		http.Error(w, "no such key", http.StatusNotFound)
-	default:
-		_, _ = io.WriteString(w, value.(string))
+		return
 	}
+	value := answer.(kv.Value)
+	if !value.Exists {
+		http.Error(w, "no such key", http.StatusNotFound)
+		return
+	}
+	_, _ = w.Write(value.Data)
 }
 
 func (s *server) put(w http.ResponseWriter, r *http.Request) {
@@ -55,20 +59,22 @@ func (s *server) put(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
 		return
 	}
-	s.propose(w, r, putCommand(r.PathValue("key"), value))
+	s.propose(w, r, kv.Put([]byte(r.PathValue("key")), value))
 }
 
 func (s *server) remove(w http.ResponseWriter, r *http.Request) {
-	s.propose(w, r, deleteCommand(r.PathValue("key")))
+	s.propose(w, r, kv.Delete([]byte(r.PathValue("key"))))
 }
 
 func (s *server) propose(w http.ResponseWriter, r *http.Request, command []byte) {
 	result, err := retry(r.Context(), func() (rsm.Result, error) { return s.shard.Propose(r.Context(), command) })
-	switch {
+	switch outcome := kv.OutcomeOf(result); {
 	case err != nil:
 		fail(w, err)
-	case result.Value == 1:
-		w.WriteHeader(http.StatusOK) // the key was there
+	case outcome.Refused:
+		http.Error(w, "the key is too long", http.StatusBadRequest)
+	case outcome.Existed:
+		w.WriteHeader(http.StatusOK)
 	default:
 		w.WriteHeader(http.StatusCreated)
 	}
