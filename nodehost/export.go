@@ -158,7 +158,7 @@ func (e *export) write(save func(io.Writer) (snapshot.Summary, error)) (exported
 	}()
 	out := &copyingWriter{file: file}
 	exported.Summary, err = save(out)
-	if err = errors.Join(cmp.Or(out.err, err), syncUnless(file, cmp.Or(out.err, err)), file.Close()); err != nil {
+	if err = errors.Join(cmp.Or(out.err, err), syncIf(cmp.Or(out.err, err) == nil, file), file.Close()); err != nil {
 		return exported, err
 	}
 	exported.Path = e.fs.PathJoin(e.dir, exportName(e.shard.ID(), exported.Summary.Meta.Index))
@@ -168,9 +168,9 @@ func (e *export) write(save func(io.Writer) (snapshot.Summary, error)) (exported
 	return exported, syncDir(e.fs, e.dir)
 }
 
-// syncUnless syncs a file that was written without an error.
-func syncUnless(file vfs.File, failed error) error {
-	if failed != nil {
+// syncIf syncs a file that was written without an error.
+func syncIf(written bool, file vfs.File) error {
+	if !written {
 		return nil
 	}
 	return file.Sync()

@@ -265,7 +265,7 @@ func (i *importing) decide(verified *snapshot.Summary) error {
 		}
 		return err
 	})
-	if err = errors.Join(err, syncUnless(file, err), file.Close()); err == nil {
+	if err = errors.Join(err, syncIf(err == nil, file), file.Close()); err == nil {
 		if err = i.fs.Rename(temporary, name); err == nil {
 			err = syncDir(i.fs, i.options.Dir)
 		}

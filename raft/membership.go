@@ -234,6 +234,18 @@ func (c *Core) sayRemoved(m *raftpb.Message, p *peer) bool {
 	return true
 }
 
+// sayRemovedToStranger tells who takes this replica for another incarnation, and is no member, that it was removed. It is from a former life of the
+// shard, which was rebuilt from a snapshot with other incarnations (R15): of those nobody would ever answer it, and it would look for others of that life.
+func (c *Core) sayRemovedToStranger(m *raftpb.Message) {
+	if c.role >= RoleBootstrapping || !c.addressed(m) || m.ToIncarnation == 0 || m.ToIncarnation == c.bootstrap.Incarnation {
+		return
+	}
+	switch m.Type {
+	case raftpb.MessagePreVote, raftpb.MessageVote, raftpb.MessageReplicate, raftpb.MessageProbe, raftpb.MessageHeartbeat, raftpb.MessageHeal:
+		c.sayRemoved(m, c.peer(m.From))
+	}
+}
+
 // handleRemoved obeys a committed membership without this replica, if it is newer than the one that added it.
 func (c *Core) handleRemoved(_ Instant, m *raftpb.Message, _ *peer) {
 	membership, err := raftpb.DecodeMembership(m.Payload)

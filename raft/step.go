@@ -14,6 +14,7 @@ func (c *Core) Step(now Instant, m *raftpb.Message) {
 	}
 	if !c.addressed(m) || !c.credible(m) {
 		c.dropped++
+		c.sayRemovedToStranger(m)
 		return
 	}
 	p, current := c.sender(m)
@@ -81,7 +82,7 @@ func (c *Core) termGate(now Instant, m *raftpb.Message, p *peer) bool {
 		return true
 	}
 	if m.Term < c.term {
-		return c.answerLowerTerm(m)
+		return c.answerLowerTerm(m, p)
 	}
 	switch m.Type {
 	case raftpb.MessagePreVote:
@@ -115,14 +116,18 @@ func (c *Core) leaderAlive(now Instant) bool {
 }
 
 // answerLowerTerm tells a replica that is behind of the current term, and returns whether the handler runs nevertheless.
-func (c *Core) answerLowerTerm(m *raftpb.Message) bool {
+func (c *Core) answerLowerTerm(m *raftpb.Message, p *peer) bool {
 	switch m.Type {
 	case raftpb.MessagePropose, raftpb.MessageChangeMembers:
 		return true
 	case raftpb.MessagePreVote:
-		c.answer(m, raftpb.MessagePreVoteResponse, raftpb.ReasonDenied)
+		if !c.sayRemoved(m, p) { // or it would ask once more in the term that it was told, and find others meanwhile
+			c.answer(m, raftpb.MessagePreVoteResponse, raftpb.ReasonDenied)
+		}
 	case raftpb.MessageVote:
-		c.answer(m, raftpb.MessageVoteResponse, raftpb.ReasonDenied)
+		if !c.sayRemoved(m, p) {
+			c.answer(m, raftpb.MessageVoteResponse, raftpb.ReasonDenied)
+		}
 	case raftpb.MessageReplicate, raftpb.MessageProbe:
 		c.answer(m, raftpb.MessageReplicateResponse, raftpb.ReasonNotLeader)
 	case raftpb.MessageHeartbeat:

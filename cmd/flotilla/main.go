@@ -28,7 +28,7 @@ func run(ctx context.Context, arguments []string, out, errOut io.Writer) int {
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(versionCommand(), benchCommand(), failoverHostCommand(), fillCommand(), simCommand(), logCommand(), repairCommand(),
-		snapshotCommand())
+		snapshotCommand(), recoverCommand())
 	root.SetArgs(arguments)
 	root.SetOut(out)
 	root.SetErr(errOut)
