@@ -123,7 +123,7 @@ func (w *StepWorker) installSaved(r *Replica, number uint64) {
 	}
 	if i.done {
 		r.install = nil
-		w.engine.keeper.remove(logdb.ReplicaKey{ShardID: r.shardID, ReplicaID: r.replicaID}, func(err error) {
+		w.engine.keeper.removeUpTo(logdb.ReplicaKey{ShardID: r.shardID, ReplicaID: r.replicaID}, i.name.Index, func(err error) {
 			if err != nil {
 				w.engine.options.Logger.Warn("a snapshot is not removed", "shard", r.shardID, "replica", r.replicaID, "error", err)
 			}

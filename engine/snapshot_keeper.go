@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 
 	"github.com/flotilla-raft/flotilla/logdb"
@@ -22,6 +24,7 @@ type snapshotKeeper struct {
 
 type snapshotRemoval struct {
 	key  logdb.ReplicaKey
+	upTo uint64 // 0: all, durably
 	done func(error)
 }
 
@@ -43,10 +46,33 @@ func (k *snapshotKeeper) remove(key logdb.ReplicaKey, done func(error)) {
 		done(nil)
 		return
 	}
+	k.submit(snapshotRemoval{key: key, done: done})
+}
+
+// removeUpTo removes the snapshots of a replica up to an index; one that comes back after a crash does no harm. What is behind may have been
+// received since, and the replica be about to recover from it.
+func (k *snapshotKeeper) removeUpTo(key logdb.ReplicaKey, index uint64, done func(error)) {
+	k.submit(snapshotRemoval{key: key, upTo: index, done: done})
+}
+
+func (k *snapshotKeeper) submit(removal snapshotRemoval) {
 	k.mu.Lock()
-	k.removals = append(k.removals, snapshotRemoval{key, done})
+	k.removals = append(k.removals, removal)
 	k.mu.Unlock()
 	k.sig.set()
+}
+
+func (k *snapshotKeeper) follow(removal snapshotRemoval) (err error) {
+	directory := k.engine.options.Snapshots
+	if removal.upTo == 0 {
+		return directory.Remove(removal.key.ShardID, removal.key.ReplicaID)
+	}
+	for _, name := range directory.List(removal.key.ShardID, removal.key.ReplicaID) {
+		if name.Index <= removal.upTo {
+			err = errors.Join(err, directory.RemoveOne(name))
+		}
+	}
+	return err
 }
 
 // RunOnce does everything that waits.
@@ -57,7 +83,7 @@ func (k *snapshotKeeper) RunOnce(raft.Instant) raft.Instant {
 	k.finished, k.removals = nil, nil
 	k.mu.Unlock()
 	for _, removal := range removals {
-		removal.done(k.engine.options.Snapshots.Remove(removal.key.ShardID, removal.key.ReplicaID))
+		removal.done(k.follow(removal))
 	}
 	if len(finished) > 0 {
 		k.publishAll(finished)
@@ -107,14 +133,22 @@ func (r *Replica) published(job *snapshotJob) {
 	r.retain()
 }
 
-// retain removes old snapshots, and lets the log go that is needed by none of the others.
+// retain removes old snapshots, and lets the log go that is needed by none of the others. One that stands above what is applied was received and
+// not installed, not yet or not ever: the next start may have to remove it, so it takes the place of none.
 func (r *Replica) retain() {
 	directory := r.engine.options.Snapshots
-	if err := directory.Retain(r.shardID, r.replicaID, r.snapshots.policy.Retain); err != nil {
-		r.engine.options.Logger.Warn("an old snapshot is not removed", "shard", r.shardID, "replica", r.replicaID, "error", err)
+	applied := r.machine.Applied()
+	names := slices.DeleteFunc(directory.List(r.shardID, r.replicaID), func(name snapshot.Name) bool { return name.Index > applied })
+	kept := min(r.snapshots.policy.Retain, len(names))
+	for _, name := range names[kept:] {
+		if err := directory.RemoveOne(name); err != nil {
+			kept = len(names) // the log that it needs stays
+			r.engine.options.Logger.Warn("an old snapshot is not removed", "shard", r.shardID, "replica", r.replicaID, "error", err)
+			break
+		}
 	}
-	if names := directory.List(r.shardID, r.replicaID); len(names) > 0 {
-		r.compactBehind(names[0].Index, names[len(names)-1].Index)
+	if kept > 0 {
+		r.compactBehind(names[0].Index, names[kept-1].Index)
 	}
 }
 

@@ -138,6 +138,7 @@ func (s *start) open(ctx context.Context, job *userJob) error {
 	case stored.Installing != nil:
 		return s.recoverInstalling(ctx, job)
 	case kind == rsm.KindOnDisk && s.manager.Opened() >= stored.Compacted:
+		s.removeFiles(s.files())       // received, and not installed or not needed any more
 		s.applied = s.manager.Opened() // beyond the log's end, the core sees that something was lost
 		return s.startAt(min(s.applied, stored.Last))
 	}

@@ -60,14 +60,20 @@ type receiver struct {
 	name   string
 	sig    signal
 
-	mu       sync.Mutex
-	begun    []*incoming
-	canceled []*Replica
-	chunks   []received
-	waiting  int // bytes of chunks
+	mu      sync.Mutex
+	orders  []receiveOrder
+	chunks  []received
+	waiting int // bytes of chunks
 
 	streams []*incoming // owned by RunOnce
 	work    []received
+}
+
+// receiveOrder begins a stream, or, with none, gives up what is received for a replica. Orders are followed as they were given: a replica
+// that begins anew may be sent a snapshot before this worker, in a long sync, has seen that what it received before was canceled.
+type receiveOrder struct {
+	replica *Replica
+	stream  *incoming
 }
 
 func (r *receiver) Name() string    { return r.name }
@@ -109,7 +115,7 @@ func (r *receiver) receive(messages []raftpb.Message, from string) {
 // begin starts to receive; an older stream of the replica ends.
 func (r *receiver) begin(stream *incoming) {
 	r.mu.Lock()
-	r.begun = append(r.begun, stream)
+	r.orders = append(r.orders, receiveOrder{stream.replica, stream})
 	r.mu.Unlock()
 	r.sig.set()
 }
@@ -117,7 +123,7 @@ func (r *receiver) begin(stream *incoming) {
 // cancel gives up what is received for a replica.
 func (r *receiver) cancel(replica *Replica) {
 	r.mu.Lock()
-	r.canceled = append(r.canceled, replica)
+	r.orders = append(r.orders, receiveOrder{replica: replica})
 	r.mu.Unlock()
 	r.sig.set()
 }
@@ -126,16 +132,15 @@ func (r *receiver) cancel(replica *Replica) {
 func (r *receiver) RunOnce(now raft.Instant) raft.Instant {
 	r.sig.clear()
 	r.mu.Lock()
-	begun, canceled, chunks := r.begun, r.canceled, r.chunks
-	r.begun, r.canceled, r.chunks, r.waiting = nil, nil, r.work[:0], 0
+	orders, chunks := r.orders, r.chunks
+	r.orders, r.chunks, r.waiting = nil, r.work[:0], 0
 	r.mu.Unlock()
-	for _, stream := range begun { // canceled ones may be among them
-		r.drop(stream.replica)
-		stream.movedAt, stream.askAt, stream.pause = now, now, pullAgain
-		r.streams = append(r.streams, stream)
-	}
-	for _, replica := range canceled {
-		r.drop(replica)
+	for _, order := range orders {
+		r.drop(order.replica)
+		if stream := order.stream; stream != nil {
+			stream.movedAt, stream.askAt, stream.pause = now, now, pullAgain
+			r.streams = append(r.streams, stream)
+		}
 	}
 	for i := range chunks {
 		r.take(now, &chunks[i].message)

@@ -11,30 +11,33 @@ import (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// serve sends, a chunk of each stream in turn, what may be sent at now, and returns when more may be.
+// serve sends, a chunk of each stream in turn, what may be sent at now, and returns when more may be. Whose turn it is moves on with what is
+// sent, not with who is looked at: under the host's limit one chunk may be sent at a time, all the others are looked at in vain, and the same
+// stream would come first again, for ever.
 func (s *sender) serve(now raft.Instant) (next raft.Instant) {
 	next = raft.Never
 	sends := 0
 	for progress := true; progress && len(s.streams) > 0; {
 		progress = false
 		next = raft.Never
+		place := s.first
 		for range len(s.streams) {
-			if s.first >= len(s.streams) {
-				s.first = 0
+			if place >= len(s.streams) {
+				place = 0
 			}
 			if sends >= sendsPerRun {
 				return now
 			}
 			count := len(s.streams)
-			sent, again := s.serveOne(now, s.streams[s.first])
-			if next = min(next, again); sent {
-				progress, sends = true, sends+1
-			}
-			if len(s.streams) == count { // else the next one has taken its place
-				s.first++
-			} else {
+			sent, again := s.serveOne(now, s.streams[place])
+			next = min(next, again)
+			if len(s.streams) != count { // the next one has taken its place
 				progress = true
 				break
+			}
+			place++
+			if sent {
+				progress, sends, s.first = true, sends+1, place
 			}
 		}
 	}
@@ -59,7 +62,7 @@ func (s *sender) serveOne(now raft.Instant, stream *outgoing) (sent bool, again 
 		return false, idle
 	}
 	if at := max(stream.rate.allowed(), s.rate.allowed()); at > now {
-		return false, min(idle, at)
+		return false, min(idle, at, s.alive(now, stream)) // with many streams it may be longer than a receiver waits for
 	}
 	m := stream.unsent
 	if m == nil {
@@ -117,7 +120,7 @@ func (s *sender) account(now raft.Instant, stream *outgoing, m *raftpb.Message) 
 }
 
 // alive tells a receiver whose source has nothing for it yet that it is still wanted: a snapshot is being taken, or a view waits for its
-// place, or a state machine takes its time. Returns when to do so again.
+// place, or a state machine takes its time, or a limit does not let a chunk go. Returns when to do so again.
 func (s *sender) alive(now raft.Instant, stream *outgoing) raft.Instant {
 	if stream.total > 0 && stream.next >= stream.total {
 		return raft.Never // all is sent
