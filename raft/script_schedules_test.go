@@ -31,6 +31,9 @@ func init() {
 	scriptCommands["one-batch-a-message"] = func(s *script) { // so that part of a log can be sent; from the next start on
 		s.node().options.MaxMessageBytes = 1
 	}
+	scriptCommands["window"] = func(s *script) { // how much n sends to one follower before it has an answer
+		s.node().core.options.MaxInflightMessages = int(s.number("messages"))
+	}
 	scriptCommands["read-log"] = func(s *script) { // completes the oldest log read of n
 		fmt.Fprintf(s.trace, "read %t\n", s.n.readLog(s.node()))
 	}
