@@ -42,12 +42,14 @@ type laneTable struct {
 // The record of the first lane names a lane only once it has been opened: so a directory that is named and has no lane was lost.
 func openLaneTable(options Options) (*laneTable, error) {
 	t := &laneTable{fs: options.FS, directories: append([]string{options.Dir}, options.Directories...)}
-	_, recorded, err := t.read(0)
+	found, recorded, err := t.read(0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		recorded = t.directories[:1]
 	case err != nil:
 		return nil, err
+	case found != 0:
+		return nil, fmt.Errorf("%w: %s is to be the first, and is lane %d", ErrLanes, options.Dir, found)
 	}
 	if t.recorded = recorded; len(recorded) > len(t.directories) {
 		return nil, fmt.Errorf("%w: there are %d, in %q; configured are %d", ErrLanes, len(recorded), recorded, len(t.directories))
