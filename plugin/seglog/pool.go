@@ -21,6 +21,8 @@ type pool struct {
 	next     uint64 // number of the next file
 	// hungry is set while there is no prepared segment: the writer then wakes the keeper as it goes on.
 	hungry atomic.Bool
+	// held is what bytes has counted last.
+	held atomic.Int64
 }
 
 // spare is a file whose blocks were all written, in a segment that is no more.
@@ -38,10 +40,14 @@ func (p *pool) close() error {
 	return closeSegment(p.prepared)
 }
 
-// bytes returns what the files take.
+// bytes returns what the files take, as of a moment ago if a segment is just getting its name: that waits for the disk, and whoever looks
+// at a store whose disk stalls must not.
 func (p *pool) bytes() (bytes int64) {
-	p.mu.Lock()
+	if !p.mu.TryLock() {
+		return p.held.Load()
+	}
 	defer p.mu.Unlock()
+	defer func() { p.held.Store(bytes) }()
 	if p.prepared != nil {
 		bytes += p.prepared.filled
 	}
