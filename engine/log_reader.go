@@ -22,7 +22,7 @@ type logReads struct {
 
 	mu      sync.Mutex
 	waiting []logReadRequest
-	next    int // the reader that is woken next
+	next    int // the reader that is woken next, if it is idle
 	aheads  aheads
 }
 
@@ -31,6 +31,8 @@ type logReader struct {
 	pool *logReads
 	name string
 	sig  signal
+	// busy is set from when it is woken until it has looked for work and found none. Guarded by pool.mu.
+	busy bool
 }
 
 // countedLog counts every read of the log store, whoever makes it.
@@ -77,10 +79,18 @@ func (p *logReads) submit(w *StepWorker) {
 	}
 }
 
-// wake wakes one reader: the next in turn, so that as many are awake as there is work for. p.mu is held.
+// wake wakes one reader that is idle, so that as many are awake as there is work for, and none waits for one that is inside the store for
+// long. If all are busy, whichever is done first looks for work again. p.mu is held.
 func (p *logReads) wake() {
-	p.readers[p.next].sig.set()
-	p.next = (p.next + 1) % len(p.readers)
+	for range p.readers {
+		reader := p.readers[p.next]
+		p.next = (p.next + 1) % len(p.readers)
+		if !reader.busy {
+			reader.busy = true
+			reader.sig.set()
+			return
+		}
+	}
 }
 
 // RunOnce serves one request, or reads ahead if none waits. It returns at once if there is more to do, and else when what was read ahead in
@@ -89,10 +99,12 @@ func (l *logReader) RunOnce(now raft.Instant) raft.Instant {
 	l.sig.clear()
 	p := l.pool
 	p.mu.Lock()
+	l.busy = true
 	p.aheads.expire(now)
 	if len(p.waiting) == 0 {
 		plan := p.aheads.begin()
 		if plan == nil {
+			l.busy = false
 			next := p.aheads.deadline()
 			p.mu.Unlock()
 			return next
