@@ -40,16 +40,17 @@ func diskState(usage vfs.DiskUsage, reserve int64, wasFull bool) (full bool) {
 	return usage.AvailBytes < limit
 }
 
-// leastSpace returns the usage of that disk, of those that the host writes to, which has the least room.
+// leastSpace returns the usage of that disk, of those that the host writes to, which has the least room. The log's directory and that of
+// snapshots may be disks of their own, mounted there.
 func (h *NodeHost) leastSpace() (least vfs.DiskUsage, err error) {
 	if least, err = h.config.FS.GetDiskUsage(h.config.Dir); err != nil {
 		return least, err
 	}
-	reporter, ok := h.log.(logdb.DirectoryReporter)
-	if !ok {
-		return least, nil
+	directories := []string{h.directory.join(logName), h.directory.join(snapshotsName)}
+	if reporter, ok := h.log.(logdb.DirectoryReporter); ok {
+		directories = append(directories, reporter.Directories()...)
 	}
-	for _, directory := range reporter.Directories() {
+	for _, directory := range directories {
 		usage, err := h.config.FS.GetDiskUsage(directory)
 		if err != nil {
 			return least, err
