@@ -83,6 +83,8 @@
 //	ErrStorageFailed      the host's log store failed: no writes until a restart                       if it was under way
 //	cause of the context  the caller left                                                              unless it never began, or changes nothing
 //
+// ImportSnapshot and RecoverShard are for hosts that do not run: ErrImportRefused and ErrRecoverRefused say why nothing was changed, ErrNoHost that a directory is
+// none of a host's, ErrNotAsked that another host could not be asked whether it is there.
 // ErrSnapshotDamaged, ErrMachineStuck, ErrStreamFailed and ErrInstallFailed are told by Events; the first is a start's error too if the replica must not be healed.
 // Reads change nothing, so MaybeApplied is never true of their errors. Those of New concern the data directory: ErrDirectoryLocked,
 // ErrIdentityMismatch, ErrIdentityDamaged, ErrPromisesDamaged, ErrOtherLogStore. A host whose directory is an older copy reports
@@ -158,19 +160,23 @@
 // With ReplicaConfig.Audit the replicas of a shard compare checksums of their states at intervals, if the state machine is a rsm.Checksummer, as those of rsm/kv
 // and rsm/pebblekv are. One that differs from a majority is quarantined, with ErrDiverged.
 //
+// Shard.ExportSnapshot writes a snapshot to a file elsewhere. ImportSnapshot begins a shard anew with such a file on hosts that do not run, and RecoverShard makes a
+// survivor the only member of a shard that lost its quorum; docs/operations.md says when to do what.
+//
 // # The data directory
 //
 //	Config.Dir/
 //	├── lock         held as long as a NodeHost has the directory; a second one gets ErrDirectoryLocked
 //	├── identity     who this host is, and its epoch; replaced whole at every start
 //	├── promises     what the replicas have promised to others; appended to, replaced whole now and then
+//	├── import       a snapshot that is being imported, which the next start finishes; seldom there
 //	├── log/         the log store's own
 //	└── snapshots/   those of all replicas here; see package snapshot
 //
 // Files that are replaced whole are written under a temporary name, synced, renamed, and the directory is synced: after a crash
 // the old file is there or the new one. All go through Config.FS. All integers are little-endian, all checksums CRC-32C.
 //
-// The order of a start is what makes a restart safe: lock, identity with the next epoch, promises, log, snapshots, transport. Nothing is
+// The order of a start is what makes a restart safe: lock, identity with the next epoch, promises, log, snapshots, an import that was not finished, transport. Nothing is
 // sent before the epoch is durable, so no peer meets two starts under one epoch, and an old copy of the directory that is put back
 // presents an epoch that its peers have seen: they refuse it. The identity is durable before the log's directory exists, so a log
 // without an identity is one that lost it, and is refused.

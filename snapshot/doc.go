@@ -19,6 +19,8 @@
 // plain. The digest in the footer covers every byte in front of the footer: with it a file that was copied, exported or
 // streamed is known to be the one that was written.
 //
+// Copy writes a snapshot anew with other metadata, which is how one is given to other members.
+//
 // A reader hands out no byte of a block whose checksum it has not checked, and reports the end of the last section only after
 // the footer has agreed with all that was read. Names of external files are labels: they are never used as paths.
 //
