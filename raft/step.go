@@ -10,6 +10,7 @@ const maxNumber = 1 << 62
 func (c *Core) Step(now Instant, m *raftpb.Message) {
 	c.now = now
 	if c.addressed(m) && c.strayed(m) {
+		c.sayRemovedToStranger(m)
 		return
 	}
 	if !c.addressed(m) || !c.credible(m) {
