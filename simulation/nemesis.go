@@ -304,6 +304,10 @@ func (n *nemesis) putBack(h *host) bool {
 		return false
 	}
 	h.crash()
+	if h.disk.backup != b { // the crash has shown damage, and nothing would notice that an older copy is put in its place
+		n.during(0, time.Second, func() { w.bootIfDown(h) })
+		return false
+	}
 	var less []*place
 	for _, p := range h.places {
 		if p == nil || p.lost {
