@@ -311,7 +311,7 @@ func (d *disk) apart(base map[logdb.ReplicaKey]*mirror, writes []*write, found c
 		if p == nil || found.damaged[keyOf(p)] {
 			continue
 		}
-		if m := base[keyOf(p)]; m != nil && len(m.entries) == 0 && found.logs[keyOf(p)] == nil {
+		if m := base[keyOf(p)]; m != nil && len(m.entries) == 0 && found.logs[keyOf(p)] == nil && !writtenTwice(writes, keyOf(p)) {
 			continue // all that it had may be the one record that was hit, which nothing tells the owner of
 		}
 		alone := content{logs: found.logs, damaged: map[logdb.ReplicaKey]bool{}}
@@ -325,6 +325,17 @@ func (d *disk) apart(base map[logdb.ReplicaKey]*mirror, writes []*write, found c
 		}
 	}
 	return true
+}
+
+// writtenTwice reports whether more than one of the writes is of a replica: what one fault hits of it is not all then, and the rest tells.
+func writtenTwice(writes []*write, key logdb.ReplicaKey) bool {
+	count := 0
+	for _, wr := range writes {
+		if slices.ContainsFunc(wr.updates, func(u update) bool { return u.key == key }) {
+			count++
+		}
+	}
+	return count > 1
 }
 
 func applyTo(logs map[logdb.ReplicaKey]*mirror, u *update) {
