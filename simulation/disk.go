@@ -315,7 +315,14 @@ func (d *disk) restoreBackup() {
 }
 
 // Load implements logdb.LogDB.
-func (d *disk) Load(key logdb.ReplicaKey) (raftpb.Stored, error) { return d.store.Load(key) }
+func (d *disk) Load(key logdb.ReplicaKey) (raftpb.Stored, error) {
+	stored, err := d.store.Load(key)
+	if errors.Is(err, logdb.ErrDamaged) {
+		d.damageRead(key, err)
+		d.host.places[key.ShardID-1].hurt = 0 // whoever is started on that remembers nothing
+	}
+	return stored, err
+}
 
 // Read implements logdb.LogDB.
 func (d *disk) Read(key logdb.ReplicaKey, from, to uint64, maxBytes int, into []raftpb.Batch) ([]raftpb.Batch, error) {
