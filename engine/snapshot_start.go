@@ -117,7 +117,11 @@ func (s *start) remake(ctx context.Context) (err error) {
 }
 
 func (s *start) openManager(ctx context.Context) (err error) {
-	if s.manager, err = rsm.OpenManager(ctx, s.machine); err != nil {
+	open := rsm.OpenManager
+	if s.stored.Installing != nil && !s.damaged && !s.options.Raft.Witness {
+		open = rsm.OpenManagerToRecover
+	}
+	if s.manager, err = open(ctx, s.machine); err != nil {
 		return fmt.Errorf("shard %d: %w", s.options.ShardID, err)
 	}
 	return nil

@@ -61,6 +61,7 @@ type streamHost struct {
 	disk      *platter
 	suspend   func()
 	version   uint64 // of the format of the state
+	torn      bool   // a Recover is under way, or was when the power failed
 	fails     func(op errorfs.Op) error
 	tamper    func(lane transport.Lane, m *raftpb.Message) bool // false drops a message
 }
@@ -72,6 +73,7 @@ type streamCluster struct {
 	policy engine.SnapshotPolicy
 	list   []*streamHost
 	change func(*engine.Options)
+	keeper bool // machines on disk keep sessions
 }
 
 const (
@@ -169,6 +171,9 @@ func (c *streamCluster) factory(s *streamHost) rsm.Factory {
 		case rsm.KindOnDisk:
 			m := &diskWords{concurrentWords{w}, s.disk}
 			s.newest = &m.words
+			if c.keeper {
+				return &keeperWords{m, &s.torn}, nil
+			}
 			return m, nil
 		}
 		s.newest = &w

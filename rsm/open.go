@@ -11,8 +11,18 @@ import (
 // the client sessions that it keeps, and is where it says that it is. Where the log goes on is told by StartAt. After an error, which is that of the
 // machine or what it panicked with, the machine is the caller's to close.
 func OpenManager(ctx context.Context, machine StateMachine) (*Manager, error) {
+	return openManager(ctx, machine, (*Manager).open)
+}
+
+// OpenManagerToRecover is OpenManager for a state machine that Recover comes next for, come what may. What sessions it keeps is not looked at:
+// a Recover that a crash has interrupted may have left some of them, or old and new ones side by side.
+func OpenManagerToRecover(ctx context.Context, machine StateMachine) (*Manager, error) {
+	return openManager(ctx, machine, (*Manager).openMachine)
+}
+
+func openManager(ctx context.Context, machine StateMachine, open func(*Manager, context.Context) error) (*Manager, error) {
 	m := NewManager(machine, 0)
-	if err := m.open(ctx); err != nil {
+	if err := open(m, ctx); err != nil {
 		return nil, err
 	}
 	m.reset(place{index: m.opened})
@@ -20,6 +30,20 @@ func OpenManager(ctx context.Context, machine StateMachine) (*Manager, error) {
 }
 
 func (m *Manager) open(ctx context.Context) error {
+	if err := m.openMachine(ctx); err != nil {
+		return err
+	}
+	keeper, ok := m.machine.(SessionKeeper)
+	if !ok {
+		return nil
+	}
+	if err := m.sessions.load(keeper); err != nil {
+		return fmt.Errorf("load sessions: %w", err)
+	}
+	return nil
+}
+
+func (m *Manager) openMachine(ctx context.Context) error {
 	m.opened = 0
 	m.survey()
 	machine, ok := m.machine.(OnDisk)
@@ -35,13 +59,6 @@ func (m *Manager) open(ctx context.Context) error {
 	}
 	// What it has come up with may stand in the page cache alone, of a process that was killed: only a Sync says that it is durable.
 	m.synced.Store(0)
-	keeper, ok := machine.(SessionKeeper)
-	if !ok {
-		return nil
-	}
-	if err := m.sessions.load(keeper); err != nil {
-		return fmt.Errorf("load sessions: %w", err)
-	}
 	return nil
 }
 

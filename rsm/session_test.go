@@ -195,6 +195,35 @@ func TestDamagedRecordsOfSessions(t *testing.T) {
 	}
 }
 
+// A crash in the middle of Recover may leave old sessions beside new ones. They were read before the recovery was repeated, found damaged, and
+// the replica could not be started any more.
+func TestWhatAnInterruptedRecoverLeavesOfSessionsIsNotLookedAt(t *testing.T) {
+	source := open(t, makers["on disk"](newDisk()))
+	applyCalls(t, source, register(7, 2), call{7, 1, 0, "a"})
+	d := newDisk()
+	d.newest().Sessions = map[string]string{string(sessionKey(7)): "\x01\x05\x02", string(resultKey(7, 2)): "\x01"}
+	if _, err := OpenManager(t.Context(), makers["on disk"](d)); !errors.Is(err, ErrSessionsDamaged) {
+		t.Fatalf("got %v", err)
+	}
+	m, err := OpenManagerToRecover(t.Context(), makers["on disk"](d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := recoverFrom(m, snapshotOf(t, source)); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(sectionOf(t, &m.sessions), sectionOf(t, &source.sessions)) {
+		t.Error("the sessions are not those of the snapshot")
+	}
+	again, err := OpenManager(t.Context(), makers["on disk"](d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(sectionOf(t, &again.sessions), sectionOf(t, &source.sessions)) {
+		t.Error("the sessions that are kept are not those of the snapshot")
+	}
+}
+
 func sectionOf(t testing.TB, table *sessionTable) []byte {
 	var section bytes.Buffer
 	if err := table.encode(&section); err != nil {
