@@ -208,3 +208,43 @@ func TestRecoverCrashes(t *testing.T) {
 		}
 	}
 }
+
+// A survivor that lost something itself is a last resort.
+func TestRecoverFromAReplicaThatLostSomething(t *testing.T) {
+	r := newImportRig(t)
+	if _, err := nodehost.MarkForRepair(importDir, r.fs, 1, 1); err != nil {
+		t.Fatal(err)
+	}
+	options := nodehost.RecoverOptions{Dir: importDir, ShardID: 1, FS: r.fs}
+	if _, err := nodehost.RecoverShard(patient(t), options); !errors.Is(err, nodehost.ErrRecoverRefused) || !strings.Contains(err.Error(), "lost something") {
+		t.Errorf("without force: %v", err)
+	}
+	options.Force = true
+	if _, err := nodehost.RecoverShard(patient(t), options); err != nil {
+		t.Fatal(err)
+	}
+	if imported, err := r.check(t, r.fs, 1); err != nil || imported {
+		t.Errorf("what it serves: %v, %v", imported, err)
+	}
+}
+
+// A host whose name nobody knows was not asked, which is not the same as one that does not answer.
+func TestRecoverDoesNotTakeAnUnknownNameForAnAnswer(t *testing.T) {
+	c := newCluster(t, 1)
+	c.start(0)
+	config := nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 1, Members: map[uint64]string{1: c.addresses[0]}}
+	if err := c.hosts[0].StartReplica(patient(t), config, newJournal); err != nil {
+		t.Fatal(err)
+	}
+	c.propose(0, 1, "one")
+	if _, err := c.shard(0, 1).ChangeMembers(patient(t), nodehost.MembershipChange{Members: []nodehost.MemberChange{
+		{ReplicaID: 2, Kind: raftpb.Learner, Address: "127.0.0.1:65536"}, // no such port: no name service is needed to know
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	c.stop(0)
+	_, err := nodehost.RecoverShard(patient(t), nodehost.RecoverOptions{Dir: c.dirs[0], ShardID: 1})
+	if !errors.Is(err, nodehost.ErrRecoverRefused) || !strings.Contains(err.Error(), "could not be asked") {
+		t.Error(err)
+	}
+}
