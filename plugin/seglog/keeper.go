@@ -232,6 +232,10 @@ func (s *Store) clean() (more bool, err error) {
 // No more than twice the bytes that have died is ever moved. That is enough to keep the limit: where it is exceeded, what died since the last round
 // through all segments is at least half of what is live. And without it the same bytes would be moved round and round for a gain that the
 // unused end of each segment eats up.
+//
+// A segment of which not a quarter is live is moved all the same. Small Commits that came one by one fill a block each: nothing of that has
+// died, and the files took twenty times what is live. What is moved stands close together, so at least half of such a segment is gained each time, and
+// more bytes are never moved than are gained. The limit is not always reached so: a segment in front that is fuller than that holds up emptier ones.
 func (s *Store) toClean() *segment {
 	files, live := s.sizes()
 	s.index.mu.RLock()
@@ -248,7 +252,7 @@ func (s *Store) toClean() *segment {
 		allowed -= 2 * size
 	}
 	credit := 2*s.index.died - int64(s.counters.rewritten.Load())
-	if 2*files <= allowed || credit < oldest.live {
+	if 2*files <= allowed || credit < oldest.live && 4*oldest.live > oldest.size {
 		return nil
 	}
 	return oldest
