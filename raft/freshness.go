@@ -26,9 +26,10 @@ type freshnessState struct {
 func (c *Core) Freshness() (newest, applied Freshness) { return c.fresh.newest, c.fresh.applied }
 
 // learnFresh takes a newer one. As long as the last one is not applied newer ones are left out: under load there is always another,
-// and the state would never be known to have reached any.
+// and the state would never be known to have reached any. Likewise while the state machine recovers from a snapshot: it does not
+// hold yet what counts as applied.
 func (c *Core) learnFresh(f Freshness) {
-	if f.At <= c.fresh.newest.At {
+	if f.At <= c.fresh.newest.At || c.install.recovering {
 		return
 	}
 	if c.fresh.newest.Index <= c.applied {
