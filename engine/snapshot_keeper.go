@@ -133,12 +133,18 @@ func (r *Replica) published(job *snapshotJob) {
 	r.retain()
 }
 
-// retain removes old snapshots, and lets the log go that is needed by none of the others. One that stands above what is applied was received and
-// not installed, not yet or not ever: the next start may have to remove it, so it takes the place of none.
+// Snapshots are the replica's files, newest first. One that stands above what is applied was received and not installed, not yet or not ever:
+// the core may have refused it, and the next start may have to remove it, so it takes the place of none and is handed to nobody. It is safe for
+// concurrent use; only a replica with KeepsFiles has any.
+func (r *Replica) Snapshots() []snapshot.Name {
+	applied := r.machine.Applied()
+	return slices.DeleteFunc(r.engine.options.Snapshots.List(r.shardID, r.replicaID), func(name snapshot.Name) bool { return name.Index > applied })
+}
+
+// retain removes old snapshots, and lets the log go that is needed by none of the others.
 func (r *Replica) retain() {
 	directory := r.engine.options.Snapshots
-	applied := r.machine.Applied()
-	names := slices.DeleteFunc(directory.List(r.shardID, r.replicaID), func(name snapshot.Name) bool { return name.Index > applied })
+	names := r.Snapshots()
 	kept := min(r.snapshots.policy.Retain, len(names))
 	for _, name := range names[kept:] {
 		if err := directory.RemoveOne(name); err != nil {

@@ -72,3 +72,17 @@ func TestAStartRemovesWhatAMachineOnDiskDoesNotNeed(t *testing.T) {
 		t.Errorf("snapshots at %v after a start, want none", got)
 	}
 }
+
+// A source sent what it had received itself and its core had refused, for it had the highest index of its files: whoever it sent that to refused
+// it too, and asked again, for ever.
+func TestASourceSendsNothingThatItHasNotInstalled(t *testing.T) {
+	c := newStreamCluster(t, 3, rsm.KindConcurrent, nil)
+	leader, other, lagging := c.behind(40)
+	c.orphan(leader, 1000)
+	c.orphan(other, 1000)
+	c.cutOff(lagging, false)
+	c.waitState(lagging, 40)
+	if got := c.indexes(lagging); len(got) != 1 || got[0] >= 1000 {
+		t.Errorf("received were snapshots at %v", got)
+	}
+}

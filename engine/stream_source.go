@@ -248,7 +248,7 @@ func (r *Replica) openStream(stream *outgoing) {
 		r.openView(stream)
 		return
 	}
-	if names := e.options.Snapshots.List(r.shardID, r.replicaID); len(names) > 0 && names[0].Index >= stream.least {
+	if names := r.Snapshots(); len(names) > 0 && names[0].Index >= stream.least {
 		e.sender.open(openedStream{stream: stream, replica: r, name: names[0]})
 		return
 	}

@@ -47,7 +47,7 @@ func (s *Shard) ExportSnapshot(ctx context.Context, dir string) (Exported, error
 		if err != nil {
 			return Exported{}, err
 		}
-		names := s.host.snapshots.List(s.ID(), s.ReplicaID())
+		names := s.replica.Snapshots()
 		if len(names) == 0 || names[0].Index < least {
 			continue // it was removed: the replica begins anew
 		}
