@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -108,12 +109,14 @@ func (m merging) Recover(ctx context.Context, from rsm.SnapshotReader) error {
 
 type shutWhileSaving struct {
 	*kv.Machine
-	saving, met atomic.Bool
+	saving atomic.Bool
+	meet   sync.Once
+	met    chan struct{} // closed by the first Lookup that comes while it is saved
 }
 
 func (m *shutWhileSaving) Lookup(query any) (any, error) {
 	if m.saving.Load() {
-		m.met.Store(true)
+		m.meet.Do(func() { close(m.met) })
 		return nil, errors.New("it is being saved")
 	}
 	return m.Machine.Lookup(query)
@@ -124,7 +127,7 @@ func (m *shutWhileSaving) Prepare() (rsm.View, error) {
 	return viewOf{inner, func(ctx context.Context, to rsm.SnapshotWriter) error {
 		m.saving.Store(true)
 		defer m.saving.Store(false)
-		spin(&m.met)
+		await(m.met)
 		return inner.Save(ctx, to)
 	}}, err
 }
@@ -137,32 +140,44 @@ type viewOf struct {
 
 func (v viewOf) Save(ctx context.Context, to rsm.SnapshotWriter) error { return v.save(ctx, to) }
 
-// spin lets others run until they have done something, or never will.
-func spin(done *atomic.Bool) {
-	for i := 0; i < 100_000 && !done.Load(); i++ {
-		runtime.Gosched()
+// await waits until others have done something. Where they never do, the double is none, and its test says so.
+func await(done <-chan struct{}) {
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
 	}
 }
 
-// lateView fixes the state when it is saved.
+// lateView fixes the state when it is saved, and waits for one that differs from that of Prepare: a command may change nothing.
 type lateView struct {
 	*kv.Machine
-	mu    sync.Mutex
-	later atomic.Bool // there was an Update since Prepare
+	mu      sync.Mutex
+	waiting map[uint64][]chan struct{} // by the checksum at Prepare; closed by the first Update that leaves another one
 }
 
 func (m *lateView) Update(entries []rsm.Entry) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.later.Store(true)
-	return m.Machine.Update(entries)
+	before, _ := m.Checksum()
+	err := m.Machine.Update(entries)
+	if after, _ := m.Checksum(); after != before {
+		for _, later := range m.waiting[before] {
+			close(later)
+		}
+		delete(m.waiting, before)
+	}
+	return err
 }
 
 func (m *lateView) Prepare() (rsm.View, error) {
-	m.later.Store(false)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	later := make(chan struct{})
+	sum, _ := m.Checksum()
+	m.waiting[sum] = append(m.waiting[sum], later)
 	inner, err := m.Machine.Prepare()
 	return viewOf{inner, func(ctx context.Context, to rsm.SnapshotWriter) error {
-		spin(&m.later)
+		await(later)
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		now, err := m.Machine.Prepare()
