@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -314,9 +316,13 @@ func TestImportCrashes(t *testing.T) {
 				what string
 				fs   vfs.FS
 			}
+			var mu sync.Mutex // the log store changes the disk beside the import
 			var points []point
 			random := rand.New(rand.NewPCG(replica, 0))
-			note := func(what string) {
+			note := func(what string, arguments ...any) {
+				mu.Lock()
+				defer mu.Unlock()
+				what = fmt.Sprintf("%d: ", len(points)/3) + fmt.Sprintf(what, arguments...)
 				for _, kept := range []int{0, 50, 100} {
 					points = append(points, point{fmt.Sprintf("%s, %d %% of the rest kept", what, kept),
 						r.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kept, RNG: random})})
@@ -324,7 +330,7 @@ func TestImportCrashes(t *testing.T) {
 			}
 			fs := errorfs.Wrap(r.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
 				if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
-					note(fmt.Sprintf("%d: before call %v of %s", len(points)/3, op.Kind, op.Path))
+					note("before call %v of %s", op.Kind, op.Path)
 				}
 				return nil
 			}))
@@ -361,19 +367,19 @@ func TestImportFaults(t *testing.T) {
 	r := newImportRig(t)
 	fault := errors.New("disk fault")
 	for at := 0; ; at++ {
-		calls := 0
+		var calls atomic.Int64 // also those of the log store's own goroutine
 		disk := r.fs.CrashClone(vfs.CrashCloneCfg{})
 		fs := errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
 			if op.Kind.ReadOrWrite() != errorfs.OpIsWrite {
 				return nil
 			}
-			if calls++; calls > at {
+			if calls.Add(1) > int64(at) {
 				return fault
 			}
 			return nil
 		}))
 		_, err := nodehost.ImportSnapshot(r.options(fs, 1))
-		if calls <= at && err == nil {
+		if calls.Load() <= int64(at) && err == nil {
 			if happened, err := r.check(t, disk, 1); err != nil || !happened {
 				t.Errorf("without a fault: %v, %v", happened, err)
 			}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -187,9 +188,12 @@ func TestRecoverCrashes(t *testing.T) {
 		what string
 		fs   vfs.FS
 	}
+	var mu sync.Mutex // the log store changes the disk beside the recovery
 	var points []point
 	random := rand.New(rand.NewPCG(3, 0))
 	fs := errorfs.Wrap(r.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		mu.Lock()
+		defer mu.Unlock()
 		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
 			for _, kept := range []int{0, 50, 100} {
 				points = append(points, point{fmt.Sprintf("before call %v of %s, %d %% of the rest kept", op.Kind, op.Path, kept),
