@@ -188,7 +188,7 @@ func (l *load) failed(outcome Outcome) time.Duration {
 	return errorPause
 }
 
-// claimInjection is true once in the life of a load that was told to commit a fault, not before the client's tenth command.
+// claimInjection is true once in the life of a load that was told to commit a fault, not with a client's first command.
 func (l *load) claimInjection(sequence uint64) bool {
-	return sequence >= 10 && !l.injected.Load() && l.injected.CompareAndSwap(false, true)
+	return sequence > 1 && !l.injected.Load() && l.injected.CompareAndSwap(false, true)
 }
