@@ -38,6 +38,7 @@ func startCluster(ctx context.Context, o *Options, dir string) (c *cluster, err 
 	for i, address := range addresses {
 		config := nodehost.Config{
 			Dir: filepath.Join(dir, fmt.Sprintf("host-%d", i+1)), Address: address, Deployment: "benchmark", Transport: c.gate.transportOf,
+			DiskReserveBytes: o.reserve,
 		}
 		if o.LogDB == "pebble" {
 			config.LogDB = nodehost.PebbleLog(pebblelog.Options{})
@@ -142,6 +143,17 @@ func (c *cluster) agree(ctx context.Context) error {
 			if c.machines[i][shard].hash.Load() != first.hash.Load() {
 				return fmt.Errorf("shard %d: hosts 1 and %d applied different commands", shard+1, i+1)
 			}
+		}
+	}
+	return nil
+}
+
+// room returns an error when the disk of a host is below its reserve. A log that is kept for a stopped follower takes about ten
+// times the bytes of the commands, on every host: without room for it there is no catching up, however long one waits.
+func (c *cluster) room() error {
+	for i, host := range c.hosts {
+		if host.Info().DiskFull {
+			return fmt.Errorf("%w: host %d is below its reserve; choose a shorter --duration or a --data with more room", nodehost.ErrDiskFull, i+1)
 		}
 	}
 	return nil

@@ -29,6 +29,9 @@ type Options struct {
 	Duration time.Duration `json:"duration_ns"`
 	// Data is an existing directory for the data of all hosts.
 	Data string `json:"-"`
+
+	// reserve is the hosts' DiskReserveBytes; tests fill a disk by it.
+	reserve int64
 }
 
 // Run makes the repeats and returns what was measured until it ended or failed.
@@ -124,7 +127,7 @@ func (r *run) catchUp(ctx context.Context) error {
 	defer cancel()
 	for shard := range wanted {
 		for r.cluster.machines[last][shard].count.Load() < wanted[shard] {
-			if err := wait(patience, pollInterval); err != nil {
+			if err := errors.Join(wait(patience, pollInterval), r.cluster.room()); err != nil {
 				return fmt.Errorf("slowfollower: shard %d has applied %d of %d commands on the host that was stopped: %w", shard+1,
 					r.cluster.machines[last][shard].count.Load(), wanted[shard], err)
 			}
@@ -141,7 +144,7 @@ func (r *run) catchUp(ctx context.Context) error {
 // rate returns how many commands were accepted in a second, over the span.
 func (r *run) rate(ctx context.Context, span time.Duration) (float64, error) {
 	accepted, began := r.load.accepted.Load(), time.Now()
-	if err := wait(ctx, span); err != nil {
+	if err := errors.Join(wait(ctx, span), r.cluster.room()); err != nil {
 		return 0, err
 	}
 	return float64(r.load.accepted.Load()-accepted) / time.Since(began).Seconds(), nil

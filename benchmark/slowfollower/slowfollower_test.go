@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/flotilla-raft/flotilla/benchmark"
+	"github.com/flotilla-raft/flotilla/nodehost"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -96,5 +98,17 @@ func TestInterrupted(t *testing.T) {
 	var out strings.Builder
 	if _, err := Bench(ctx, config, &out); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
+	}
+}
+
+// A disk without room ends the run at once and by name: the follower would never catch up.
+func TestDiskFull(t *testing.T) {
+	c := smallConfig(t)
+	_, err := Run(context.Background(), Options{
+		Hosts: c.Hosts, Shards: c.Shards, Payload: c.Payload, InFlight: c.InFlight, Repeat: 1, Warmup: c.Warmup, Duration: c.Duration,
+		Data: t.TempDir(), reserve: 1 << 60,
+	}, io.Discard)
+	if !errors.Is(err, nodehost.ErrDiskFull) || !strings.Contains(err.Error(), "host 1") {
+		t.Errorf("error %v, want %v of host 1", err, nodehost.ErrDiskFull)
 	}
 }
