@@ -89,7 +89,8 @@
 // # What is in memory
 //
 // For each replica its hard state, what it was compacted up to, where bootstrap and configurations are, and 32 bytes for each batch: first index, term, count,
-// segment, offset, length. No bytes of batches: the log cache has those that matter.
+// segment, offset, length. No bytes of batches: the log cache has those that matter. With room that is kept for more, a batch takes at most 64 bytes, and
+// a replica without batches at most 200, its part of the map included; after a restart no room is kept (runs.go, rare.go).
 //
 // # Segments come and go
 //
@@ -156,7 +157,7 @@
 //
 // # Reading the source
 //
-// format.go and record.go say what is written, group.go and commit.go how it is gathered, writer.go when it is written, index.go what is remembered of it; recover.go,
+// format.go and record.go say what is written, group.go and commit.go how it is gathered, writer.go when it is written, index.go, runs.go and rare.go what is remembered of it; recover.go,
 // scan.go and copy.go how a directory is opened; keeper.go, pool.go and move.go what goes on beside; lanes.go,
 // lane_table.go and lane_group.go what makes one store of several.
 package seglog

@@ -15,17 +15,6 @@ import (
 // recordCost is what a record other than a batch counts for in the live bytes of its segment.
 const recordCost = 64
 
-// run is where a batch is: 32 bytes.
-type run struct {
-	first, term uint64
-	count       uint32
-	segment     uint32
-	offset      uint32 // of the batch's bytes
-	length      uint32
-}
-
-func (r *run) last() uint64 { return r.first + uint64(r.count) - 1 }
-
 // place is where a record is, 0 for none.
 type place struct {
 	segment uint32
@@ -33,16 +22,10 @@ type place struct {
 	length  uint32 // of its body
 }
 
-// configPlace is where a configuration is.
-type configPlace struct {
-	index uint64
-	place
-}
-
 // replica is what the index holds of one replica.
 type replica struct {
-	runs    []run // by index; without a gap once the directory is open
-	configs []configPlace
+	runs   []run       // by index; without a gap once the directory is open
+	config configPlace // the newest configuration; older ones are rare
 
 	state                    raftpb.HardState
 	compacted, compactedTerm uint64
@@ -60,34 +43,6 @@ type replica struct {
 
 	// rare is nil most of the time. What it points to never changes, since copies of the replica are read without the lock.
 	rare *rareState
-}
-
-// rareState is what few replicas have.
-type rareState struct {
-	installing place  // of the snapshot that the state machine has to recover from
-	damageAt   uint32 // the segment of the record that holds what was found damaged, 0 for none
-}
-
-// installing returns where the snapshot stands that the state machine has to recover from, 0 if there is none.
-func (r *replica) installing() place {
-	if r.rare == nil {
-		return place{}
-	}
-	return r.rare.installing
-}
-
-// damageAt returns the segment of the record that holds what was found damaged, 0 if there is none.
-func (r *replica) damageAt() uint32 {
-	if r.rare == nil {
-		return 0
-	}
-	return r.rare.damageAt
-}
-
-func (r *replica) setRare(installing place, damageAt uint32) {
-	if r.rare = nil; installing.segment != 0 || damageAt != 0 {
-		r.rare = &rareState{installing, damageAt}
-	}
 }
 
 // index says where everything live is. The writer alone changes it, with mu held; it reads without. Others read with mu held shared.
@@ -179,13 +134,13 @@ func (x *index) apply(o *operation, segment uint32) {
 		r.bootstrap = at
 		x.live(segment, recordCost)
 	case recordConfig:
-		x.config(r, configPlace{o.index, at})
+		x.addConfig(r, configPlace{o.index, at})
 	case recordInstall:
 		x.install(r, o, at)
 	case recordDamage:
 		at := r.damageAt()
 		x.move(&at, segment)
-		r.setRare(r.installing(), at)
+		r.changeRare(func(rare *rareState) { rare.damageAt = at })
 		x.damage[o.key] = o.damage
 		// In a running store whoever reads the damage is told; the rest of the log may still serve.
 		r.damaged = r.damaged || x.replaying
@@ -197,8 +152,8 @@ func (x *index) remove(key logdb.ReplicaKey) {
 	if r == nil {
 		return
 	}
-	x.dropRuns(r, 0, len(r.runs))
-	x.dropConfigs(r, 0, len(r.configs))
+	x.countDead(r.runs)
+	x.setConfigs(r, nil)
 	for _, segment := range [...]uint32{r.bootstrap.segment, r.installing().segment, r.stateAt, r.compactAt, r.damageAt()} {
 		x.live(segment, -recordCost)
 	}
@@ -213,10 +168,7 @@ func (x *index) save(r *replica, o *operation, segment uint32) {
 		x.move(&r.stateAt, segment)
 	}
 	if o.flags&saveTruncate != 0 {
-		i := sort.Search(len(r.runs), func(i int) bool { return r.runs[i].first >= o.truncate })
-		x.dropRuns(r, i, len(r.runs))
-		j := sort.Search(len(r.configs), func(j int) bool { return r.configs[j].index >= o.truncate })
-		x.dropConfigs(r, j, len(r.configs))
+		x.truncate(r, o)
 	}
 	if o.flags&saveBatch == 0 {
 		return
@@ -231,9 +183,23 @@ func (x *index) save(r *replica, o *operation, segment uint32) {
 	case !x.appends(r, added.first):
 		x.fence(o.key, r, fmt.Sprintf("batch [%d, %d] does not follow index %d", added.first, added.last(), r.runs[len(r.runs)-1].last()))
 	default:
-		r.runs = append(r.runs, added)
+		r.runs = append(roomForRun(r.runs), added)
 		x.live(segment, int64(added.length))
 	}
+}
+
+// truncate removes everything from an index on.
+func (x *index) truncate(r *replica, o *operation) {
+	i := sort.Search(len(r.runs), func(i int) bool { return r.runs[i].first >= o.truncate })
+	x.countDead(r.runs[i:])
+	r.runs = r.runs[:i]
+	if o.flags&saveBatch == 0 { // otherwise the memory is about to be used
+		r.runs = shrinkRuns(r.runs)
+	}
+	if r.config.segment == 0 || r.config.index < o.truncate {
+		return
+	}
+	x.setConfigs(r, slices.DeleteFunc(r.configs(), func(c configPlace) bool { return c.index >= o.truncate }))
 }
 
 // appends reports whether a batch that begins at an index can follow the runs. While a directory is opened there may be a gap: what was
@@ -252,51 +218,33 @@ func (x *index) relocate(r *replica, moved run) {
 		x.live(r.runs[i].segment, -int64(r.runs[i].length))
 		r.runs[i] = moved
 	} else {
-		r.runs = slices.Insert(r.runs, i, moved)
+		r.runs = slices.Insert(roomForRun(r.runs), i, moved)
 	}
 	x.live(moved.segment, int64(moved.length))
 }
 
-// dropRuns forgets the runs from i to before j, which are at the front or at the end.
-func (x *index) dropRuns(r *replica, i, j int) {
-	for k := i; k < j; k++ {
-		x.live(r.runs[k].segment, -int64(r.runs[k].length))
+// countDead takes runs that are about to be forgotten out of what is live.
+func (x *index) countDead(runs []run) {
+	for i := range runs {
+		x.live(runs[i].segment, -int64(runs[i].length))
 	}
-	switch {
-	case i > 0:
-		r.runs = r.runs[:i]
-	case j == len(r.runs) && cap(r.runs) <= 2 && !x.replaying: // it is about to go on
-		r.runs = r.runs[:0]
-	case j == len(r.runs):
-		r.runs = nil
-	case cap(r.runs)-j < 2*(len(r.runs)-j) && cap(r.runs) < 1024:
-		r.runs = r.runs[j:]
-	default:
-		r.runs = slices.Clone(r.runs[j:]) // so that the front does not stay in memory
-	}
-}
-
-func (x *index) dropConfigs(r *replica, i, j int) {
-	for k := i; k < j; k++ {
-		x.live(r.configs[k].segment, -recordCost)
-	}
-	r.configs = slices.Delete(r.configs, i, j)
 }
 
 // install removes a log, for the records behind this one to begin it anew, or notes that the state machine has recovered. One that was
 // moved has done that before: what is there belongs to the log that was begun.
 func (x *index) install(r *replica, o *operation, at place) {
 	x.live(r.installing().segment, -recordCost)
-	r.setRare(place{}, r.damageAt())
-	if o.length > 0 {
-		r.setRare(at, r.damageAt())
-		x.live(at.segment, recordCost)
+	if o.length == 0 {
+		at = place{}
 	}
+	r.changeRare(func(rare *rareState) { rare.installing = at })
+	x.live(at.segment, recordCost)
 	if o.length == 0 || o.kind&recordMoved != 0 {
 		return
 	}
-	x.dropRuns(r, 0, len(r.runs))
-	x.dropConfigs(r, 0, len(r.configs))
+	x.countDead(r.runs)
+	r.runs = nil
+	x.setConfigs(r, nil)
 	r.compacted, r.compactedTerm = 0, 0
 }
 
@@ -308,25 +256,10 @@ func (x *index) compact(r *replica, o *operation, segment uint32) {
 	r.compacted, r.compactedTerm = o.index, o.indexTerm
 	i := sort.Search(len(r.runs), func(i int) bool { return r.runs[i].last() > o.index })
 	if i > 0 {
-		x.dropRuns(r, 0, i)
+		x.countDead(r.runs[:i])
+		r.runs = shrinkRuns(slices.Delete(r.runs, 0, i))
 	}
 	x.dropOldConfigs(r)
-}
-
-// dropOldConfigs keeps, of the configurations at or below the compacted index, only the newest: it is the one in force there.
-func (x *index) dropOldConfigs(r *replica) {
-	j := sort.Search(len(r.configs), func(j int) bool { return r.configs[j].index > r.compacted })
-	x.dropConfigs(r, 0, max(0, j-1))
-}
-
-func (x *index) config(r *replica, c configPlace) {
-	if i, found := r.findConfig(c.index); found {
-		x.live(r.configs[i].segment, -recordCost)
-		r.configs[i] = c
-	} else {
-		r.configs = slices.Insert(r.configs, i, c)
-	}
-	x.live(c.segment, recordCost)
 }
 
 // fence takes a replica out of service. The first reason is kept.
@@ -370,12 +303,6 @@ func (r *replica) findRun(first uint64) (int, bool) {
 	return i, i < len(r.runs) && r.runs[i].first == first
 }
 
-// findConfig returns the position of the configuration of an index, or where it would stand.
-func (r *replica) findConfig(index uint64) (int, bool) {
-	i := sort.Search(len(r.configs), func(i int) bool { return r.configs[i].index >= index })
-	return i, i < len(r.configs) && r.configs[i].index == index
-}
-
 // lastIndex returns the index of the last entry of a log.
 func (r *replica) lastIndex() uint64 {
 	if len(r.runs) == 0 {
@@ -389,6 +316,5 @@ func (r *replica) usesSegment(segment uint32) bool {
 	if r.bootstrap.segment == segment || r.installing().segment == segment || r.stateAt == segment || r.compactAt == segment || r.damageAt() == segment {
 		return true
 	}
-	return slices.ContainsFunc(r.configs, func(c configPlace) bool { return c.segment == segment }) ||
-		slices.ContainsFunc(r.runs, func(c run) bool { return c.segment == segment })
+	return r.configIn(segment) || slices.ContainsFunc(r.runs, func(c run) bool { return c.segment == segment })
 }

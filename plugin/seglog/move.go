@@ -136,7 +136,7 @@ func (s *Store) collectRecords(m *moved, view *view) error {
 			return err
 		}
 	}
-	for _, config := range r.configs {
+	for _, config := range r.configs() {
 		if config.segment == m.from {
 			if err := add(recordConfig, config.place); err != nil {
 				return err
@@ -188,7 +188,7 @@ func (s *Store) forget(m *moved) {
 		r.damaged = true // now that something of it is gone
 		if i, found := r.findRun(b.first); found && r.runs[i].segment == m.from {
 			s.index.live(m.from, -int64(r.runs[i].length))
-			r.runs = slices.Delete(r.runs, i, i+1)
+			r.runs = shrinkRuns(slices.Delete(r.runs, i, i+1))
 		}
 		if b.first != 0 {
 			continue
@@ -199,12 +199,10 @@ func (s *Store) forget(m *moved) {
 		}
 		if r.installing().segment == m.from {
 			s.index.live(m.from, -recordCost)
-			r.setRare(place{}, r.damageAt())
+			r.changeRare(func(rare *rareState) { rare.installing = place{} })
 		}
-		for i := len(r.configs) - 1; i >= 0; i-- {
-			if r.configs[i].segment == m.from {
-				s.index.dropConfigs(r, i, i+1)
-			}
+		if r.configIn(m.from) {
+			s.index.setConfigs(r, slices.DeleteFunc(r.configs(), func(c configPlace) bool { return c.segment == m.from }))
 		}
 	}
 }

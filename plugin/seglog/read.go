@@ -44,14 +44,15 @@ func (s *Store) viewRuns(key logdb.ReplicaKey, choose func(*replica) ([]run, err
 		return nil, err
 	}
 	v := &view{store: s, key: key, replica: *r, damage: s.index.damage[key]}
-	v.replica.runs, v.replica.configs = runs, slices.Clone(r.configs)
+	v.replica.runs = runs
 	v.pin(r.bootstrap.segment)
 	v.pin(r.installing().segment)
 	for i := range runs {
 		v.pin(runs[i].segment)
 	}
-	for i := range v.replica.configs {
-		v.pin(v.replica.configs[i].segment)
+	v.pin(r.config.segment)
+	for _, config := range r.olderConfigs() {
+		v.pin(config.segment)
 	}
 	return v, nil
 }
@@ -275,7 +276,7 @@ func (v *view) loadRecords(stored *raftpb.Stored) error {
 		}
 		stored.Installing = &meta
 	}
-	for _, at := range v.replica.configs {
+	for _, at := range v.replica.configs() {
 		body, err := v.readRecord(recordConfig, at.place)
 		if err != nil {
 			return err

@@ -479,6 +479,9 @@ func (r *recovery) begin() error {
 		w.floor = s.order[0].first
 	}
 	s.index.oldest, s.index.replaying = w.floor, false
+	for _, p := range s.index.replicas { // any order
+		p.runs = fitRuns(p.runs)
+	}
 	s.index.died = 0
 	for _, segment := range s.order {
 		s.index.died += segment.size - segment.live

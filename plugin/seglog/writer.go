@@ -212,8 +212,7 @@ func (s *Store) stillThere(o *operation, from uint32) bool {
 	case recordInstall:
 		return r.installing().segment == from
 	case recordConfig:
-		i, found := r.findConfig(o.index)
-		return found && r.configs[i].segment == from
+		return r.configAt(o.index).segment == from
 	case recordDamage:
 		return r.damageAt() == from
 	default:
