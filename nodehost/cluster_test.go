@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/flotilla-raft/flotilla/internal/loopback"
 	"github.com/flotilla-raft/flotilla/nodehost"
 	"github.com/flotilla-raft/flotilla/rsm"
 )
@@ -94,7 +94,12 @@ type cluster struct {
 }
 
 func newCluster(t testing.TB, size int) *cluster {
-	c := &cluster{t: t, addresses: freeAddresses(t, size)}
+	t.Helper()
+	addresses, err := loopback.Addresses(size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cluster{t: t, addresses: addresses}
 	base := t.TempDir()
 	for i := range size {
 		c.dirs = append(c.dirs, filepath.Join(base, fmt.Sprint("host", i+1)))
@@ -102,20 +107,6 @@ func newCluster(t testing.TB, size int) *cluster {
 	c.hosts = make([]*nodehost.NodeHost, size)
 	t.Cleanup(c.closeAll)
 	return c
-}
-
-// freeAddresses finds ports that nobody listens on.
-func freeAddresses(t testing.TB, n int) []string {
-	var addresses []string
-	for range n {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer listener.Close()
-		addresses = append(addresses, listener.Addr().String())
-	}
-	return addresses
 }
 
 func (c *cluster) config(i int) nodehost.Config {

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"path/filepath"
 	"time"
 
 	"github.com/flotilla-raft/flotilla/benchmark"
+	"github.com/flotilla-raft/flotilla/internal/loopback"
 )
 
 const (
@@ -69,7 +69,7 @@ type run struct {
 func (r *run) run(ctx context.Context) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends every process that is left
-	if r.addresses, err = freeAddresses(r.Hosts); err != nil {
+	if r.addresses, err = loopback.Addresses(r.Hosts); err != nil {
 		return err
 	}
 	r.hosts, r.lives = make([]*process, r.Hosts), make([]int, r.Hosts)
@@ -101,19 +101,6 @@ func (r *run) run(ctx context.Context) (err error) {
 		}
 	}
 	return r.check(ctx)
-}
-
-// freeAddresses finds ports that nobody listens on. They are given back before the hosts take them.
-func freeAddresses(n int) (addresses []string, err error) {
-	for range n {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer listener.Close()
-		addresses = append(addresses, listener.Addr().String())
-	}
-	return addresses, nil
 }
 
 // start brings a host up; it has no clients yet.

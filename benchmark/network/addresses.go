@@ -2,8 +2,9 @@ package network
 
 import (
 	"errors"
-	"net"
 	"time"
+
+	"github.com/flotilla-raft/flotilla/internal/loopback"
 )
 
 // Addresses are those of a cluster's hosts, which are numbered from 0 on.
@@ -15,33 +16,20 @@ type Addresses struct {
 // NewAddresses finds free loopback ports and, with a delay above 0, starts the relays. The ports that hosts listen on are given back
 // before the hosts take them, so another program may be faster; then the host's start fails.
 func NewAddresses(hosts int, delay time.Duration) (*Addresses, error) {
-	a := &Addresses{}
-	var listeners []net.Listener // all open until the last is, so that no port comes twice
-	var faults []error
-	for range hosts {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listen, err := loopback.Addresses(hosts)
+	if err != nil {
+		return nil, err
+	}
+	a := &Addresses{listen: listen}
+	if delay <= 0 {
+		return a, nil
+	}
+	for _, target := range a.listen {
+		r, err := newRelay(target, delay)
 		if err != nil {
-			faults = append(faults, err)
-			break
+			return nil, errors.Join(err, a.Close())
 		}
-		listeners = append(listeners, listener)
-		a.listen = append(a.listen, listener.Addr().String())
-	}
-	if delay > 0 && len(faults) == 0 {
-		for _, target := range a.listen {
-			r, err := newRelay(target, delay)
-			if err != nil {
-				faults = append(faults, err)
-				break
-			}
-			a.relays = append(a.relays, r)
-		}
-	}
-	for _, listener := range listeners {
-		faults = append(faults, listener.Close())
-	}
-	if err := errors.Join(faults...); err != nil {
-		return nil, errors.Join(err, a.Close())
+		a.relays = append(a.relays, r)
 	}
 	return a, nil
 }

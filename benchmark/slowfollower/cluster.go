@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"time"
 
+	"github.com/flotilla-raft/flotilla/internal/loopback"
 	"github.com/flotilla-raft/flotilla/logdb/pebblelog"
 	"github.com/flotilla-raft/flotilla/nodehost"
 	"github.com/flotilla-raft/flotilla/rsm"
@@ -26,7 +26,7 @@ type cluster struct {
 
 func startCluster(ctx context.Context, o *Options, dir string) (c *cluster, err error) {
 	c = &cluster{}
-	addresses, err := freeAddresses(o.Hosts)
+	addresses, err := loopback.Addresses(o.Hosts)
 	if err != nil {
 		return nil, err
 	}
@@ -55,19 +55,6 @@ func startCluster(ctx context.Context, o *Options, dir string) (c *cluster, err 
 		}
 	}
 	return c, nil
-}
-
-// freeAddresses finds ports that nobody listens on. They are given back before the hosts take them.
-func freeAddresses(n int) (addresses []string, err error) {
-	for range n {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer listener.Close()
-		addresses = append(addresses, listener.Addr().String())
-	}
-	return addresses, nil
 }
 
 func (c *cluster) startShards(ctx context.Context, i, shards int, members map[uint64]string) error {

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"path/filepath"
 	"time"
 
 	"github.com/flotilla-raft/flotilla/benchmark"
+	"github.com/flotilla-raft/flotilla/internal/loopback"
 	"github.com/flotilla-raft/flotilla/logdb/pebblelog"
 	"github.com/flotilla-raft/flotilla/nodehost"
 	"github.com/flotilla-raft/flotilla/rsm"
@@ -78,24 +78,11 @@ func start(ctx context.Context, config *benchmark.Config, dir string, addresses 
 	return h, nil
 }
 
-// freeAddresses finds ports that nobody listens on. They are given back before the hosts take them.
-func freeAddresses(n int) (addresses []string, err error) {
-	for range n {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer listener.Close()
-		addresses = append(addresses, listener.Addr().String())
-	}
-	return addresses, nil
-}
-
 // restart is one repeat of the restart workload.
 func restart(ctx context.Context, config *benchmark.Config, dir string) (f Figures, err error) {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
-	addresses, err := freeAddresses(1)
+	addresses, err := loopback.Addresses(1)
 	if err != nil {
 		return f, err
 	}
@@ -149,7 +136,7 @@ func fill(ctx context.Context, config *benchmark.Config, dir string, addresses [
 func take(ctx context.Context, config *benchmark.Config, dir string) (f Figures, err error) {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout+config.Warmup+config.Duration)
 	defer cancel()
-	addresses, err := freeAddresses(config.Hosts)
+	addresses, err := loopback.Addresses(config.Hosts)
 	if err != nil {
 		return f, err
 	}

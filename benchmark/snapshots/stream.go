@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/flotilla-raft/flotilla/benchmark"
+	"github.com/flotilla-raft/flotilla/internal/loopback"
 	"github.com/flotilla-raft/flotilla/nodehost"
 	"github.com/flotilla-raft/flotilla/raftpb"
 	"github.com/flotilla-raft/flotilla/rsm"
@@ -82,7 +83,7 @@ func stream(ctx context.Context, config *benchmark.Config, dir string) (f Figure
 // streamTo makes a shard of one replica with a state, adds another one on a fresh host, and measures the stream to it. With a load the two hosts have
 // other shards between them, whose latency is measured before and meanwhile.
 func streamTo(ctx context.Context, config *benchmark.Config, dir string, disk bool, perSecond int64, busy *busyLoad) (s streamed, err error) {
-	addresses, err := freeAddresses(2)
+	addresses, err := loopback.Addresses(2)
 	if err != nil {
 		return s, err
 	}

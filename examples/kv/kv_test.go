@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/flotilla-raft/flotilla/internal/loopback"
 	"github.com/flotilla-raft/flotilla/rsm/kv"
 )
 
@@ -28,20 +28,12 @@ type group struct {
 
 func newGroup(t *testing.T, servers int) *group {
 	g := &group{t: t, dir: t.TempDir()}
-	g.raft, g.http = freeAddresses(t, servers), freeAddresses(t, servers)
-	return g
-}
-
-func freeAddresses(t *testing.T, n int) (addresses []string) {
-	for range n {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer listener.Close()
-		addresses = append(addresses, listener.Addr().String())
+	addresses, err := loopback.Addresses(2 * servers)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return addresses
+	g.raft, g.http = addresses[:servers], addresses[servers:]
+	return g
 }
 
 // start runs a server and returns what stops it.
