@@ -318,6 +318,9 @@ func (w *World) reported(h *host, e engine.Event) {
 			w.violate("assertion", "host %d: shard %d is fenced: %v", h.index+1, e.ShardID, e.Err)
 		}
 	case engine.EventReplicaQuarantined:
+		if w.mayBeQuarantined(h, e) {
+			return
+		}
 		w.violate("quarantine", "host %d: shard %d: %v", h.index+1, e.ShardID, e.Err)
 	case engine.EventAuditUndecided:
 		w.violate("audit", "host %d: shard %d: replicas differ at index %d", h.index+1, e.ShardID, e.Index)
@@ -330,6 +333,8 @@ func (w *World) reported(h *host, e engine.Event) {
 		if !h.disk.failed {
 			w.violate("healing", "host %d: shard %d: %v", h.index+1, e.ShardID, e.Err)
 		}
+	case engine.EventSnapshotDamaged, engine.EventReplicaDamaged:
+		w.checkDamagedSnapshot(h, e)
 	case engine.EventReplicaRemoved:
 		w.checkRemoved(h, e)
 	case engine.EventReplicaAbstaining:
@@ -373,4 +378,5 @@ var eventNames = map[engine.EventKind]string{
 	engine.EventFollowerFailed: "follower failed", engine.EventSecondLeader: "second leader", engine.EventConnectionUp: "connection up",
 	engine.EventConnectionDown: "connection down", engine.EventStorageFailed: "storage failed", engine.EventStorageStalled: "storage stalled",
 	engine.EventStorageRecovered: "storage recovered", engine.EventAuditUndecided: "audit undecided",
+	engine.EventSnapshotDamaged: "snapshot damaged", engine.EventSnapshotFailed: "snapshot failed", engine.EventSnapshotTaken: "snapshot taken",
 }

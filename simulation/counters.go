@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -97,6 +98,16 @@ const (
 	countRefusedDisk
 	countDamagedLog
 	countTailDamaged
+	countCutApart
+	countLaneAdded
+
+	countSnapshotCall
+	countSnapshotSpace
+	countSnapshotFlip
+
+	countSnapshotCallFailed
+	countSnapshotDamaged
+	countSnapshotLost
 
 	counterCount
 )
@@ -112,19 +123,24 @@ var counterNames = [counterCount]string{
 	"snapshots-taken", "compactions", "snapshots-installed", "installations-interrupted", "streams-resumed", "audited",
 	"no-space", "flipped-bit", "zeroed-sectors", "lost-write", "misdirected-write",
 	"failed-file-syncs", "torn-writes", "partly-kept", "lost-names", "cuts-while-opening", "refused-disks", "damaged-logs", "tails-damaged",
+	"lanes-cut-apart", "lanes-added",
+	"snapshot-call", "snapshot-space", "snapshot-flip",
+	"snapshot-calls-failed", "snapshots-found-damaged", "replicas-without-snapshot",
 }
 
 // Faults returns the names of the kinds of faults.
 func Faults() []string {
-	return append(append([]string(nil), counterNames[:firstOutcome]...), counterNames[firstFileFault:firstFileOutcome]...)
+	return slices.Concat(counterNames[:firstOutcome], counterNames[firstFileFault:firstFileOutcome], counterNames[firstSnapshotFault:firstSnapshotOutcome])
 }
 
 // firstOutcome is the first counter that is not a fault of every run. Faults of files, which only runs on files have, and what becomes
-// of them, come at the end.
+// of them, come behind, and then those of files of snapshots.
 const (
-	firstOutcome     = countOperations
-	firstFileFault   = countNoSpace
-	firstFileOutcome = countFileSyncFailed
+	firstOutcome         = countOperations
+	firstFileFault       = countNoSpace
+	firstFileOutcome     = countFileSyncFailed
+	firstSnapshotFault   = countSnapshotCall
+	firstSnapshotOutcome = countSnapshotCallFailed
 )
 
 // Counters count what a run met, by name.
@@ -146,6 +162,9 @@ func (c *Counters) Faults() uint64 {
 		total += c[i]
 	}
 	for i := firstFileFault; i < firstFileOutcome; i++ {
+		total += c[i]
+	}
+	for i := firstSnapshotFault; i < firstSnapshotOutcome; i++ {
 		total += c[i]
 	}
 	return total
@@ -194,6 +213,8 @@ func (c *Counters) String() string {
 			s.WriteString("\nevents:")
 		case firstFileFault:
 			s.WriteString("\nfiles:")
+		case firstSnapshotFault:
+			s.WriteString("\nfiles of snapshots:")
 		}
 		fmt.Fprintf(&s, " %s=%d", name, c[i])
 	}

@@ -35,6 +35,7 @@ type disk struct {
 	failedAt                int64 // when the host noticed, which it does at its next write
 	full                    bool
 	writes                  uint64
+	lanes                   int // of a segmented log
 
 	backup *backup
 
@@ -53,12 +54,13 @@ type backup struct {
 type write struct {
 	number   uint64
 	life     uint32
+	key      logdb.ReplicaKey // on a disk with lanes: whose it is
 	mustSync bool
 	updates  []update
 }
 
 func newDisk(h *host) *disk {
-	d := &disk{host: h, random: h.world.random.fork()}
+	d := &disk{host: h, random: h.world.random.fork(), lanes: drawLanes(&h.world.options, h.index)}
 	d.wipe()
 	return d
 }
@@ -116,7 +118,7 @@ func (g *group) Compact(key logdb.ReplicaKey, index, term uint64) {
 // Remove implements logdb.Group.
 func (g *group) Remove(key logdb.ReplicaKey) {
 	g.inner.Remove(key)
-	g.updates = append(g.updates, update{key: key, remove: true})
+	g.updates = append(g.updates, update{key: key, remove: true, mustSync: true})
 	delete(g.disk.memory, key)
 }
 
@@ -151,8 +153,9 @@ func (d *disk) Commit(groups []logdb.Group, done func(error)) {
 		wr.mustSync = wr.mustSync || own.MustSync()
 		wr.updates = append(wr.updates, own.updates...)
 	}
-	d.uncertain = append(d.uncertain, wr)
-	d.store.Commit(inner, func(err error) { d.completed(wr, err, done) })
+	parts := d.split(wr)
+	d.uncertain = append(d.uncertain, parts...)
+	d.store.Commit(inner, func(err error) { d.completed(wr.number, parts, err, done) })
 	d.schedule()
 }
 
@@ -178,24 +181,17 @@ func (d *disk) due() {
 }
 
 // completed follows the store: the write, and all before it, are durable if it was to be synced.
-func (d *disk) completed(wr *write, err error, done func(error)) {
+func (d *disk) completed(number uint64, parts []*write, err error, done func(error)) {
 	h, w := d.host, d.host.world
-	r := record{at: w.now, kind: recordSync, host: int32(h.index), numbers: [6]uint64{wr.number}}
+	r := record{at: w.now, kind: recordSync, host: int32(h.index), numbers: [6]uint64{number}}
 	if err != nil {
 		r.text = " failed"
 		d.noteFailure()
 	}
 	w.trace.add(r)
-	if err == nil && wr.mustSync {
-		for i, other := range d.uncertain {
-			d.harden(other)
-			if other == wr {
-				if d.onFiles() == nil {
-					d.spare = append(d.spare, d.uncertain[:i+1]...)
-				}
-				d.uncertain = append(d.uncertain[:0], d.uncertain[i+1:]...)
-				break
-			}
+	for _, wr := range parts {
+		if err == nil && wr.mustSync {
+			d.hardenUpTo(wr)
 		}
 	}
 	done(err)

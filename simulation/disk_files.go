@@ -44,7 +44,7 @@ func (d *disk) openFiles(memory *vfs.MemFS) error {
 		w.counters.add(countCutOpen, 1)
 		memory = image
 	}
-	s, err := openFileStore(w.options.LogDB, memory, d.random.fork(), 0, func() int64 { return w.now })
+	s, err := openFileStore(w.options.LogDB, memory, d.lanes, d.random.fork(), 0, func() int64 { return w.now })
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (d *disk) openFiles(memory *vfs.MemFS) error {
 // openCut opens the store with a power cut in the midst and returns what that leaves.
 func (d *disk) openCut(memory *vfs.MemFS) (*vfs.MemFS, error) {
 	w := d.host.world
-	s, err := openFileStore(w.options.LogDB, memory, d.random.fork(), 1+d.random.below(24), func() int64 { return w.now })
+	s, err := openFileStore(w.options.LogDB, memory, d.lanes, d.random.fork(), 1+d.random.below(24), func() int64 { return w.now })
 	if err != nil {
 		return nil, err
 	}
@@ -74,6 +74,9 @@ func (d *disk) countCut(what cutting) {
 		c.add(countPartlyKept, 1)
 	}
 	c.add(countLostName, what.lostNames)
+	if what.apart {
+		c.add(countCutApart, 1)
+	}
 }
 
 // closeFiles ends the store's goroutines.
@@ -89,6 +92,7 @@ func (d *disk) crashFiles() {
 	image, what := s.cut()
 	d.countCut(what)
 	d.countFaults(s.files)
+	d.addLane()
 	d.damaged = d.damaged || s.files.isDamaged()
 	d.logHit, d.manifestHit = s.files.isHit(fileLog), s.files.isHit(fileManifest)
 	if d.harm != damageNone {
@@ -231,6 +235,11 @@ func (d *disk) take(found content) {
 		least = 0
 	}
 	doubtful = append(slices.Clone(doubtful), d.uncertain...)
+	if d.lanes > 1 {
+		d.takeApart(found, base, doubtful, known, least)
+		d.taken(found)
+		return
+	}
 	kept := d.match(base, doubtful, found)
 	if kept < least && !d.manifestHit && !d.apart(base, doubtful, found) {
 		w.violate("durability", "host %d: after a power cut the log store has not what was durable with the first of the %d writes under way , of which only "+
@@ -247,9 +256,14 @@ func (d *disk) take(found content) {
 			d.harden(wr)
 		}
 	}
+	d.taken(found)
+}
+
+// taken notes which logs are damaged.
+func (d *disk) taken(found content) {
 	for _, p := range d.host.places {
 		if p != nil && found.damaged[keyOf(p)] {
-			w.counters.add(countDamagedLog, 1)
+			d.host.world.counters.add(countDamagedLog, 1)
 			d.loseLog(p)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/logdb/pebblelog"
-	"github.com/flotilla-raft/flotilla/plugin/seglog"
 )
 
 // logDirectory is where a host's log store is, in the files of the host.
@@ -24,7 +23,7 @@ const logDirectory = "log"
 // The segmented log has none here: it does a step at a time, when it is told to, with the world's clock.
 type fileStore struct {
 	logdb.LogDB
-	segmented *seglog.Store // the same, if it is the segmented log
+	segmented segmented // the same, if it is the segmented log
 	now       func() int64
 	files     *files
 	random    random
@@ -41,17 +40,17 @@ type held struct {
 
 // openFileStore opens the store that is in the files, or makes one. With cut above 0 the power is cut at that operation, which only the
 // files take notice of. The error is the store's.
-func openFileStore(kind string, memory *vfs.MemFS, r random, cut int, now func() int64) (*fileStore, error) {
+func openFileStore(kind string, memory *vfs.MemFS, lanes int, r random, cut int, now func() int64) (*fileStore, error) {
 	f := newFiles(memory, r.fork())
+	f.directories = laneDirectories(lanes)
 	f.cutAfter(cut)
 	s := &fileStore{files: f, random: r, now: now}
 	var err error
 	if kind == seglogLogDB {
 		f.repeatable = true
-		s.segmented, err = seglog.Open(seglog.Options{
-			FS: f, Dir: logDirectory, Manual: true, SegmentBytes: 2 * seglog.MinSegmentBytes, IdleDelay: 5 * time.Millisecond,
-		})
-		s.LogDB = s.segmented
+		if s.segmented, err = openSegmented(f); err == nil {
+			s.LogDB = s.segmented
+		}
 	} else {
 		s.LogDB, err = pebblelog.Open(pebblelog.Options{FS: f, Dir: logDirectory, MemtableBytes: pebblelog.MinMemtableBytes})
 	}

@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -27,11 +28,14 @@ type files struct {
 	what  cutting
 
 	ignoreSyncs bool
-	directory   string // where they are
+	directories []string // where they are: of a log store with several lanes each is on a device of its own
 	// repeatable: what a power cut leaves is drawn in the order of the names, so that the same seed leaves the same.
 	repeatable bool
 	syncError  error // of the next sync of a log file
 	room       int64 // bytes until the disk is full, below 0 for no limit
+
+	failure error // of the change that is counted down to
+	changes int   // to it, 0 for none
 
 	losing  losing // what the next write that fits becomes
 	wanted  fileClass
@@ -45,11 +49,12 @@ type cutting struct {
 	torn      bool // a write was cut short, or only some of its sectors were written
 	unsynced  bool // there was something not synced, and it was kept in part or not at all
 	lostNames int  // files that are gone, since their directory was not synced
+	apart     bool // of one device much less is left than of another
 }
 
 // fileCounts says which faults really happened.
 type fileCounts struct {
-	failedSyncs, full, lost, misdirected uint64
+	failedSyncs, full, lost, misdirected, failed uint64
 }
 
 // losing says what becomes of a write.
@@ -62,7 +67,7 @@ const (
 )
 
 func newFiles(memory *vfs.MemFS, r random) *files {
-	return &files{FS: memory, memory: memory, random: rand.New(rand.NewPCG(r.next(), r.next())), dirty: map[string]bool{}, room: -1, directory: logDirectory}
+	return &files{FS: memory, memory: memory, random: rand.New(rand.NewPCG(r.next(), r.next())), dirty: map[string]bool{}, room: -1, directories: []string{logDirectory}}
 }
 
 // failNextSync makes one sync of a log file fail. What was not synced by then never will be, whatever later syncs say.
@@ -84,6 +89,25 @@ func (f *files) loseNext(l losing, class fileClass) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.losing, f.wanted = l, class
+}
+
+// failAfter lets the n-th change from now on fail, a write, a sync or one of names.
+func (f *files) failAfter(n int, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.changes, f.failure = n, err
+}
+
+// failing counts down to the change that fails. f.mu is held.
+func (f *files) failing() error {
+	if f.changes == 0 {
+		return nil
+	}
+	if f.changes--; f.changes > 0 {
+		return nil
+	}
+	f.counts.failed++
+	return f.failure
 }
 
 // isDamaged reports whether something was lost or went astray.
@@ -112,33 +136,38 @@ func (f *files) cut() (*vfs.MemFS, cutting) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.image == nil {
-		f.strike(false)
+		f.strike("")
 	}
 	return f.image, f.what
 }
 
-// strike keeps what a power cut leaves: all that was synced, and of the rest each block and each name with a drawn probability, in
-// whatever order they were written. f.mu is held.
-func (f *files) strike(torn bool) {
-	kept := []int{0, 0, 20, 50, 80, 100}[f.random.IntN(6)]
-	if torn && f.random.IntN(2) == 0 {
-		kept = 100 // so that what is left of the write is there
+// strike keeps what a power cut leaves: all that was synced, and of the rest each block and each name with a drawn probability, of each
+// device another one, in whatever order they were written. torn is the file that was being written to, if one was. f.mu is held.
+func (f *files) strike(torn string) {
+	kept := make([]int, len(f.directories))
+	f.what = cutting{}
+	for i, directory := range f.directories {
+		here := torn != "" && f.PathDir(torn) == directory
+		kept[i] = []int{0, 0, 20, 50, 80, 100}[f.random.IntN(6)]
+		if here && f.random.IntN(2) == 0 {
+			kept[i] = 100 // so that what is left of the write is there
+		}
+		f.what.torn = f.what.torn || here && kept[i] > 0
+		f.what.unsynced = f.what.unsynced || kept[i] < 100 && len(f.dirty) > 0
 	}
 	if f.repeatable {
 		f.image = f.mix(kept)
 	} else {
-		f.image = f.memory.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kept, RNG: f.random})
+		f.image = f.memory.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kept[0], RNG: f.random})
 	}
-	f.what = cutting{torn: torn && kept > 0, unsynced: kept < 100 && len(f.dirty) > 0}
-	before, _ := f.memory.List(f.directory)
-	after, _ := f.image.List(f.directory)
-	there := map[string]bool{}
-	for _, name := range after {
-		there[name] = true
-	}
-	for _, name := range before {
-		if !there[name] {
-			f.what.lostNames++
+	f.what.apart = slices.Min(kept) < 50 && slices.Max(kept) >= 50 && len(f.dirty) > 0
+	for _, directory := range f.directories {
+		before, _ := f.memory.List(directory)
+		after, _ := f.image.List(directory)
+		for _, name := range before {
+			if !slices.Contains(after, name) {
+				f.what.lostNames++
+			}
 		}
 	}
 }
@@ -158,13 +187,16 @@ func (f *files) change(name string, do func() error) error {
 	defer f.mu.Unlock()
 	strike := f.operation()
 	if strike && f.random.IntN(2) == 0 {
-		f.strike(false)
+		f.strike("")
 		strike = false
 	}
-	err := do()
+	err := f.failing()
+	if err == nil {
+		err = do()
+	}
 	f.dirty[f.PathDir(name)] = true
 	if strike {
-		f.strike(false)
+		f.strike("")
 	}
 	return err
 }

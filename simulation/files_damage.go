@@ -19,14 +19,19 @@ const (
 // pickFile draws a file of the log store that holds something, other than the one named. Logs, tables and manifests are as likely as
 // each other, however many there are of them.
 func pickFile(memory *vfs.MemFS, below func(int) int, except string) string {
-	names, err := memory.List(logDirectory)
-	if err != nil {
-		return ""
+	var names []string
+	for _, directory := range laneDirectories(maxLanes) {
+		some, err := memory.List(directory)
+		if err != nil {
+			continue // there are fewer
+		}
+		slices.Sort(some) // List's order is that of a map
+		for _, base := range some {
+			names = append(names, memory.PathJoin(directory, base))
+		}
 	}
-	slices.Sort(names) // List's order is that of a map
 	var classes [fileManifest + 1][]string
-	for _, base := range names {
-		name := memory.PathJoin(logDirectory, base)
+	for _, name := range names {
 		info, err := memory.Stat(name)
 		if err != nil || info.IsDir() || info.Size() == 0 || name == except {
 			continue

@@ -80,6 +80,10 @@ func (f *faultyFile) write(data []byte) (int, error) {
 	all := f.files
 	all.dirty[f.name] = true
 	growth := f.growth(data)
+	if err := all.failing(); err != nil {
+		n, _ := f.advance(f.put(data[:len(data)/2]))
+		return n, err
+	}
 	switch {
 	case all.operation():
 		return f.writeTorn(data)
@@ -112,7 +116,7 @@ func (f *faultyFile) writeTorn(data []byte) (int, error) {
 		}
 	}
 	n, err := f.put(torn)
-	all.strike(true)
+	all.strike(f.name)
 	if err == nil {
 		_, err = f.File.WriteAt(data, f.offset)
 	}
@@ -187,13 +191,19 @@ func (f *faultyFile) Sync() error {
 	defer all.mu.Unlock()
 	strike := all.operation()
 	if strike && all.random.IntN(2) == 0 {
-		all.strike(false)
+		all.strike("")
 		strike = false
 	}
 	if all.syncError != nil && classOf(f.name) == fileLog {
 		err := all.syncError
 		all.syncError, f.broken = nil, true
 		all.counts.failedSyncs++
+		return err
+	}
+	if err := all.failing(); err != nil {
+		if info, wrong := f.Stat(); wrong == nil && !info.IsDir() { // a directory is synced again
+			f.broken = true
+		}
 		return err
 	}
 	var err error
@@ -203,7 +213,7 @@ func (f *faultyFile) Sync() error {
 		}
 	}
 	if strike {
-		all.strike(false)
+		all.strike("")
 	}
 	return err
 }

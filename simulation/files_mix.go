@@ -12,20 +12,34 @@ import (
 // mixBlock is what is kept or lost of a file as one.
 const mixBlock = 4096
 
-// mix returns what a power cut leaves if each block and each name that was not synced is there with a probability in percent. A name that was not synced
-// is there with all of its file or not at all. Drawn in the order of the names, which the file system's own crash is not. f.mu is held.
-func (f *files) mix(percent int) *vfs.MemFS {
+// mix returns what a power cut leaves if each block and each name that was not synced is there with a probability in percent, of each directory
+// another one. A name that was not synced is there with all of its file or not at all. Drawn in the order of the names, which the file system's own
+// crash is not. f.mu is held.
+func (f *files) mix(percent []int) *vfs.MemFS {
 	least := f.memory.CrashClone(vfs.CrashCloneCfg{})
 	most := f.memory.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(0, 0))})
 	image := vfs.NewCrashableMem()
-	if err := image.MkdirAll(f.directory, 0o755); err != nil {
+	var failed error
+	for i, directory := range f.directories {
+		failed = errors.Join(failed, f.mixDirectory(image, least, most, directory, percent[i]))
+	}
+	if failed = errors.Join(failed, syncDirectory(image, "")); failed != nil {
 		return least
 	}
-	names, _ := most.List(f.directory) // none before the store was opened first
+	return image
+}
+
+func (f *files) mixDirectory(image, least, most *vfs.MemFS, directory string, percent int) (failed error) {
+	if _, err := least.Stat(directory); err != nil && directory != f.directories[0] && f.random.IntN(100) >= percent {
+		return nil // it was just made
+	}
+	if err := image.MkdirAll(directory, 0o755); err != nil {
+		return err
+	}
+	names, _ := most.List(directory) // none before the store was opened first
 	slices.Sort(names)
-	var failed error
 	for _, name := range names {
-		path := image.PathJoin(f.directory, name)
+		path := image.PathJoin(directory, name)
 		all, err := readWhole(most, path)
 		if err != nil {
 			failed = errors.Join(failed, err)
@@ -40,10 +54,7 @@ func (f *files) mix(percent int) *vfs.MemFS {
 		}
 		failed = errors.Join(failed, writeWhole(image, path, f.mixBlocks(synced, all, percent)))
 	}
-	if failed = errors.Join(failed, syncDirectory(image, f.directory), syncDirectory(image, "")); failed != nil {
-		return least
-	}
-	return image
+	return errors.Join(failed, syncDirectory(image, directory))
 }
 
 // mixBlocks keeps some of the blocks that were not synced.

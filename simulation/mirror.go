@@ -61,6 +61,7 @@ type update struct {
 	install     install
 	installed   bool
 	compact     uint64
+	mustSync    bool
 }
 
 // apply changes the mirror and returns from which index on it differs now.
@@ -92,7 +93,7 @@ func updateOf(save *raftpb.Save, u *update) {
 		key: logdb.ReplicaKey{ShardID: save.ShardID, ReplicaID: save.ReplicaID}, state: save.State, stateSet: save.StateChanged,
 		truncate: save.TruncateFrom, configured: len(save.Configs) > 0,
 	}
-	u.installed = save.Installed
+	u.installed, u.mustSync = save.Installed, save.MustSync
 	if save.Installing != nil {
 		u.install = installOf(save.Installing)
 	}

@@ -32,6 +32,7 @@ func (n *nemesis) begin() {
 		}
 	}
 	n.beginFiles()
+	n.beginSnapshotFaults()
 }
 
 // next waits for the next fault of a kind.

@@ -55,6 +55,7 @@ func (w *World) mend() {
 		h.doom = 0
 		h.disk.slowUntil, h.slowApply = 0, 0
 		h.changeClock(0, 1)
+		h.snapshots.calm()
 		if h.up && (h.disk.failed || h.stoppingAll || h.disk.mayFail()) {
 			h.crash()
 		}

@@ -43,8 +43,10 @@ func drawSnapshots(r *random, o *Options) snapshotPlan {
 
 // snapshotFiles are the files of a host's snapshots: they outlive its process, but for what was not synced.
 type snapshotFiles struct {
-	memory *vfs.MemFS
-	files  *files // of the present life
+	memory  *vfs.MemFS
+	files   *files // of the present life
+	flipped []snapshot.Name
+	failed  uint64 // calls, in former lives
 }
 
 func newSnapshotFiles() *snapshotFiles { return &snapshotFiles{memory: vfs.NewCrashableMem()} }
@@ -52,13 +54,14 @@ func newSnapshotFiles() *snapshotFiles { return &snapshotFiles{memory: vfs.NewCr
 // open begins a life.
 func (f *snapshotFiles) open(r *random) (*snapshot.Directory, error) {
 	f.files = newFiles(f.memory, r.fork())
-	f.files.directory, f.files.repeatable = snapshotDirectory, true
+	f.files.directories, f.files.repeatable = []string{snapshotDirectory}, true
 	return snapshot.OpenDirectory(f.files, snapshotDirectory)
 }
 
 // crash ends it: what is there afterwards is what was synced and some of the rest.
 func (f *snapshotFiles) crash() {
 	if f.files != nil {
+		f.failed = f.failures()
 		f.memory, _ = f.files.cut()
 		f.files = nil
 	}

@@ -50,6 +50,7 @@ func RunTraced(options Options, out io.Writer) (Result, error) {
 		w.checkHistories()
 	}
 	for _, h := range w.hosts {
+		w.counters.add(countSnapshotCallFailed, int(h.snapshots.failures()))
 		w.trace.add(record{at: w.now, kind: recordEnd, host: int32(h.index), text: "hash", numbers: [6]uint64{0, 0, h.disk.hash()}})
 	}
 	return Result{
