@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/flotilla-raft/flotilla/internal/rebuild"
 	"github.com/flotilla-raft/flotilla/snapshot"
 )
 
@@ -156,9 +157,9 @@ func (e *export) write(save func(io.Writer) (snapshot.Summary, error)) (exported
 			err = errors.Join(err, e.fs.Remove(temporary))
 		}
 	}()
-	out := &copyingWriter{file: file}
+	out := &rebuild.Writer{File: file}
 	exported.Summary, err = save(out)
-	if err = errors.Join(cmp.Or(out.err, err), syncIf(cmp.Or(out.err, err) == nil, file), file.Close()); err != nil {
+	if err = errors.Join(cmp.Or(out.Err, err), syncIf(cmp.Or(out.Err, err) == nil, file), file.Close()); err != nil {
 		return exported, err
 	}
 	exported.Path = e.fs.PathJoin(e.dir, exportName(e.shard.ID(), exported.Summary.Meta.Index))
@@ -174,22 +175,4 @@ func syncIf(written bool, file vfs.File) error {
 		return nil
 	}
 	return file.Sync()
-}
-
-// copyingWriter writes into a file, which may change what it is given: an io.Writer must not.
-type copyingWriter struct {
-	file   vfs.File
-	buffer []byte
-	err    error
-}
-
-// Write implements io.Writer.
-func (w *copyingWriter) Write(data []byte) (int, error) {
-	if w.err != nil {
-		return 0, w.err
-	}
-	w.buffer = append(w.buffer[:0], data...)
-	n, err := w.file.Write(w.buffer)
-	w.err = err
-	return n, err
 }

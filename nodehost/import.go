@@ -1,8 +1,6 @@
 package nodehost
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -14,13 +12,14 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/flotilla-raft/flotilla/internal/rebuild"
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/raftpb"
 	"github.com/flotilla-raft/flotilla/snapshot"
 )
 
 // ErrImportRefused says that a snapshot is not imported, and why. Nothing was changed.
-var ErrImportRefused = errors.New("flotilla: snapshot is not imported")
+var ErrImportRefused = rebuild.ErrImportRefused
 
 // ImportOptions configure ImportSnapshot.
 type ImportOptions struct {
@@ -77,11 +76,11 @@ func ImportSnapshot(options ImportOptions) (imported Imported, err error) {
 	if err := i.check(); err != nil {
 		return imported, refused(err)
 	}
-	if imported.Summary, err = i.verify(); err != nil {
+	act := rebuild.Import{ShardID: options.ShardID, ReplicaID: options.ReplicaID, Members: options.Members, Recovery: i.options.Recovery, File: i.read}
+	if imported.Summary, imported.Config, err = act.Verify(); err != nil {
 		return imported, refused(fmt.Errorf("%s: %w", options.File, err))
 	}
-	i.config = i.membership(&imported.Summary)
-	imported.Config, imported.Recovery = i.config, i.options.Recovery
+	imported.Recovery = i.options.Recovery
 	directory, err := i.open()
 	if err != nil {
 		return imported, err
@@ -92,16 +91,16 @@ func ImportSnapshot(options ImportOptions) (imported Imported, err error) {
 		return imported, err
 	}
 	defer func() { err = errors.Join(err, stores.close()) }()
-	if err := stores.finishImport(); err != nil { // of another one
+	if err := stores.FinishImport(); err != nil { // of another one
 		return imported, err
 	}
 	if imported.ThrownAway, err = i.replaced(stores); err != nil {
 		return imported, err
 	}
-	if err := i.decide(&imported.Summary); err != nil {
+	if err := act.Decide(&stores.Stores); err != nil {
 		return imported, err
 	}
-	return imported, stores.finishImport()
+	return imported, stores.FinishImport()
 }
 
 func refused(err error) error { return fmt.Errorf("%w: %w", ErrImportRefused, err) }
@@ -110,7 +109,6 @@ func refused(err error) error { return fmt.Errorf("%w: %w", ErrImportRefused, er
 type importing struct {
 	options ImportOptions
 	fs      vfs.FS
-	config  raftpb.Membership
 }
 
 // check looks at the options, and draws the number.
@@ -138,41 +136,19 @@ func (i *importing) check() error {
 	return nil
 }
 
-// verify reads the file to its end before anything is written.
-func (i *importing) verify() (summary snapshot.Summary, err error) {
-	_, err = i.read(0, func(in io.Reader) (err error) {
-		if summary, err = snapshot.Verify(in, nil); err != nil {
-			return err
-		}
-		if n, _ := io.ReadFull(in, make([]byte, 1)); n > 0 {
-			return fmt.Errorf("%w: bytes behind the footer, at byte %d", snapshot.ErrDamaged, summary.Bytes)
-		}
-		return nil
-	})
-	switch meta := &summary.Meta; {
-	case err != nil:
-		return summary, err
-	case meta.ShardID != i.options.ShardID:
-		return summary, fmt.Errorf("it is of shard %d, asked for is %d", meta.ShardID, i.options.ShardID)
-	case meta.Kind == raftpb.SnapshotWitness:
-		return summary, errors.New("it is of a witness, which has no state")
-	}
-	return summary, nil
-}
-
 // read opens the file, and tells of the progress: part is 0 for the first time, 1 for the second.
-func (i *importing) read(part uint64, read func(io.Reader) error) (size uint64, err error) {
+func (i *importing) read(part uint64, read func(io.Reader) error) error {
 	file, err := i.fs.Open(i.options.File, vfs.SequentialReadsOption)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { _ = file.Close() }() // it was only read
 	info, err := file.Stat()
 	if err != nil {
-		return 0, err
+		return err
 	}
-	size = uint64(info.Size())
-	return size, read(&countingReader{from: file, bytes: part * size, of: 2 * size, progress: i.options.Progress})
+	size := uint64(info.Size())
+	return read(&countingReader{from: file, bytes: part * size, of: 2 * size, progress: i.options.Progress})
 }
 
 type countingReader struct {
@@ -189,31 +165,6 @@ func (r *countingReader) Read(data []byte) (int, error) {
 		r.progress(r.bytes, r.of)
 	}
 	return n, err
-}
-
-// membership is what the shard begins with. Whoever is given anything else has other incarnations.
-func (i *importing) membership(source *snapshot.Summary) raftpb.Membership {
-	digest := sha256.New()
-	put := func(n uint64) { _, _ = digest.Write(binary.LittleEndian.AppendUint64(nil, n)) } // never fails
-	put(i.options.Recovery)
-	put(i.options.ShardID)
-	_, _ = digest.Write(source.Digest[:])
-	ids := slices.Sorted(maps.Keys(i.options.Members))
-	for _, id := range ids {
-		put(id)
-		put(uint64(len(i.options.Members[id])))
-		_, _ = io.WriteString(digest, i.options.Members[id])
-	}
-	common := digest.Sum(nil)
-	membership := raftpb.Membership{ID: source.Meta.Index}
-	for _, id := range ids {
-		own := sha256.Sum256(binary.LittleEndian.AppendUint64(slices.Clone(common), id))
-		membership.Members = append(membership.Members, raftpb.Member{
-			ReplicaID: id, Kind: raftpb.Voter, Address: i.options.Members[id],
-			Incarnation: binary.LittleEndian.Uint64(own[:]) | 1, // never 0
-		})
-	}
-	return membership
 }
 
 // open takes the data directory, or makes one.
@@ -236,45 +187,17 @@ func (i *importing) open() (*directory, error) {
 
 // replaced says which replicas are thrown away, if that was asked for.
 func (i *importing) replaced(stores *hostStores) ([]ReplicaName, error) {
-	there, err := stores.replicas(i.options.ShardID)
+	keys, err := stores.Replicas(i.options.ShardID)
+	var there []ReplicaName
+	var texts []string
+	for _, key := range keys {
+		there = append(there, ReplicaName{key.ShardID, key.ReplicaID})
+		texts = append(texts, stores.Describe(key))
+	}
 	if err != nil || len(there) == 0 || i.options.Force {
 		return there, err
 	}
-	var texts []string
-	for _, name := range there {
-		texts = append(texts, stores.describe(name))
-	}
 	return nil, refused(fmt.Errorf("the host has state of shard %d, which would be thrown away: %s", i.options.ShardID, strings.Join(texts, "; ")))
-}
-
-// decide makes the file that says that, and with what, the shard begins anew. Once it has its name nothing goes back any more.
-func (i *importing) decide(verified *snapshot.Summary) error {
-	temporary, name := i.fs.PathJoin(i.options.Dir, importName+temporarySuffix), i.fs.PathJoin(i.options.Dir, importName)
-	file, err := i.fs.Create(temporary, writeCategory)
-	if err != nil {
-		return fmt.Errorf("import: %w", err)
-	}
-	change := func(meta raftpb.SnapshotMeta) (raftpb.SnapshotMeta, error) {
-		meta.ReplicaID, meta.Config = i.options.ReplicaID, raftpb.ConfigRecord{Index: meta.Index, Membership: i.config}
-		return meta, nil
-	}
-	_, err = i.read(1, func(in io.Reader) error {
-		read, _, err := snapshot.Copy(in, &copyingWriter{file: file}, change, snapshot.WriterOptions{})
-		if err == nil && read.Digest != verified.Digest {
-			err = fmt.Errorf("%w: %s was changed meanwhile", snapshot.ErrDamaged, i.options.File)
-		}
-		return err
-	})
-	if err = errors.Join(err, syncIf(err == nil, file), file.Close()); err == nil {
-		if err = i.fs.Rename(temporary, name); err == nil {
-			err = syncDir(i.fs, i.options.Dir)
-		}
-		if err != nil { // it may have its name: whether it was decided is known when the directory is opened next
-			return fmt.Errorf("import: %w", err)
-		}
-		return nil
-	}
-	return fmt.Errorf("import: %w", errors.Join(err, i.fs.Remove(temporary)))
 }
 
 // discard is a logger for what is done without a host.

@@ -12,6 +12,7 @@ import (
 	"github.com/lni/goutils/syncutil"
 
 	"github.com/flotilla-raft/flotilla/engine"
+	"github.com/flotilla-raft/flotilla/internal/rebuild"
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/snapshot"
 )
@@ -101,8 +102,8 @@ func (h *NodeHost) open() (err error) {
 	if err := h.openSnapshots(); err != nil {
 		return err
 	}
-	stores := hostStores{fs: h.config.FS, dir: h.config.Dir, log: h.log, snapshots: h.snapshots, promises: h.promises}
-	if err := stores.finishImport(); err != nil {
+	stores := rebuild.Stores{FS: h.config.FS, Dir: h.config.Dir, Log: h.log, Snapshots: h.snapshots, Promises: h.promises}
+	if err := stores.FinishImport(); err != nil {
 		return err
 	}
 	h.cache = logdb.NewCache(logdb.CacheOptions{Bytes: h.config.CacheBytes})

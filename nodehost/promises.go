@@ -146,6 +146,14 @@ func (p *promiseFile) live() []engine.PromiseRecord {
 	return records
 }
 
+// Replicas implements rebuild.Promises.
+func (p *promiseFile) Replicas() (keys []logdb.ReplicaKey) {
+	for _, record := range p.live() {
+		keys = append(keys, record.Key)
+	}
+	return keys
+}
+
 func (p *promiseFile) close() error {
 	p.writing.Lock()
 	defer p.writing.Unlock()

@@ -11,13 +11,13 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/flotilla-raft/flotilla/engine"
+	"github.com/flotilla-raft/flotilla/internal/rebuild"
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/raftpb"
 )
 
 // ErrRecoverRefused says that a shard is not rebuilt from a replica, and why. Nothing was changed.
-var ErrRecoverRefused = errors.New("flotilla: shard is not recovered")
+var ErrRecoverRefused = rebuild.ErrRecoverRefused
 
 // recoverPatience is how long a host is given to answer.
 const recoverPatience = 5 * time.Second
@@ -91,25 +91,25 @@ func RecoverShard(ctx context.Context, options RecoverOptions) (recovered Recove
 		return recovered, err
 	}
 	defer func() { err = errors.Join(err, stores.close()) }()
-	if err := stores.finishImport(); err != nil {
+	if err := stores.FinishImport(); err != nil {
 		return recovered, err
 	}
-	r := &recovery{options: &options, stores: stores, address: directory.identity.address}
-	if err := r.find(); err != nil {
-		return recovered, err
-	}
-	asked, err := r.ask(ctx)
+	r, err := rebuild.Find(&stores.Stores, options.ShardID, options.ReplicaID)
 	if err != nil {
 		return recovered, err
 	}
-	if risks := append(r.risks(), askedRisks(asked, &r.former)...); len(risks) > 0 && !options.Force {
+	asked, err := askOthers(ctx, r, options.Ask)
+	if err != nil {
+		return recovered, err
+	}
+	if risks := append(r.Risks(), askedRisks(asked, &r.Former)...); len(risks) > 0 && !options.Force {
 		return recovered, fmt.Errorf("%w: %s", ErrRecoverRefused, strings.Join(risks, "; "))
 	}
 	recovered = Recovered{
-		Replica: ReplicaName{r.key.ShardID, r.key.ReplicaID}, Former: r.former, Asked: asked,
-		Last: r.stored.Last, Term: lastTerm(&r.stored), Committed: r.stored.State.Commit,
+		Replica: ReplicaName{r.Key.ShardID, r.Key.ReplicaID}, Former: r.Former, Asked: asked,
+		Last: r.Stored.Last, Term: rebuild.LastTerm(&r.Stored), Committed: r.Stored.State.Commit,
 	}
-	recovered.Config, err = r.write()
+	recovered.Config, err = r.Write(directory.identity.address)
 	return recovered, err
 }
 
@@ -129,73 +129,19 @@ func askHost(ctx context.Context, address string) error {
 	return err
 }
 
-// recovery is one call of RecoverShard.
-type recovery struct {
-	options *RecoverOptions
-	stores  *hostStores
-	address string
-	key     logdb.ReplicaKey
-	stored  raftpb.Stored
-	former  raftpb.Membership
-}
-
-// find looks for the survivor and what it knows of the members.
-func (r *recovery) find() error {
-	refuse := func(format string, arguments ...any) error {
-		return fmt.Errorf("%w: %s: %s", ErrRecoverRefused, r.options.Dir, fmt.Sprintf(format, arguments...))
-	}
-	keys, err := r.stores.log.List()
-	if err != nil {
-		return err
-	}
-	keys = slices.DeleteFunc(keys, func(key logdb.ReplicaKey) bool {
-		return key.ShardID != r.options.ShardID || r.options.ReplicaID != 0 && key.ReplicaID != r.options.ReplicaID
-	})
-	if len(keys) != 1 {
-		return refuse("it has %d replicas of shard %d that are meant, want 1", len(keys), r.options.ShardID)
-	}
-	r.key = keys[0]
-	if r.stored, err = r.stores.log.Load(r.key); err != nil {
-		return fmt.Errorf("%w: %w", ErrRecoverRefused, err)
-	}
-	r.former = r.stored.Bootstrap.Initial
-	if n := len(r.stored.Configs); n > 0 {
-		r.former = r.stored.Configs[n-1].Membership
-	}
-	self := r.member(r.key.ReplicaID)
-	switch {
-	case r.stored.Last == 0:
-		return refuse("replica %d has nothing: nothing can be rebuilt from it", r.key.ReplicaID)
-	case self == nil:
-		return refuse("replica %d is no member of the membership that it knows", r.key.ReplicaID)
-	case self.Kind == raftpb.Witness:
-		return refuse("replica %d is a witness, which has no data", r.key.ReplicaID)
-	}
-	return nil
-}
-
-func (r *recovery) member(id uint64) *raftpb.Member {
-	for i := range r.former.Members {
-		if r.former.Members[i].ReplicaID == id {
-			return &r.former.Members[i]
-		}
-	}
-	return nil
-}
-
-// ask asks the hosts of all other members, those that are leaving included, all at once.
-func (r *recovery) ask(ctx context.Context) ([]Asked, error) {
+// askOthers asks the hosts of all other members, those that are leaving included, all at once.
+func askOthers(ctx context.Context, r *rebuild.Recovery, ask func(ctx context.Context, address string) error) ([]Asked, error) {
 	var asked []Asked
-	for _, member := range append(slices.Clone(r.former.Members), r.former.Outgoing...) {
+	for _, member := range append(slices.Clone(r.Former.Members), r.Former.Outgoing...) {
 		known := slices.ContainsFunc(asked, func(a Asked) bool { return a.Member.ReplicaID == member.ReplicaID })
-		if member.ReplicaID != r.key.ReplicaID && !known {
+		if member.ReplicaID != r.Key.ReplicaID && !known {
 			asked = append(asked, Asked{Member: member})
 		}
 	}
 	answered := make(chan int, len(asked))
 	for i := range asked {
 		go func() {
-			asked[i].Answer = r.options.Ask(ctx, asked[i].Member.Address)
+			asked[i].Answer = ask(ctx, asked[i].Member.Address)
 			answered <- i
 		}()
 	}
@@ -206,24 +152,6 @@ func (r *recovery) ask(ctx context.Context) ([]Asked, error) {
 		return nil, context.Cause(ctx)
 	}
 	return asked, nil
-}
-
-// risks are the reasons that lie in the survivor.
-func (r *recovery) risks() (risks []string) {
-	promised := r.stores.promises.Promised(r.key)
-	if promised.Term > lastTerm(&r.stored) || promised.Term == lastTerm(&r.stored) && promised.Index > r.stored.Last {
-		risks = append(risks, fmt.Sprintf("replica %d has lost entries that it acknowledged: what was decided may be missing", r.key.ReplicaID))
-	}
-	if promised.VoteTerm > r.stored.State.Term {
-		risks = append(risks, fmt.Sprintf("replica %d is marked as one that lost something: what was decided may be missing", r.key.ReplicaID))
-	}
-	if self := r.member(r.key.ReplicaID); self.Incarnation != 0 && self.Incarnation != r.stored.Bootstrap.Incarnation {
-		risks = append(risks, fmt.Sprintf("replica %d has lost its state once, and was not healed to the end: what was decided may be missing", r.key.ReplicaID))
-	}
-	if self := r.member(r.key.ReplicaID); self.Kind == raftpb.Learner {
-		risks = append(risks, fmt.Sprintf("replica %d is a learner: what was decided may not have reached it", r.key.ReplicaID))
-	}
-	return risks
 }
 
 // askedRisks are those that lie in the others.
@@ -252,31 +180,4 @@ func askedRisks(asked []Asked, former *raftpb.Membership) (risks []string) {
 			"number would go on beside each other", there+1, voters))
 	}
 	return risks
-}
-
-// write makes the survivor the only member, in one write.
-func (r *recovery) write() (raftpb.Membership, error) {
-	index, term := r.stored.Last+1, max(r.stored.State.Term, lastTerm(&r.stored))+importTermJump
-	self := raftpb.Member{ReplicaID: r.key.ReplicaID, Kind: raftpb.Voter, Incarnation: r.stored.Bootstrap.Incarnation, Address: r.address}
-	config := raftpb.Membership{ID: index, Members: []raftpb.Member{self}}
-	batch := raftpb.NewMembership(r.key.ShardID, config)
-	batch.Stamp(term, index)
-	bootstrap := r.stored.Bootstrap
-	bootstrap.Complete = true
-	group := r.stores.log.NewGroup()
-	err := group.Save(&raftpb.Save{
-		ShardID: r.key.ShardID, ReplicaID: r.key.ReplicaID, Bootstrap: &bootstrap,
-		State: raftpb.HardState{Term: term, Commit: index}, StateChanged: true,
-		Batches: []raftpb.Batch{batch}, Configs: []raftpb.ConfigRecord{{Index: index, Membership: config}}, MustSync: true,
-	})
-	if err != nil {
-		return config, err
-	}
-	durable := make(chan error, 1)
-	r.stores.log.Commit([]logdb.Group{group}, func(err error) { durable <- err })
-	if err := <-durable; err != nil {
-		return config, err
-	}
-	// What it had promised, it had promised in a shard that is no more. Until that is forgotten it would abstain, and be recovered again.
-	return config, r.stores.promises.Record([]engine.PromiseRecord{{Key: r.key, Forgotten: true}})
 }

@@ -1,6 +1,8 @@
 package simulation
 
 import (
+	"time"
+
 	"github.com/flotilla-raft/flotilla/engine"
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/raftpb"
@@ -330,7 +332,11 @@ func (w *World) reported(h *host, e engine.Event) {
 	case engine.EventReplicaHealed:
 		w.counters.add(countHealed, 1)
 	case engine.EventReplicaHealFailed:
-		if !h.disk.failed {
+		switch life := h.life; {
+		case h.disk.failed:
+		case h.snapshots.failures() > 0: // it is no replica any more until it is started anew
+			w.after(int64(500*time.Millisecond), func() { h.kill(life) })
+		default:
 			w.violate("healing", "host %d: shard %d: %v", h.index+1, e.ShardID, e.Err)
 		}
 	case engine.EventSnapshotDamaged, engine.EventReplicaDamaged:

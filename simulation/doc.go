@@ -70,6 +70,9 @@
 // write, sync or rename, also while the store is opened; fail a sync and then say that all is well; get full; lose a write, or
 // misplace it. Bits flip and sectors are zeroed where the power is cut (files_damage.go).
 //
+// In a third of the seeds segmented logs have up to three lanes, each on a device of its own (lanes.go): a power cut leaves other parts of each, and
+// what is there is compared replica by replica.
+//
 // After each power cut the whole store is read and compared with the mirrors (disk_files.go): what was durable is there, with
 // the first of the writes under way and nothing else. If files were damaged the store may refuse, and the disk is replaced; or logs are
 // known to be damaged, and their replicas stay out. The promises of a host are kept beside these files.
@@ -79,7 +82,9 @@
 // In profile "snapshots", and in half of the seeds of "everything", state machines are saved after a few entries, in memory and
 // from a prepared view, and the log is compacted, so that whoever was cut off for a moment is sent a snapshot. Workers that stay inside a
 // user's code run as coroutines (snapshots.go): at each read and write of a snapshot they hand over, and other steps fall in between. The
-// directory of snapshots is on files of its own, which a power cut leaves as it does those of the log. State machines that keep their own data are not
+// directory of snapshots is on files of its own, which a power cut leaves as it does those of the log. Calls on
+// these files fail, their device gets full, and bits flip in snapshots that were whole (nemesis_snapshots.go): what is damaged has to be found
+// before it is believed, here and where it was sent to. State machines that keep their own data are not
 // among them: crashes between their writes and the log's are enumerated by tests of engine and nodehost.
 //
 // # What it cannot see
