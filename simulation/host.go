@@ -280,10 +280,14 @@ func (p *place) remove() {
 	known := p.shard.knows(p)
 	p.joins = p.joins || !known // whoever starts it again knows that the shard exists
 	h.world.lose(p)
+	log := h.disk.memory[keyOf(p)]
 	h.disk.backup = nil // with the data the record of its promises goes, and nothing would notice an older copy
 	h.engine.RemoveReplicaData(p.shard.id, uint64(h.index+1), func(err error) {
 		if h.life != life || !h.up {
 			return
+		}
+		if err != nil && !errors.Is(err, engine.ErrStorageFailed) {
+			p.keep(log)
 		}
 		p.removing = p.removing && err != nil
 		if err == nil && !known { // nobody counted on it

@@ -88,6 +88,15 @@ func (p *place) reached() bool {
 	return false
 }
 
+// keep notes that the removal of a replica's data went no further than its snapshots: its log was not touched.
+func (p *place) keep(log *mirror) {
+	p.host.disk.memory[keyOf(p)] = log
+	if p.removing && p.reached() {
+		p.lost = false
+	}
+	p.removing = false
+}
+
 // coroutine is a worker that calls a user's code, on its way: it goes on when the world says so, after each read and write of a snapshot.
 type coroutine struct {
 	next     func() (struct{}, bool)
