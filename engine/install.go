@@ -42,7 +42,11 @@ type installation struct {
 // beginReceive is step 1.
 func (w *StepWorker) beginReceive(r *Replica, in raft.Install) {
 	e := w.engine
-	stream := &incoming{replica: r, install: in}
+	if in.Source == 0 {
+		e.receiverOf(r.shardID).endSilent(r)
+		return
+	}
+	stream := &incoming{replica: r, install: in, reason: raftpb.ReasonFailed}
 	w.refreshRoutes(r)
 	for i := range r.routes {
 		if r.routes[i].replicaID == in.Source {
@@ -53,26 +57,23 @@ func (w *StepWorker) beginReceive(r *Replica, in raft.Install) {
 	if stream.peer == nil && in.Address != "" {
 		stream.peer, stream.address = e.peer(in.Address), in.Address
 	}
-	var err error
-	reason := raftpb.ReasonFailed
 	switch {
 	case stream.peer == nil:
-		reason, err = raftpb.ReasonNotMember, fmt.Errorf("%w: shard %d: it is not known where replica %d is", ErrStreamFailed, r.shardID, in.Source)
+		stream.reason, stream.refused = raftpb.ReasonNotMember, fmt.Errorf("%w: shard %d: it is not known where replica %d is", ErrStreamFailed, r.shardID, in.Source)
 	case e.options.Snapshots == nil:
-		err = fmt.Errorf("%w: shard %d: the host keeps none", ErrNoSnapshots, r.shardID)
+		stream.refused = fmt.Errorf("%w: shard %d: the host keeps none", ErrNoSnapshots, r.shardID)
 	case r.machine.Kind() == rsm.KindReplayed:
-		err = fmt.Errorf("%w: shard %d: its state machine recovers from none", ErrNoSnapshots, r.shardID)
+		stream.refused = fmt.Errorf("%w: shard %d: its state machine recovers from none", ErrNoSnapshots, r.shardID)
 	}
-	if err != nil {
-		w.receiveFailed(stream, reason, err)
-		return
+	if stream.refused == nil {
+		e.events.publish(Event{Kind: EventSnapshotOffered, ShardID: r.shardID, ReplicaID: r.replicaID, Peer: in.Source, Index: in.LogIndex})
 	}
-	e.events.publish(Event{Kind: EventSnapshotOffered, ShardID: r.shardID, ReplicaID: r.replicaID, Peer: in.Source, Index: in.LogIndex})
+	r.receiving = stream
 	r.applyQueue.hold(false) // whoever would close or exchange the state machine waits for the end of the stream
 	e.receiverOf(r.shardID).begin(stream)
 }
 
-// receiveFailed tells the core that nothing came of an installation.
+// receiveFailed tells the core that nothing came of an installation, unless another stream has been begun since, or waits to be.
 func (w *StepWorker) receiveFailed(stream *incoming, reason raftpb.Reason, err error) {
 	r := stream.replica
 	e := w.engine
@@ -82,7 +83,7 @@ func (w *StepWorker) receiveFailed(stream *incoming, reason raftpb.Reason, err e
 		Kind: EventStreamFailed, ShardID: r.shardID, ReplicaID: r.replicaID, Peer: stream.install.Source, Index: stream.index, Reason: reason, Err: err,
 	})
 	defer w.guard(r)
-	if w.enter(r) {
+	if r.receiving == stream && w.enter(r) {
 		r.core.SnapshotFailed(w.now, reason)
 	}
 }

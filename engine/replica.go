@@ -75,7 +75,8 @@ type Replica struct {
 	stopped                     bool
 	renewal                     *renewal // not nil while it is started anew
 	install                     *installation
-	retimed                     bool // by SetTimeouts, and to what
+	receiving                   *incoming // the last stream that was begun, or is to take the place of one
+	retimed                     bool      // by SetTimeouts, and to what
 	election, heartbeat         time.Duration
 	removed                     error // set once it was shown that the replica is no member any more
 	lastCommit                  uint64

@@ -74,6 +74,7 @@ type streamCluster struct {
 	list   []*streamHost
 	change func(*engine.Options)
 	keeper bool // machines on disk keep sessions
+	also   func(*engine.ReplicaOptions)
 }
 
 const (
@@ -194,8 +195,10 @@ func (c *streamCluster) startOn(i int, change func(*engine.ReplicaOptions)) {
 	c.t.Helper()
 	s := c.list[i]
 	options := engine.ReplicaOptions{ShardID: 1, ReplicaID: uint64(i + 1), Members: c.members(), Snapshots: c.policy}
-	if change != nil {
-		change(&options)
+	for _, change := range []func(*engine.ReplicaOptions){c.also, change} {
+		if change != nil {
+			change(&options)
+		}
 	}
 	open := true
 	s.engine.StartReplica(options, c.factory(s), func(r *engine.Replica, err error) {

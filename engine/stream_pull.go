@@ -15,8 +15,8 @@ func (r *receiver) pull(now raft.Instant) (next raft.Instant) {
 	next = raft.Never
 	for i := 0; i < len(r.streams); {
 		stream := r.streams[i]
-		if now-stream.movedAt >= raft.Instant(streamIdle) {
-			r.fail(stream, raftpb.ReasonNotReady, errNothingComes)
+		if now-stream.movedAt >= stream.patience() {
+			r.fail(now, stream, raftpb.ReasonNotReady, errNothingComes)
 			continue
 		}
 		i++
@@ -26,9 +26,18 @@ func (r *receiver) pull(now raft.Instant) (next raft.Instant) {
 		case stream.asked < stream.offset+stream.window(r.engine)/2 && (stream.total == 0 || stream.asked < stream.total):
 			r.send(stream, stream.window(r.engine), raftpb.ReasonNone)
 		}
-		next = min(next, stream.askAt, stream.movedAt+raft.Instant(streamIdle))
+		next = min(next, stream.askAt, stream.movedAt+stream.patience())
 	}
 	return next
+}
+
+// patience is how long nothing may come. It is long, so that a stream goes on after a long cut, unless there is another way: then
+// the replica, which is busy to appends meanwhile, is not to miss it because its source has died.
+func (i *incoming) patience() raft.Instant {
+	if i.instead != nil || i.needless {
+		return raft.Instant(sourceSilent)
+	}
+	return raft.Instant(streamIdle)
 }
 
 // window is how much may be in flight. It bounds what a cut costs, so it grows with the snapshot, or while its length is not known with

@@ -15,6 +15,8 @@ import (
 )
 
 const (
+	// sourceSilent is how long a source that another one may take the place of may be silent. One that lives is heard every half second.
+	sourceSilent = 2 * time.Second
 	// pullAgain is how long nothing may come until the receiver asks again; the pause doubles up to pullAgainMost.
 	pullAgain     = time.Second
 	pullAgainMost = 8 * time.Second
@@ -32,8 +34,14 @@ type incoming struct {
 	install raft.Install
 	peer    transport.Peer
 	address string
-	pending *snapshot.Pending // nil until the first byte
-	check   *snapshot.Check
+	refused error // why it cannot even be asked for; with reason
+	reason  raftpb.Reason
+	// instead takes its place when nothing comes of it; needless says that the leader needs no snapshot to go on. Either is said by a leader
+	// that may be wrong about the source, so what moves goes on.
+	instead  *incoming
+	needless bool
+	pending  *snapshot.Pending // nil until the first byte
+	check    *snapshot.Check
 
 	life        uint64 // of the source's stream; 0 until something came
 	index, term uint64
@@ -67,13 +75,6 @@ type receiver struct {
 
 	streams []*incoming // owned by RunOnce
 	work    []received
-}
-
-// receiveOrder begins a stream, or, with none, gives up what is received for a replica. Orders are followed as they were given: a replica
-// that begins anew may be sent a snapshot before this worker, in a long sync, has seen that what it received before was canceled.
-type receiveOrder struct {
-	replica *Replica
-	stream  *incoming
 }
 
 func (r *receiver) Name() string    { return r.name }
@@ -112,22 +113,6 @@ func (r *receiver) receive(messages []raftpb.Message, from string) {
 	}
 }
 
-// begin starts to receive; an older stream of the replica ends.
-func (r *receiver) begin(stream *incoming) {
-	r.mu.Lock()
-	r.orders = append(r.orders, receiveOrder{stream.replica, stream})
-	r.mu.Unlock()
-	r.sig.set()
-}
-
-// cancel gives up what is received for a replica.
-func (r *receiver) cancel(replica *Replica) {
-	r.mu.Lock()
-	r.orders = append(r.orders, receiveOrder{replica: replica})
-	r.mu.Unlock()
-	r.sig.set()
-}
-
 // RunOnce takes what came.
 func (r *receiver) RunOnce(now raft.Instant) raft.Instant {
 	r.sig.clear()
@@ -136,11 +121,7 @@ func (r *receiver) RunOnce(now raft.Instant) raft.Instant {
 	r.orders, r.chunks, r.waiting = nil, r.work[:0], 0
 	r.mu.Unlock()
 	for _, order := range orders {
-		r.drop(order.replica)
-		if stream := order.stream; stream != nil {
-			stream.movedAt, stream.askAt, stream.pause = now, now, pullAgain
-			r.streams = append(r.streams, stream)
-		}
+		r.follow(now, order)
 	}
 	for i := range chunks {
 		r.take(now, &chunks[i].message)
@@ -148,18 +129,6 @@ func (r *receiver) RunOnce(now raft.Instant) raft.Instant {
 	clear(chunks)
 	r.work = recycled(chunks)
 	return r.pull(now)
-}
-
-// drop ends what is received for a replica, with nothing left of it.
-func (r *receiver) drop(replica *Replica) {
-	for i, stream := range r.streams {
-		if stream.replica == replica {
-			r.streams = append(r.streams[:i:i], r.streams[i+1:]...)
-			r.abandon(stream)
-			r.engine.submitOne(replica, replica.applyQueue.release())
-			return
-		}
-	}
 }
 
 func (r *receiver) abandon(stream *incoming) {
@@ -172,25 +141,25 @@ func (r *receiver) abandon(stream *incoming) {
 	stream.pending = nil
 }
 
-// end ends a stream, and tells the step worker what became of it. The queue is released last: until then the replica cannot be closed.
+// end ends a stream, and tells the step worker what became of it. The queue is released last.
 func (r *receiver) end(stream *incoming, tell func(w *StepWorker)) {
-	for i, other := range r.streams {
-		if other == stream {
-			r.streams = append(r.streams[:i:i], r.streams[i+1:]...)
-			break
-		}
-	}
+	r.remove(stream)
 	r.abandon(stream)
 	stream.replica.worker.control(tell)
-	r.engine.submitOne(stream.replica, stream.replica.applyQueue.release())
+	r.release(stream)
 }
 
-// fail gives a stream up.
-func (r *receiver) fail(stream *incoming, reason raftpb.Reason, cause error) {
+// fail gives a stream up, for the one that waits to take its place if there is one.
+func (r *receiver) fail(now raft.Instant, stream *incoming, reason raftpb.Reason, cause error) {
 	in := &stream.install
 	err := fmt.Errorf("%w: shard %d, from replica %d at %s: at byte %d of %d: %w", ErrStreamFailed, in.ShardID, in.Source, stream.address,
 		stream.offset, stream.total, cause)
+	instead := stream.instead
+	stream.instead = nil
 	r.end(stream, func(w *StepWorker) { w.receiveFailed(stream, reason, err) })
+	if instead != nil {
+		r.add(now, instead)
+	}
 }
 
 // find returns the stream that a chunk belongs to.
@@ -212,7 +181,7 @@ func (r *receiver) take(now raft.Instant, m *raftpb.Message) {
 		return
 	}
 	if m.Reason != raftpb.ReasonNone {
-		r.fail(stream, m.Reason, fmt.Errorf("its source has none, or no more: %v", m.Reason))
+		r.fail(now, stream, m.Reason, fmt.Errorf("its source has none, or no more: %v", m.Reason))
 		return
 	}
 	if !r.sameLife(now, stream, m) {
@@ -226,7 +195,7 @@ func (r *receiver) take(now raft.Instant, m *raftpb.Message) {
 		return
 	}
 	if stream.total > 0 && stream.offset >= stream.total {
-		r.finish(stream)
+		r.finish(now, stream)
 	}
 }
 
@@ -270,12 +239,12 @@ func (r *receiver) store(now raft.Instant, stream *incoming, m *raftpb.Message) 
 		r.askAgain(now, stream, raftpb.ReasonConflict)
 		return false
 	case stream.total > 0 && end > stream.total:
-		r.fail(stream, raftpb.ReasonDamaged, fmt.Errorf("%w: a chunk up to byte %d", snapshot.ErrDamaged, end))
+		r.fail(now, stream, raftpb.ReasonDamaged, fmt.Errorf("%w: a chunk up to byte %d", snapshot.ErrDamaged, end))
 		return false
 	}
 	data := m.Payload[stream.offset-m.HintTerm:]
 	if err := r.write(stream, data); err != nil {
-		r.fail(stream, reasonOfReceive(err), err)
+		r.fail(now, stream, reasonOfReceive(err), err)
 		return false
 	}
 	stream.offset = end
@@ -324,10 +293,10 @@ func (i *incoming) approve(meta *raftpb.SnapshotMeta) error {
 }
 
 // finish makes a whole snapshot durable.
-func (r *receiver) finish(stream *incoming) {
+func (r *receiver) finish(now raft.Instant, stream *incoming) {
 	summary, err := stream.check.Close()
 	if err != nil {
-		r.fail(stream, raftpb.ReasonDamaged, err)
+		r.fail(now, stream, raftpb.ReasonDamaged, err)
 		return
 	}
 	// The farewell: the source need not wait for more. If it is lost the source finds out by itself.
@@ -340,7 +309,7 @@ func (r *receiver) finish(stream *incoming) {
 		pending := stream.pending
 		stream.pending = nil
 		if err := r.engine.options.Snapshots.Publish(snapshot.Finished{Pending: pending, Name: name}); err != nil {
-			r.fail(stream, reasonOfReceive(err), err)
+			r.fail(now, stream, reasonOfReceive(err), err)
 			return
 		}
 	}

@@ -60,6 +60,7 @@ func (c *Core) handleReplicate(now Instant, m *raftpb.Message, _ *peer) {
 		return
 	}
 	if reason := c.refusesAppend(m); reason != raftpb.ReasonNone {
+		c.busyInstalling()
 		c.answer(m, raftpb.MessageReplicateResponse, reason)
 		return
 	}

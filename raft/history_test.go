@@ -28,14 +28,15 @@ var factFields = map[string]string{
 	// A write that a core asked for; first and last are those of its batches.
 	"write": "n number term vote commit truncate first last installing installed",
 	// A snapshot that a core asks for, and one that was brought to it; taken is what it said of it.
-	"fetch":     "n source index",
-	"snapshot":  "n from index taken",
-	"compacted": "n index",
-	"event":     "n kind term leader replica id reason",
-	"refused":   "n kind id reason maybe",
-	"read":      "n id index",
-	"applied":   "n first last term kind commands",
-	"log-read":  "n first last follower",
+	"fetch":         "n source index",
+	"fetch-instead": "n source",
+	"snapshot":      "n from index taken",
+	"compacted":     "n index",
+	"event":         "n kind term leader replica id reason",
+	"refused":       "n kind id reason maybe",
+	"read":          "n id index",
+	"applied":       "n first last term kind commands",
+	"log-read":      "n first last follower",
 	// What a call of the script returned at once.
 	"answer": "n call reason",
 }

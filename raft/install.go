@@ -22,6 +22,7 @@ type installState struct {
 	offer      offered // the newest, to be answered
 	failed     offered // the last that ended in vain, with the reason: its status may have been lost
 	reason     raftpb.Reason
+	toldOfLog  bool // a leader that did not make the offer sends log, which the engine knows
 	recovering bool // the log begins behind a snapshot that the state machine has not recovered from
 }
 
@@ -62,8 +63,9 @@ func (c *Core) handleInstallSnapshot(now Instant, m *raftpb.Message, _ *peer) {
 			c.answerOffer(offer, raftpb.ReasonNone)
 		}
 	case c.install.recovering:
-	case c.installing:
-		c.install.offer = offer
+	case c.installing && offer == c.install.offer:
+	case c.installing: // the fetch goes on as long as something comes of it; it is the new offer that is answered
+		c.fetchSnapshot(offer, m.HintTerm, string(m.Payload), entryID{Index: m.LogIndex, Term: m.LogTerm})
 	case offer == c.install.failed:
 		c.answerOffer(offer, c.install.reason)
 	case c.refusesInstall() != raftpb.ReasonNone:
@@ -92,12 +94,23 @@ func (c *Core) fetchSnapshot(offer offered, source uint64, address string, least
 		c.dropped++
 		return
 	}
-	c.install.offer = offer
+	c.install.offer, c.install.toldOfLog = offer, false
 	c.beginInstall()
 	c.installs = append(c.installs, Install{
 		ShardID: c.options.ShardID, ReplicaID: c.options.ReplicaID, Leader: c.leader, Term: c.term,
 		Source: source, Address: address, StreamID: offer.stream, LogIndex: least.Index, LogTerm: least.Term,
 	})
+}
+
+// busyInstalling is for what a leader sends of its log while a snapshot is fetched. If it is not the leader that offered the snapshot it may need
+// none: a source of which nothing comes is not worth waiting for.
+func (c *Core) busyInstalling() {
+	if c.installing && c.leader != 0 && c.leader != c.install.offer.leader && !c.install.toldOfLog {
+		c.install.toldOfLog = true
+		c.installs = append(c.installs, Install{
+			ShardID: c.options.ShardID, ReplicaID: c.options.ReplicaID, Leader: c.leader, Term: c.term,
+		})
+	}
 }
 
 // installOnWitness takes the snapshot that is in the message: there is no state to fetch, and none to recover.

@@ -182,8 +182,14 @@ func (n *network) drained(node *testNode) {
 	for i := range n.out.Installs {
 		install := &n.out.Installs[i]
 		n.printf("  %s", describeInstall(install))
-		n.record("fetch", "n", node.id, "source", install.Source, "index", install.LogIndex)
-		node.installs = append(node.installs, *install)
+		if len(node.installs) == 0 {
+			n.record("fetch", "n", node.id, "source", install.Source, "index", install.LogIndex)
+		} else {
+			n.record("fetch-instead", "n", node.id, "source", install.Source)
+		}
+		if install.Source != 0 {
+			node.installs = append(node.installs, *install)
+		}
 	}
 	for i := range n.out.Compactions {
 		n.compacted(node, &n.out.Compactions[i])

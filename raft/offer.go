@@ -7,6 +7,9 @@ import "github.com/flotilla-raft/flotilla/raftpb"
 // message, until it hears that the follower's log has got there: by MessageSnapshotStatus, or by whatever else the follower
 // says that it holds, since a status may be lost. Only that reopens replication.
 //
+// A leader that does not hear the source any more offers the next one, too: the follower, which may be half of what is left of a quorum, is
+// not to wait for the dead. It goes over only if nothing comes of the former (Install).
+//
 // Each attempt has a stream of its own, so that an answer to one that is over ends nothing, and bytes of two snapshots are
 // never taken for one. An attempt that fails is followed by one from another source; when all have failed, after a pause that grows.
 
@@ -50,6 +53,9 @@ func (c *Core) offerSnapshot(p *peer) {
 		return
 	}
 	o := p.offer
+	if o.stream != 0 && c.sourceGone(o.source) {
+		o.passOver()
+	}
 	if o.stream == 0 {
 		o.source = c.snapshotSource(p)
 		if o.source == 0 {
@@ -106,6 +112,15 @@ func (c *Core) snapshotSource(p *peer) uint64 {
 	return 0
 }
 
+// sourceGone says that another replica that was named as a source is not heard any more.
+func (c *Core) sourceGone(source uint64) bool {
+	if source == c.options.ReplicaID {
+		return false
+	}
+	p := c.peer(source)
+	return p == nil || p.lost || !c.heardLately(p)
+}
+
 func (c *Core) servesSnapshots(p *peer) bool {
 	return !p.headersOnly && !p.lost && p.state == ProgressReplicate && p.match >= c.log.compacted() && c.heardLately(p)
 }
@@ -117,6 +132,12 @@ func (o *snapshotOffer) hasTried(source uint64) bool {
 		}
 	}
 	return false
+}
+
+// passOver lets the next attempt name another source.
+func (o *snapshotOffer) passOver() {
+	o.tried = append(o.tried, o.source)
+	o.stream = 0
 }
 
 // pause is for when every source has failed.
@@ -148,8 +169,7 @@ func (c *Core) handleSnapshotStatus(now Instant, m *raftpb.Message, p *peer) {
 		c.event(Event{Kind: EventSnapshotFailed, Replica: p.id, ID: o.source, Reason: m.Reason})
 		o.failures++
 		p.failures++
-		o.tried = append(o.tried, o.source)
-		o.stream = 0
+		o.passOver()
 	default:
 		c.dropped++
 	}

@@ -34,8 +34,10 @@ type ReadState struct {
 }
 
 // Install says that this replica needs a snapshot that reaches (LogIndex, LogTerm) at least: the engine fetches one from replica Source
-// under StreamID, and then calls Core.SnapshotReceived or Core.SnapshotFailed. One is asked for at a time; one that is not
-// ended may be asked for again with another source or stream, by a leader that has given the former up.
+// under StreamID, and then calls Core.SnapshotReceived or Core.SnapshotFailed. One that is not ended may be followed by another, of a leader
+// that does not hear the former source, or of another leader: as long as something comes of the former it goes on, and its end is the end of both;
+// if nothing comes the other one takes its place. With Source 0 there is none in its place: the leader of the day sends its log, and
+// waiting for a silent source is worth nothing.
 type Install struct {
 	ShardID, ReplicaID uint64
 	Leader, Term       uint64

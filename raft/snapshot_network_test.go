@@ -63,7 +63,8 @@ func (n *network) compacted(node *testNode, compaction *Compaction) {
 	node.disk.compact(compaction.Index, compaction.Term)
 }
 
-// fetch ends the oldest fetch of a node: with a snapshot of the source, if that runs, is reached and has got far enough.
+// fetch ends the oldest fetch of a node: with a snapshot of the source, if that runs, is reached and has got far enough. If not, another source
+// may have been named meanwhile.
 func (n *network) fetch(node *testNode) bool {
 	if node.core == nil || len(node.installs) == 0 {
 		return false
@@ -74,10 +75,14 @@ func (n *network) fetch(node *testNode) bool {
 	if source == nil || source.core == nil || source.core.role >= RoleAbstaining || source.upTo < install.LogIndex ||
 		n.cut[[2]uint64{source.id, node.id}] || n.cut[[2]uint64{node.id, source.id}] {
 		n.printf("  no snapshot for %d of %d", node.id, install.Source)
+		if len(node.installs) > 0 {
+			return n.fetch(node)
+		}
 		node.core.SnapshotFailed(n.now, raftpb.ReasonNotReady)
 		n.check(node)
 		return true
 	}
+	node.installs = nil
 	n.receive(node, n.snapshot(source))
 	return true
 }
@@ -167,5 +172,8 @@ func init() {
 
 // describeInstall is what a core asks for, without the stream's number.
 func describeInstall(i *Install) string {
+	if i.Source == 0 {
+		return fmt.Sprintf("fetch at %d: the leader has the log", i.ReplicaID)
+	}
 	return strings.TrimSpace(fmt.Sprintf("fetch at %d: from %d, up to %d/%d at least", i.ReplicaID, i.Source, i.LogIndex, i.LogTerm))
 }
