@@ -1,6 +1,7 @@
 package nodehost_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,6 +92,8 @@ type cluster struct {
 	hook      func(host int, shard uint64, command string) error
 	machine   func(host int) rsm.StateMachine // instead of a journal, if set
 	saved     func(shard uint64) bool         // of which shards snapshots are taken all the time; nil: of none
+
+	requestTimeout time.Duration // 5 s if 0
 }
 
 func newCluster(t testing.TB, size int) *cluster {
@@ -111,7 +114,7 @@ func newCluster(t testing.TB, size int) *cluster {
 
 func (c *cluster) config(i int) nodehost.Config {
 	config := nodehost.Config{
-		Dir: c.dirs[i], Address: c.addresses[i], ElectionTimeout: 300 * time.Millisecond, RequestTimeout: 5 * time.Second,
+		Dir: c.dirs[i], Address: c.addresses[i], ElectionTimeout: 300 * time.Millisecond, RequestTimeout: cmp.Or(c.requestTimeout, 5*time.Second),
 		Tuning: nodehost.Tuning{PromiseInterval: 20 * time.Millisecond},
 		Logger: slog.New(slog.NewTextHandler(testWriter{c.t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
@@ -239,6 +242,34 @@ func (c *cluster) leader(id uint64) (host int) {
 		return host >= 0 && c.hosts[host] != nil && c.hosts[host].Info().Shards != nil
 	})
 	return host
+}
+
+// steadyTimeout is an election timeout that outlasts what a busy machine keeps a host waiting.
+const steadyTimeout = 2 * time.Second
+
+// steady waits for a leader and sees to it that none other is elected because the machine is busy, from then on to the end of the test.
+// It is for tests that look at what one leader does. They wait for longer where an election timeout has to pass.
+func (c *cluster) steady(id uint64) (leader int) {
+	c.t.Helper()
+	c.leader(id)
+	c.setTimeouts(id, steadyTimeout)
+	c.t.Cleanup(func() { c.setTimeouts(id, 0) }) // for as long a host that is closed looks for who takes over
+	return c.leader(id)
+}
+
+// setTimeouts sets the election timeout of a shard on every host that has it, 0 for the host's own.
+func (c *cluster) setTimeouts(id uint64, election time.Duration) {
+	c.t.Helper()
+	for _, host := range c.hosts {
+		if host == nil {
+			continue
+		}
+		if shard, err := host.Shard(id); err == nil {
+			if err := shard.SetTimeouts(patient(c.t), election, 0); err != nil && !errors.Is(err, nodehost.ErrStopped) {
+				c.t.Errorf("timeouts of shard %d: %v", id, err)
+			}
+		}
+	}
 }
 
 func (c *cluster) eventually(what string, condition func() bool) {

@@ -159,7 +159,7 @@ func runIntoTheEnd(t *testing.T, store store) {
 	for i := 0; ; i++ {
 		copy(command, fmt.Sprint("command ", i))
 		_, err := c.shard(1, 1).Propose(patient(t), command)
-		if err != nil && !errors.Is(err, nodehost.ErrMaybeApplied) && !errors.Is(err, nodehost.ErrBusy) &&
+		if err != nil && !errors.Is(err, nodehost.ErrMaybeApplied) && !errors.Is(err, nodehost.ErrBusy) && !errors.Is(err, nodehost.ErrTimeout) &&
 			!errors.Is(err, nodehost.ErrNoLeader) && !errors.Is(err, nodehost.ErrNotLeader) && !errors.Is(err, nodehost.ErrTransferring) {
 			t.Fatal(err)
 		}

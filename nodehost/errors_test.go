@@ -91,11 +91,9 @@ func TestProposeAtTerm(t *testing.T) {
 	c := newCluster(t, 3)
 	c.startAll(1)
 	c.propose(0, 1, "x")
+	leader := c.steady(1)
 	for i := range 3 {
-		shard := c.shard(c.leader(1), 1)
-		if i > 0 {
-			shard = c.shard((c.leader(1)+i)%3, 1)
-		}
+		shard := c.shard((leader+i)%3, 1)
 		c.eventually("accepted in the term", func() bool {
 			_, term, _ := shard.Leader()
 			_, err := shard.ProposeAtTerm(patient(t), term, []byte("y"))
@@ -168,8 +166,10 @@ func TestRequestTimeout(t *testing.T) {
 	c := newCluster(t, 1)
 	c.configure = func(_ int, config *nodehost.Config) { config.RequestTimeout = 100 * time.Millisecond }
 	release := make(chan struct{})
+	var entered atomic.Bool
 	c.hook = func(_ int, _ uint64, command string) error {
 		if command == "stick" {
+			entered.Store(true)
 			<-release
 		}
 		return nil
@@ -177,9 +177,14 @@ func TestRequestTimeout(t *testing.T) {
 	c.startAll(1)
 	defer close(release)
 	c.propose(0, 1, "x")
-	if _, err := c.shard(0, 1).Propose(context.Background(), []byte("stick")); !errors.Is(err, nodehost.ErrTimeout) || !nodehost.MaybeApplied(err) {
-		t.Errorf("propose: %v", err)
-	}
+	c.eventually("it sticks", func() bool {
+		_, err := c.shard(0, 1).Propose(context.Background(), []byte("stick"))
+		if !errors.Is(err, nodehost.ErrTimeout) {
+			t.Fatalf("propose: %v", err)
+		}
+		return nodehost.MaybeApplied(err) // or it was still queued
+	})
+	c.eventually("it is being applied", entered.Load)
 	if _, err := c.shard(0, 1).Read(context.Background(), nil); !errors.Is(err, nodehost.ErrTimeout) || nodehost.MaybeApplied(err) {
 		t.Errorf("read: %v", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -43,7 +44,7 @@ func (c *cluster) isolate(network *memnet.Network, host int, isolated bool) {
 func TestAVanishedLeaderIsReplaced(t *testing.T) {
 	c, network := newMemoryCluster(t, 3)
 	c.startAll(1)
-	var acknowledged []string
+	var acknowledged, refused []string
 	for round := range 3 {
 		old := c.leader(1)
 		before := fmt.Sprint("before ", round)
@@ -51,9 +52,9 @@ func TestAVanishedLeaderIsReplaced(t *testing.T) {
 		acknowledged = append(acknowledged, before)
 		c.isolate(network, old, true)
 		stranded := make(chan error, 1)
-		err := c.shard(old, 1).ProposeAsync([]byte(fmt.Sprint("stranded ", round)), func(_ rsm.Result, err error) { stranded <- err })
-		if err != nil {
-			t.Fatal(err)
+		command := fmt.Sprint("stranded ", round)
+		if err := c.shard(old, 1).ProposeAsync([]byte(command), func(_ rsm.Result, err error) { stranded <- err }); err != nil {
+			stranded <- err
 		}
 		for i := range 3 {
 			if i != old {
@@ -62,16 +63,24 @@ func TestAVanishedLeaderIsReplaced(t *testing.T) {
 				acknowledged = append(acknowledged, after)
 			}
 		}
-		if err := <-stranded; !nodehost.MaybeApplied(err) {
-			t.Errorf("a proposal to a leader that was cut off: %v", err)
+		if err := <-stranded; err == nil {
+			t.Error("a proposal to a leader that was cut off is acknowledged")
+		} else if !nodehost.MaybeApplied(err) { // it had stepped down before
+			refused = append(refused, command)
 		}
 		if _, err := c.shard(old, 1).Read(context.Background(), nil); err == nil {
 			t.Error("a host that is cut off answers a linearizable read")
 		}
 		c.isolate(network, old, false)
 		for i := range 3 {
-			if lost, gone := missing(c.read(i, 1), acknowledged); gone {
+			commands := c.read(i, 1)
+			if lost, gone := missing(commands, acknowledged); gone {
 				t.Fatalf("host %d lost %q", i, lost)
+			}
+			for _, command := range refused {
+				if slices.Contains(commands, command) {
+					t.Fatalf("host %d has %q, which was refused", i, command)
+				}
 			}
 		}
 	}
@@ -82,7 +91,7 @@ func TestProposalsAreRefusedWhileLeadershipIsTransferred(t *testing.T) {
 	c, network := newMemoryCluster(t, 3)
 	c.startAll(1)
 	c.propose(0, 1, "before")
-	leader := c.leader(1)
+	leader := c.steady(1)
 	target := (leader + 1) % 3
 	c.isolate(network, target, true)
 	c.propose(leader, 1, "what the target lacks")

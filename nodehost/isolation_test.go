@@ -108,7 +108,7 @@ func TestAShardGoesOnWithoutItsQuarantinedReplica(t *testing.T) {
 		return nil
 	}
 	c.startAll(1)
-	leader := c.leader(1)
+	leader := c.steady(1)
 	c.propose(leader, 1, "before")
 	_, err := c.shard(leader, 1).Propose(patient(t), []byte("poison"))
 	if poisoned.Load() == int32(leader) && (!errors.Is(err, nodehost.ErrQuarantined) || !nodehost.MaybeApplied(err)) {

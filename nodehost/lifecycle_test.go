@@ -39,8 +39,9 @@ func TestEveryHostTakesProposalsAndReads(t *testing.T) {
 func TestAsyncRequestsAreAnsweredOnceAndInOrder(t *testing.T) {
 	c := newCluster(t, 3)
 	c.startAll(1)
-	shard := c.shard(c.leader(1), 1)
-	c.propose(c.leader(1), 1, "first")
+	leader := c.steady(1)
+	shard := c.shard(leader, 1)
+	c.propose(leader, 1, "first")
 	answers := make(chan rsm.Result, 100)
 	for n := range 100 {
 		err := shard.ProposeAsync([]byte(fmt.Sprint(n)), func(result rsm.Result, err error) {

@@ -120,7 +120,7 @@ func TestLiveLeases(t *testing.T) {
 func TestLiveLeasesNoticeAWildClock(t *testing.T) {
 	l := startLeased(t, newDriftingClock(0, 1), newDriftingClock(0, 1), newDriftingClock(0, 1))
 	l.some()
-	leader := l.leader()
+	leader := l.c.steady(liveShard)
 	l.during("the other clocks run wild", func() {
 		for host, clock := range l.clocks {
 			if host != leader {
@@ -138,6 +138,7 @@ func TestLiveLeasesNoticeAWildClock(t *testing.T) {
 	if now := l.leaseReads(leader); now != before {
 		t.Errorf("%d batches of reads under a lease", now-before)
 	}
+	l.c.setTimeouts(liveShard, 0)
 	l.during("the leader is cut off", func() { l.cutOff(leader) })
 	l.finish()
 }

@@ -174,9 +174,7 @@ func TestLivePromotion(t *testing.T) {
 		})
 		l.attach(3)
 	})
-	if kinds := l.kinds(3); kinds[4] != raftpb.Learner {
-		t.Errorf("the members are %v", kinds)
-	}
+	l.c.eventually("it knows itself as a learner", func() bool { return l.kinds(3)[4] == raftpb.Learner })
 	leader := l.leader()
 	l.during("its promotion, and the leader's host goes", func() {
 		asked := make(chan error, 1)
@@ -219,7 +217,7 @@ func TestLiveRemovedReplicaComesBack(t *testing.T) {
 			return s.RemoveReplica(ctx, uint64(removed+1))
 		})
 	})
-	leader := l.leader()
+	leader := l.c.steady(liveShard)
 	_, term, _ := l.c.shard(leader, liveShard).Leader()
 	l.during("its return", func() {
 		l.c.start(removed)

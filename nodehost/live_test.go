@@ -105,6 +105,7 @@ func newLiveCluster(t testing.TB, hosts int) *live {
 		c: newCluster(t, hosts), base: time.Now(),
 		handles: make([]atomic.Pointer[nodehost.Shard], hosts), machines: make([]atomic.Pointer[registers], hosts),
 	}
+	l.c.requestTimeout = patience // a slow machine comes nowhere near it, and report looks for requests that do
 	l.c.machine = func(host int) rsm.StateMachine {
 		m := newRegisters()
 		l.machines[host].Store(m)
@@ -236,11 +237,14 @@ func (o *liveOperation) do(shard *nodehost.Shard) error {
 	return err
 }
 
-// reach waits until so many more operations were answered.
+// reach waits until so many more operations were answered, however long that takes as long as it goes on.
 func (l *live) reach(more int64) {
 	l.c.t.Helper()
 	target := l.answered.Load() + more
-	l.c.eventually(fmt.Sprint(more, " operations more"), func() bool { return l.answered.Load() >= target })
+	for next := int64(0); next < target; {
+		next = min(target, l.answered.Load()+10*liveClients)
+		l.c.eventually(fmt.Sprint("an operation of ", more), func() bool { return l.answered.Load() >= next })
+	}
 }
 
 // some is a stretch of load before, between and after changes.

@@ -29,7 +29,7 @@ func TestASlowStateMachineIsNotFloodedWithCommands(t *testing.T) {
 	c.startAll(1, 2)
 	c.propose(0, 1, "first")
 	c.propose(0, 2, "first")
-	leader := c.leader(1)
+	leader := c.steady(1)
 	shard := c.shard(leader, 1)
 	_, term, _ := shard.Leader()
 
@@ -96,7 +96,7 @@ func TestFollowersAreShown(t *testing.T) {
 	}
 	c.startAll(1)
 	c.propose(0, 1, "x")
-	leader := c.leader(1)
+	leader := c.steady(1)
 	gone, stays := (leader+1)%3, (leader+2)%3
 	followers := func() map[uint64]raft.FollowerStatus {
 		status, err := c.shard(leader, 1).Status(patient(t))

@@ -220,8 +220,8 @@ func TestAFailedSnapshotIsTriedAgain(t *testing.T) {
 	c.propose(0, 1, "meanwhile")
 	full.Store(false)
 	c.eventually("taken by itself", func() bool { return taken.Load() == 1 })
-	if failed.Load() != 1 || c.hosts[0].Info().Engine.SnapshotsFailed != 1 {
-		t.Errorf("%d events, %+v", failed.Load(), c.hosts[0].Info().Engine)
+	if n := failed.Load(); n == 0 || c.hosts[0].Info().Engine.SnapshotsFailed != uint64(n) { // tried again meanwhile, if the machine is slow
+		t.Errorf("%d events, %+v", n, c.hosts[0].Info().Engine)
 	}
 }
 

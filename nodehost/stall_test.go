@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/flotilla-raft/flotilla/nodehost"
+	"github.com/flotilla-raft/flotilla/rsm"
 )
 
 // stallFS is a file system whose writes and syncs do not return while it is stalled.
@@ -107,8 +108,14 @@ func stallDisks(t *testing.T, store store) {
 		other := (host + 1) % 3
 		events := stalled[host].Load()
 		disks[host].gate.Lock()
-		_ = c.shard(host, 1).ProposeAsync([]byte("in the stall"), nil) // may be refused, or applied, once the stall is over
+		var asked atomic.Bool // something has to be written; what is refused is asked for again, what is accepted may be applied once the stall is over
 		c.eventually("the stall is told", func() bool {
+			if !asked.Swap(true) {
+				again := func(_ rsm.Result, err error) { asked.Store(err == nil) }
+				if err := c.shard(host, 1).ProposeAsync([]byte("in the stall"), again); err != nil {
+					asked.Store(false)
+				}
+			}
 			info := c.hosts[host].Info()
 			return stalled[host].Load() > events && info.StorageStalled && info.Engine.StorageStalls > 0 && info.Engine.OldestWrite > 300*time.Millisecond
 		})

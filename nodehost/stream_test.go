@@ -107,7 +107,7 @@ func TestAStateIsStreamedThroughFiveCuts(t *testing.T) {
 		c.start(i)
 		startOn(i)
 	}
-	leader := c.leader(1)
+	leader := c.steady(1)
 	lagging, other := (leader+1)%3, (leader+2)%3
 	c.propose(leader, 1, "first")
 	c.stop(lagging)

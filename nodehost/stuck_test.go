@@ -37,7 +37,7 @@ func (m *stubborn) Close() error            { return nil }
 func TestCloseReportsAStateMachineThatDoesNotReturn(t *testing.T) {
 	c := newCluster(t, 1)
 	config := c.config(0)
-	config.Tuning.MaxStopWait = 100 * time.Millisecond
+	config.Tuning.MaxStopWait = 500 * time.Millisecond // what does return, returns in that time on a busy machine too
 	host, err := nodehost.New(config)
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +82,7 @@ func TestCloseReportsAStateMachineThatDoesNotReturn(t *testing.T) {
 func TestCloseReportsACallbackThatDoesNotReturn(t *testing.T) {
 	c := newCluster(t, 1)
 	config := c.config(0)
-	config.Tuning.MaxStopWait = 100 * time.Millisecond
+	config.Tuning.MaxStopWait = 500 * time.Millisecond
 	inside, release, returned := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	config.Events.ReplicaReady = func(nodehost.ReplicaName) {
 		close(inside)
