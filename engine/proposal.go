@@ -24,11 +24,12 @@ type pendingBatch struct {
 	arena        []byte
 	count        uint32
 	expectedTerm uint64
-	completions  []Completion // one per entry, nil entries for blocking callers; shorter than count if the rest is blocking
-	alone        bool         // takes no further commands (ProposeAtTerm)
-	kind         raftpb.Kind  // 0: commands
-	fields       bool         // entries carry session fields, empty ones for plain commands
-	sessions     bool         // some of them are of a session
+	completions  []Completion         // one per entry, nil entries for blocking callers; shorter than count if the rest is blocking
+	alone        bool                 // takes no further commands (ProposeAtTerm)
+	kind         raftpb.Kind          // 0: commands
+	fields       bool                 // entries carry session fields, empty ones for plain commands
+	sessions     bool                 // some of them are of a session
+	lastFields   raftpb.SessionFields // of the last one that is
 
 	// group is what blocking callers wait on; nil if there are none.
 	group *waitGroup
@@ -197,9 +198,9 @@ func (q *proposalQueue) add(
 	case !p.fields:
 		p.arena = raftpb.AppendEntry(p.arena, command)
 	case fields == nil:
-		p.arena = raftpb.AppendSessionEntry(p.arena, 0, 0, 0, command)
+		p.arena = raftpb.AppendSessionEntry(p.arena, &p.lastFields, raftpb.SessionFields{}, command)
 	default:
-		p.arena = raftpb.AppendSessionEntry(p.arena, fields.Client, fields.Series, fields.Responded, command)
+		p.arena = raftpb.AppendSessionEntry(p.arena, &p.lastFields, raftpb.SessionFields(*fields), command)
 		p.sessions = true
 	}
 	q.bytes += len(p.arena) - before

@@ -68,11 +68,7 @@ func (s *Shard) OpenSession(ctx context.Context) (*Session, error) {
 	return session, nil
 }
 
-// drawClientID draws an ID whose varint has eight bytes: those are compared, not decoded, where entries of one client follow each other.
-func drawClientID() uint64 {
-	const least = 1 << 49
-	return least + rand.Uint64N(rsm.MaxClientID+1-least)
-}
+func drawClientID() uint64 { return 1 + rand.Uint64N(rsm.MaxClientID) }
 
 // Via makes the session go through another handle of its shard from now on, of another host or of a replica that was started again; calls that
 // have not ended go that way, too, when they are proposed the next time. ErrOtherShard: the handle is of another shard.

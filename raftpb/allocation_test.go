@@ -43,7 +43,7 @@ func TestAllocations(t *testing.T) {
 		{"build and seal with sessions", 0, func() {
 			sessions.Reset(arena)
 			for range 50 {
-				sessions.Add(1<<60, 2, 3, command)
+				sessions.Add(SessionFields{1 << 60, 2, 3}, command)
 			}
 			sessions.Seal(7, KindCommands, testOrigin, 0)
 		}},

@@ -123,12 +123,31 @@ func (b Batch) Cut(from, to uint64) (Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	piece := make(Batch, HeaderSize+end-start)
+	var piece Batch
+	if b.Flags()&FlagSessions != 0 {
+		piece = plain.cutSessions(from, to, end-start)
+	} else {
+		piece = make(Batch, HeaderSize+end-start)
+		copy(piece[HeaderSize:], plain[HeaderSize+start:HeaderSize+end])
+	}
 	copy(piece, plain[:HeaderSize])
-	copy(piece[HeaderSize:], plain[HeaderSize+start:HeaderSize+end])
 	piece.movePiece(b, from, to)
 	piece.sealPlainBody()
 	return piece, nil
+}
+
+// cutSessions copies the entries from from to to, which take size bytes here, behind room for a header. Of the fields of the first one with a session
+// nothing is left out that the entries before have told.
+func (b Batch) cutSessions(from, to uint64, size int) Batch {
+	const most = 1 + 3*binary.MaxVarintLen64 // by which that one may grow
+	piece, last := make([]byte, HeaderSize, HeaderSize+size+most), SessionFields{}
+	it := b.Iterator()
+	for index := b.First(); index <= to && it.Next(); index++ {
+		if index >= from {
+			piece = AppendSessionEntry(piece, &last, it.Session(), it.Command())
+		}
+	}
+	return piece[:len(piece):len(piece)]
 }
 
 // movePiece sets the fields that say which entries of whole a piece holds.

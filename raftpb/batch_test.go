@@ -30,7 +30,7 @@ func sessionBatch(count int) Batch {
 	var b SessionBuilder
 	b.Reset(nil)
 	for i := range uint64(count) {
-		b.Add(i<<40, i, i/2, []byte(fmt.Sprint("command ", i)))
+		b.Add(SessionFields{i << 40, i, i / 2}, []byte(fmt.Sprint("command ", i)))
 	}
 	return b.Seal(7, KindCommands, testOrigin, 0)
 }
@@ -224,14 +224,23 @@ func TestCutRefuses(t *testing.T) {
 func TestCutKeepsOriginAndCommands(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		commands := rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 0, 300), 1, 40).Draw(t, "commands")
-		sessions := rapid.Bool().Draw(t, "sessions")
+		sessions, steps := rapid.Bool().Draw(t, "sessions"), rapid.Bool().Draw(t, "steps")
+		var fieldsOf []SessionFields
 		var builder Builder
 		var sessionBuilder SessionBuilder
 		builder.Reset(nil)
 		sessionBuilder.Reset(nil)
 		for i, command := range commands {
 			builder.Add(command)
-			sessionBuilder.Add(uint64(i), uint64(i)*1000, 5, command)
+			fields := SessionFields{Client: uint64(i), Series: uint64(i) * 1000, Responded: 5}
+			if steps {
+				fields = SessionFields{Client: 1 << 50, Series: 9 + uint64(i), Responded: uint64(i) / 5}
+			}
+			if i%7 == 0 {
+				fields = SessionFields{}
+			}
+			fieldsOf = append(fieldsOf, fields)
+			sessionBuilder.Add(fields, command)
 		}
 		b := builder.Seal(7, KindCommands, testOrigin, 0)
 		if sessions {
@@ -270,8 +279,7 @@ func TestCutKeepsOriginAndCommands(t *testing.T) {
 		}
 		it := plain.Iterator()
 		for i := int(skipped); it.Next(); i++ {
-			clientID, series, _ := it.Session()
-			if !bytes.Equal(it.Command(), commands[i]) || sessions && (clientID != uint64(i) || series != uint64(i)*1000) {
+			if !bytes.Equal(it.Command(), commands[i]) || sessions && it.Session() != fieldsOf[i] {
 				t.Fatal("entry", i, "of the original is wrong")
 			}
 		}

@@ -46,19 +46,18 @@ func (b *Builder) Seal(shard uint64, kind Kind, origin Origin, expectedTerm uint
 type SessionBuilder struct {
 	arena []byte
 	count uint32
+	last  SessionFields
 }
 
 // Reset begins a new batch in buf; see Builder.Reset.
 func (b *SessionBuilder) Reset(buf []byte) {
 	b.arena = newArena(buf)
-	b.count = 0
+	b.count, b.last = 0, SessionFields{}
 }
 
-// Add copies command and its session fields to the end of the batch: the client's id (0 for an entry without a
-// session), the number of the command in the client's series, and the highest number up to which the client has
-// received every response.
-func (b *SessionBuilder) Add(clientID, series, responded uint64, command []byte) {
-	b.arena = AppendSessionEntry(b.arena, clientID, series, responded, command)
+// Add copies command and its session fields to the end of the batch.
+func (b *SessionBuilder) Add(fields SessionFields, command []byte) {
+	b.arena = AppendSessionEntry(b.arena, &b.last, fields, command)
 	b.count++
 }
 
@@ -96,15 +95,6 @@ func AppendEntry(arena, command []byte) []byte {
 //go:noinline
 func appendLongLength(arena []byte, length int) []byte {
 	return binary.AppendUvarint(arena, uint64(length))
-}
-
-// AppendSessionEntry appends one entry with session fields; see SessionBuilder.Add. An arena holds either entries with
-// session fields or entries without, never both.
-func AppendSessionEntry(arena []byte, clientID, series, responded uint64, command []byte) []byte {
-	arena = binary.AppendUvarint(arena, clientID)
-	arena = binary.AppendUvarint(arena, series)
-	arena = binary.AppendUvarint(arena, responded)
-	return AppendEntry(arena, command)
 }
 
 // SealArena writes the header, with both checksums, in front of the count entries that arena holds after its first

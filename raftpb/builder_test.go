@@ -82,8 +82,8 @@ func TestSealRefusesNonsense(t *testing.T) {
 func TestSessions(t *testing.T) {
 	var builder SessionBuilder
 	builder.Reset(nil)
-	builder.Add(1, 300, 2, []byte("abc"))
-	if builder.Count() != 1 || builder.Size() != HeaderSize+8 {
+	builder.Add(SessionFields{1, 300, 2}, []byte("abc"))
+	if builder.Count() != 1 || builder.Size() != HeaderSize+10 {
 		t.Fatal("count and size", builder.Count(), builder.Size())
 	}
 	b := sessionBatch(100)
@@ -96,9 +96,8 @@ func TestSessions(t *testing.T) {
 		if !it.Next() {
 			t.Fatal(it.Err())
 		}
-		clientID, series, responded := it.Session()
-		if clientID != i<<40 || series != i || responded != i/2 || string(it.Command()) != fmt.Sprint("command ", i) {
-			t.Fatal("entry", i, "is", clientID, series, responded, string(it.Command()))
+		if it.Session() != (SessionFields{i << 40, i, i / 2}) || string(it.Command()) != fmt.Sprint("command ", i) {
+			t.Fatal("entry", i, "is", it.Session(), string(it.Command()))
 		}
 	}
 	if it.Next() || it.Err() != nil {
@@ -107,7 +106,7 @@ func TestSessions(t *testing.T) {
 	plain, _ := testBatch(3)
 	it = plain.Iterator()
 	it.Next()
-	if clientID, series, responded := it.Session(); clientID|series|responded != 0 {
+	if it.Session() != (SessionFields{}) {
 		t.Fatal("session fields without FlagSessions")
 	}
 }

@@ -22,7 +22,7 @@ func drawBatch(t *rapid.T, shard uint64) Batch {
 	var plain Builder
 	plain.Reset(nil)
 	for _, command := range rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 0, 200), 1, 5).Draw(t, "commands") {
-		builder.Add(rapid.Uint64().Draw(t, "client"), 1, 2, command)
+		builder.Add(SessionFields{rapid.Uint64().Draw(t, "client"), 1, 2}, command)
 		plain.Add(command)
 	}
 	origin := Origin{Replica: rapid.Uint64().Draw(t, "origin"), Session: 5, Sequence: 6}

@@ -66,9 +66,13 @@
 //	┌────────┬─────────────┐
 //	│ length │ command ... │                                        without FlagSessions
 //	└────────┴─────────────┘
-//	┌───────────┬────────┬───────────┬────────┬─────────────┐
-//	│ client id │ series │ responded │ length │ command ... │      with FlagSessions, every entry of the batch
-//	└───────────┴────────┴───────────┴────────┴─────────────┘
+//	┌─────────┬────────┬─────────────┐
+//	│ session │ length │ command ... │                             with FlagSessions, every entry of the batch
+//	└─────────┴────────┴─────────────┘
+//
+// session is 0 for an entry that has none. 1 is followed by client ID, series and the difference of series and responded. 2 + n is the next call of the
+// client of the entry before (of the last one that has a session), with a responded that is n higher: that is how a client's calls come, mostly,
+// and they take one byte instead of fourteen. In every batch, pieces included, the first entry with a session has it whole.
 //
 // A no-op is one entry of length 0. A membership batch is one entry, an encoded Membership.
 //

@@ -21,9 +21,8 @@ type EntryIterator struct {
 	remaining uint32
 	sessions  bool
 	command   []byte
-	session   [3]uint64
-	client    uint64 // the last client ID of eight bytes
-	word      uint64 // and those bytes, 0 for none
+	last      SessionFields // of the last entry with a session
+	absent    bool          // the current entry has none
 	err       error
 }
 
@@ -76,42 +75,6 @@ func (it *EntryIterator) nextLong() bool {
 	return true
 }
 
-// readSession reads the session fields. Entries of one client follow each other, mostly, and a random client ID is eight bytes: those are compared
-// rather than decoded.
-func (it *EntryIterator) readSession() bool {
-	rest := it.body[it.position:]
-	fields := it.session[:]
-	if len(rest) >= 8 {
-		word := binary.LittleEndian.Uint64(rest)
-		if word&eighthEnds == eighthEndsAlone {
-			if word != it.word {
-				it.word = word
-				it.client, _ = binary.Uvarint(rest)
-			}
-			it.session[0] = it.client
-			rest, fields = rest[8:], fields[1:]
-		}
-	}
-	for i := range fields {
-		var value uint64
-		n := 1
-		if len(rest) > 0 && rest[0] < 0x80 {
-			value = uint64(rest[0])
-		} else if value, n = binary.Uvarint(rest); n <= 0 {
-			return it.fail("no session field")
-		}
-		fields[i], rest = value, rest[n:]
-	}
-	it.position = len(it.body) - len(rest)
-	return true
-}
-
-// A number of exactly eight bytes has the highest bit set in the first seven, and not in the last, which is the most significant one here.
-const (
-	eighthEnds      = 0x8080808080808080
-	eighthEndsAlone = 0x0080808080808080
-)
-
 // end notes bytes after the last entry: a body that holds more than its header says is as wrong as one that holds less.
 func (it *EntryIterator) end() bool {
 	if it.err == nil && it.position != len(it.body) {
@@ -129,11 +92,6 @@ func (it *EntryIterator) fail(what string) bool {
 
 // Command returns the current entry's command. It aliases the batch, has no spare capacity, and is read-only (R4).
 func (it *EntryIterator) Command() []byte { return it.command }
-
-// Session returns the current entry's client session fields, see SessionBuilder.Add; all 0 without FlagSessions.
-func (it *EntryIterator) Session() (clientID, series, responded uint64) {
-	return it.session[0], it.session[1], it.session[2]
-}
 
 // Err returns why Next ended early: nil, ErrBadBatch or ErrNotPlain.
 func (it *EntryIterator) Err() error { return it.err }

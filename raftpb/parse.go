@@ -136,10 +136,10 @@ func (b Batch) checkLengths() error {
 	return nil
 }
 
-// leastEntry returns the fewest bytes that an entry can take: its length and, if there are any, its session fields.
+// leastEntry returns the fewest bytes that an entry can take: its length and, if there are any, its session fields, of which one byte may be all.
 func (b Batch) leastEntry() uint32 {
 	if b.Flags()&FlagSessions != 0 {
-		return 4
+		return 2
 	}
 	return 1
 }

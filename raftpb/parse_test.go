@@ -78,8 +78,8 @@ func TestParseBatchRefuses(t *testing.T) {
 		{"plain length tiny", put32(offPlainLength, 9), true, ErrBadBatch, "plain length: 9, want at least 10 for 10 entries"},
 		{"session fields do not fit", func(b Batch) Batch {
 			b[offFlags] = byte(FlagSessions)
-			return put32(offPlainLength, 39)(b)
-		}, true, ErrBadBatch, "plain length: 39, want at least 40 for 10 entries"},
+			return put32(offPlainLength, 19)(b)
+		}, true, ErrBadBatch, "plain length: 19, want at least 20 for 10 entries"},
 		{"stored length", put32(offStoredLength, 11), true, ErrBadBatch, "stored length: 11, want the plain"},
 		{"stored checksum", put32(offStoredCRC, 5), true, ErrBadBatch, "stored checksum: 00000005, want the plain"},
 		{"expansion", func(b Batch) Batch {

@@ -25,7 +25,7 @@ func TestBatchString(t *testing.T) {
 		{piece, "commands [103,109] term=4 origin=1/2/3 piece=3/10 expected-term=4 bytes=49"},
 		{c, "commands [10,109] term=4 origin=1/2/3 expected-term=4 bytes=5050 compressed"},
 		{stamped(b.Clone(), 4, 100).WithoutBody(), "commands [100,109] term=4 origin=1/2/3 expected-term=4 bytes=55 body-omitted"},
-		{stamped(sessionBatch(1), 4, 1), "commands [1,1] term=4 origin=1/2/3 bytes=13 sessions"},
+		{stamped(sessionBatch(1), 4, 1), "commands [1,1] term=4 origin=1/2/3 bytes=11 sessions"},
 	} {
 		if got := test.batch.String(); got != test.want {
 			t.Errorf("batch is\n%s, want\n%s", got, test.want)

@@ -126,7 +126,7 @@ func batchOfCalls(term, first uint64, calls []call, fields bool) raftpb.Batch {
 	for _, c := range calls {
 		fields = fields || c.client != 0
 		plain.Add([]byte(c.command))
-		sessions.Add(c.client, c.series, c.responded, []byte(c.command))
+		sessions.Add(raftpb.SessionFields{Client: c.client, Series: c.series, Responded: c.responded}, []byte(c.command))
 	}
 	origin := raftpb.Origin{Replica: 1, Session: 1, Sequence: 1}
 	batch := plain.Seal(1, raftpb.KindCommands, origin, 0)

@@ -58,15 +58,15 @@ func (m *Manager) addSessions(turn *Turn, batch raftpb.Batch) error {
 	iterator := batch.Iterator()
 	for ; iterator.Next(); index++ {
 		turn.entries = append(turn.entries, Entry{Index: index, Command: iterator.Command()})
-		client, series, responded := iterator.Session()
+		fields := iterator.Session()
 		switch {
 		case index <= m.opened:
 			turn.skipped++
 			turn.marks = append(turn.marks, mark{shown: -1})
-		case client == 0:
+		case fields.Client == 0:
 			turn.show(nil, 0)
 		default:
-			if !m.addCall(turn, index, client, series, responded) {
+			if !m.addCall(turn, index, fields) {
 				continue
 			}
 		}
@@ -76,7 +76,8 @@ func (m *Manager) addSessions(turn *Turn, batch raftpb.Batch) error {
 }
 
 // addCall decides on the entry that was added last, which has a session, and reports whether it is shown.
-func (m *Manager) addCall(turn *Turn, index, client, series, responded uint64) (shown bool) {
+func (m *Manager) addCall(turn *Turn, index uint64, fields raftpb.SessionFields) (shown bool) {
+	client, series, responded := fields.Client, fields.Series, fields.Responded
 	at, table := len(turn.entries)-1, &m.sessions
 	switch {
 	case table.absent:

@@ -15,7 +15,7 @@ func (m *replica) call(series uint64, commands [][]byte) []rsm.Result {
 	var builder raftpb.SessionBuilder
 	builder.Reset(nil)
 	for i, command := range commands {
-		builder.Add(client, series+uint64(i), 0, command)
+		builder.Add(raftpb.SessionFields{Client: client, Series: series + uint64(i)}, command)
 	}
 	batch := builder.Seal(1, raftpb.KindCommands, raftpb.Origin{Replica: 1, Session: 1, Sequence: 1}, 0)
 	batch.Stamp(term, m.Applied()+1)
