@@ -53,9 +53,10 @@ type session struct {
 	lastUse   uint64 // index of the last entry that used it
 
 	newer, older *session
-	// slots is a ring by series of the calls above responded, a power of two long. Every call that was applied has a slot.
+	// slots is a ring by series, a power of two long. Every call above responded that was applied has a slot; what else is in there means nothing.
 	slots []slot
 
+	heavy  bool // slots have had more than a number: there is something to be done when they are forgotten
 	dirty  bool // in sessionTable.dirty
 	stored bool // a SessionKeeper has a record of it
 	gone   bool // not in the table any more
@@ -71,9 +72,9 @@ type slot struct {
 
 func (s *session) slot(series uint64) *slot { return &s.slots[series&uint64(len(s.slots)-1)] }
 
-// find returns the slot of a call that was applied, or nil.
+// find returns the slot of a call that was applied and is not forgotten, or nil.
 func (s *session) find(series uint64) *slot {
-	if len(s.slots) == 0 {
+	if len(s.slots) == 0 || series <= s.responded {
 		return nil
 	}
 	if slot := s.slot(series); slot.series == series {
@@ -94,11 +95,20 @@ func (s *session) make(series uint64) *slot {
 		}
 	}
 	slot := s.slot(series)
-	*slot = slotOf(series)
+	if s.heavy {
+		slot.result.Data, slot.stored = nil, false
+	}
+	slot.series = series
 	return slot
 }
 
-func slotOf(series uint64) slot { return slot{series: series} }
+// set gives a slot its result.
+func (s *session) set(slot *slot, result Result) {
+	slot.result.Value, slot.at = result.Value, 0
+	if result.Data != nil {
+		slot.result.Data, s.heavy = result.Data, true
+	}
+}
 
 // sessionTable holds the sessions of one shard. Everything that happens to it follows from the log alone, so it is the same on every
 // replica at the same index. It belongs to the goroutine that applies.
@@ -209,14 +219,15 @@ func (t *sessionTable) remove(s *session) {
 
 // respond forgets the responses up to a call.
 func (t *sessionTable) respond(s *session, responded uint64) {
-	if responded <= s.responded {
+	switch {
+	case responded <= s.responded:
 		return
-	}
-	if responded-s.responded >= uint64(len(s.slots)) {
+	case !s.heavy:
+	case responded-s.responded >= uint64(len(s.slots)):
 		for i := range s.slots {
 			t.forget(s, &s.slots[i], responded)
 		}
-	} else {
+	default:
 		for series := s.responded + 1; series <= responded; series++ {
 			t.forget(s, s.slot(series), responded)
 		}
@@ -231,5 +242,5 @@ func (t *sessionTable) forget(s *session, slot *slot, responded uint64) {
 	if slot.stored {
 		t.removed = append(t.removed, resultKey(s.client, slot.series))
 	}
-	*slot = slotOf(0)
+	slot.series, slot.result.Data, slot.stored = 0, nil, false
 }

@@ -104,7 +104,8 @@ func (s *session) keep(series uint64, result Result, stored bool) error {
 		return fmt.Errorf("%w: client %d: call %d above call %d", ErrSessionsDamaged, s.client, series, s.responded)
 	}
 	slot := s.make(series)
-	slot.result, slot.stored = result, stored
+	s.set(slot, result)
+	slot.stored, s.heavy = stored, s.heavy || stored
 	return nil
 }
 

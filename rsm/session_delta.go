@@ -50,7 +50,7 @@ func (d *SessionDelta) call(mark *mark) {
 	if slot == nil || slot.at != mark.shown+1 {
 		return
 	}
-	slot.stored = true
+	slot.stored, mark.session.heavy = true, true
 	record := resultRecord(&d.turn.toShow()[mark.shown].Result)
 	d.writes = append(d.writes, SessionWrite{Key: resultKey(mark.session.client, mark.series), Value: record})
 }

@@ -131,7 +131,7 @@ func (t *Turn) results() {
 		}
 		if mark.session != nil {
 			if slot := mark.session.find(mark.series); slot != nil && slot.at == mark.shown+1 {
-				slot.result, slot.at = shown[mark.shown].Result, 0
+				mark.session.set(slot, shown[mark.shown].Result)
 			}
 		}
 	}
