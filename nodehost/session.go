@@ -39,11 +39,10 @@ type Session struct {
 	via     atomic.Pointer[Shard]
 
 	mu        sync.Mutex
-	ended     [MaxSessionCalls / 64]uint64 // calls above responded that have ended, a ring of bits by series
-	next      uint64                       // series of the next call
-	responded uint64                       // every call up to it has ended
-	over      error                        // closed or expired: no call goes out any more
-	free      []*attempt                   // that may be used again
+	places    []*place // of the calls above responded, a ring by series, a power of two long
+	next      uint64   // series of the next call
+	responded uint64   // every call up to it has ended
+	over      error    // closed or expired: no call goes out any more
 }
 
 // OpenSession opens a session, and returns once the shard has it; until ctx ends it tries again by itself, whatever passes. Keep it as long as the client
@@ -128,21 +127,8 @@ func (s *Session) expireLocked(err error) error {
 
 // fieldsLocked returns what goes with a call: its number, and the newest acknowledgement.
 func (s *Session) fieldsLocked(series uint64) engine.SessionFields {
+	s.respondLocked()
 	return engine.SessionFields{Client: s.client, Series: series, Responded: s.responded}
-}
-
-// endLocked ends a call. Its response is acknowledged with the next proposal once all calls before it have ended.
-func (s *Session) endLocked(series uint64) {
-	s.ended[series%MaxSessionCalls/64] |= 1 << (series % 64)
-	for {
-		next := s.responded + 1
-		word, bit := &s.ended[next%MaxSessionCalls/64], uint64(1)<<(next%64)
-		if *word&bit == 0 {
-			return
-		}
-		*word &^= bit
-		s.responded = next
-	}
 }
 
 // proposeCall proposes once and waits for the outcome.

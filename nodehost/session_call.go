@@ -19,6 +19,7 @@ type Call struct {
 
 	// Guarded by session.mu.
 	series    uint64 // 0 until it is proposed for the first time
+	place     *place // nil before, and once it has ended
 	ended     bool
 	uncertain bool // an attempt has ended without saying whether it was applied
 	result    rsm.Result
@@ -90,16 +91,14 @@ func (c *Call) begin() (fields engine.SessionFields, ended bool, result rsm.Resu
 		return fields, true, c.result, c.err
 	}
 	if c.series == 0 {
-		if s.next-s.responded > MaxSessionCalls {
-			return fields, false, result, s.busy()
+		if c.place, err = s.beginLocked(); err != nil {
+			return fields, false, result, err
 		}
-		c.series = s.next
-		s.next++
+		c.series = s.next - 1
 	}
 	return s.fieldsLocked(c.series), false, result, nil
 }
 
-// busy is apart from begin, which is to be fast.
 func (s *Session) busy() error {
 	return fmt.Errorf("%w: call %d of the session has not ended, call %d has to wait", ErrSessionBusy, s.responded+1, s.next)
 }
@@ -137,8 +136,9 @@ func (c *Call) endLocked(result rsm.Result, err error) {
 		return
 	}
 	c.ended, c.result, c.err = true, result, err
-	if c.series != 0 { // or it was never proposed
-		c.session.endLocked(c.series)
+	if c.place != nil { // or it was never proposed
+		c.place.end()
+		c.place = nil
 	}
 }
 
