@@ -109,6 +109,10 @@
 // back. Order is what makes this simple: what a truncation, compaction or removal made dead is older than the record that says so, so it is gone
 // first, and nothing has to be kept to hold it down. The price is that a log which is long and never compacted is moved once in each round of the stream.
 //
+// What is moved stands close together, many batches of many replicas in one group: so the padding goes that small Commits leave behind them, which may be sixteen times
+// what they hold. A round moves everything that is live, so only what has died or never lived pays for one (Store.toClean), and padding in full only while
+// Commits waste little. Small segments do not reach the limit: each has a header, a trailer, and records that bear witness of what was moved.
+//
 // # Lanes
 //
 // A host with several devices has a store like this on each of them (OpenLanes): lanes, which write and sync side by side. Each shard is in one lane, and

@@ -24,6 +24,7 @@ type footer struct {
 	operations []byte
 	count      int
 	end        int64 // of the record before
+	slotBytes  int   // bounds what the replicas take
 }
 
 // footerReplica is a replica in a footer, and what the next operation's fields are counted from.
@@ -50,7 +51,7 @@ func newFooter() *footer { return &footer{slots: map[logdb.ReplicaKey]int{}, end
 
 // bound returns a size that the footer does not exceed once so many more records have been added.
 func (f *footer) bound(records int) int64 {
-	return int64(len(f.operations)+len(f.replicas)*slotBytes) + int64(records)*(slotBytes+operationBytes) + blockSize
+	return int64(len(f.operations)+f.slotBytes) + int64(records)*(slotBytes+operationBytes) + blockSize
 }
 
 func (f *footer) slot(o *operation) (int, *footerReplica) {
@@ -58,6 +59,8 @@ func (f *footer) slot(o *operation) (int, *footerReplica) {
 	if !ok {
 		slot = len(f.replicas)
 		f.slots[o.key] = slot
+		var key [slotBytes]byte
+		f.slotBytes += len(binary.AppendUvarint(binary.AppendUvarint(key[:0], o.key.ShardID), o.key.ReplicaID)) + 2*binary.MaxVarintLen64
 		f.replicas = append(f.replicas, footerReplica{key: o.key, previous: o.previous})
 	}
 	return slot, &f.replicas[slot]

@@ -58,8 +58,10 @@ type index struct {
 	oldest uint64
 	// replaying is set while a directory is opened: the front of the stream may be gone, and what was moved behind it comes late.
 	replaying bool
-	// died counts the bytes that have become dead, other than by being moved, since the store was opened, and those it was opened with.
-	died int64
+	// died counts the bytes that have become dead, other than by being moved, since the store was opened. wasted counts those that Commits took of the
+	// files and that never lived, padding above all; at first, all that the store was opened with and that is not live.
+	died, wasted int64
+	born         int64 // bytes that have become live
 }
 
 func newIndex() *index {
@@ -91,6 +93,7 @@ func (x *index) live(segment uint32, bytes int64) {
 		return
 	}
 	x.died -= min(0, bytes)
+	x.born += max(0, bytes)
 	if s := x.segments[segment]; s != nil {
 		s.live += bytes
 		if s.live < 0 {

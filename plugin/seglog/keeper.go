@@ -22,6 +22,11 @@ type keeper struct {
 	refilled  time.Duration
 	rest      time.Duration // nothing is cleaned before that
 	told      bool          // OnFailure was called
+	round     round
+	// calm says that Commits wasted little between measured and the time of calm before that, with taken then.
+	calm     bool
+	measured time.Duration
+	taken    int64
 }
 
 func (k *keeper) close() error {
@@ -42,6 +47,7 @@ func (s *Store) keep(now time.Duration) time.Duration {
 	if groups := s.counters.groups.Load(); groups != k.seen {
 		k.seen, k.lastWrite = groups, now
 	}
+	s.measure()
 	if s.latch.get() != nil {
 		return -1
 	}
@@ -70,7 +76,7 @@ func (s *Store) nextPiece(now time.Duration) time.Duration {
 	switch {
 	case len(k.retired) > 0 || k.cleaning != nil:
 		wait = s.options.IdleDelay
-	case !s.idle():
+	case !s.idle() || !k.calm:
 		wait = max(s.options.IdleDelay, k.lastWrite+10*s.options.IdleDelay-now)
 	}
 	if wait < 0 {
@@ -173,10 +179,10 @@ func (s *Store) trim() bool {
 	return true
 }
 
-// tooLarge reports whether so many bytes more would make the segments larger than one and a half times what is live, and two.
+// tooLarge reports whether so many bytes more would make the segments larger than what toClean leaves of an idle store, and one.
 func (s *Store) tooLarge(more int64) bool {
 	files, live := s.sizes()
-	return 2*(files+more) > 3*live+4*int64(s.options.SegmentBytes)
+	return files+more > live+2*live/5+2*int64(s.options.SegmentBytes)
 }
 
 // cleaning is the emptying of the oldest segment.
@@ -227,15 +233,22 @@ func (s *Store) clean() (more bool, err error) {
 }
 
 // toClean returns the oldest segment if it is to be emptied now: if the segments take more than one and a half times what is live and two of
-// their size, or one when nobody has written for a while.
+// their size. When nobody has written for a while it is one of their size, since the next is prepared, and a little less than half: then what batches
+// take is kept to the limit although compactions and hard states are live, too.
 //
-// No more than twice the bytes that have died is ever moved. That is enough to keep the limit: where it is exceeded, what died since the last round
-// through all segments is at least half of what is live. And without it the same bytes would be moved round and round for a gain that the
-// unused end of each segment eats up.
+// No more than twice the bytes is ever moved that have died or never lived, as the padding behind a small Commit. That is enough to keep the limit: where
+// it is exceeded, what came to be dead since the last round through all segments is at least half of what is live. And without it the
+// same bytes would be moved round and round for a gain that headers of records and the unused end of each segment eat up: these stay where the keeper
+// itself has written, whence no leave to move comes.
 //
-// A segment of which not a quarter is live is moved all the same. Small Commits that came one by one fill a block each: nothing of that has
-// died, and the files took twenty times what is live. What is moved stands close together, so at least half of such a segment is gained each time, and
-// more bytes are never moved than are gained. The limit is not always reached so: a segment in front that is fuller than that holds up emptier ones.
+// While much is written, what never lived gives leave for a quarter of it only. A round through all segments moves everything that is live, and each
+// small Commit makes sixteen times its size of padding: the disk would do three times as much as the Commits ask for. So until it
+// is calm again the files may take up to five times what is live, where there are small Commits alone.
+//
+// Where batches are so small that the headers of their records are half, or segments so small that their ends are, the limit is not reached: then what is live is
+// moved once, and not again before much more is dead.
+//
+// A segment of which not a quarter is live is moved all the same: what is moved stands close together, so more bytes are gained than are moved.
 func (s *Store) toClean() *segment {
 	files, live := s.sizes()
 	s.index.mu.RLock()
@@ -247,19 +260,63 @@ func (s *Store) toClean() *segment {
 	if oldest.live == 0 {
 		return oldest
 	}
-	allowed := 3*live + 4*size
+	allowed := live + live/2 + 2*size
 	if s.idle() {
-		allowed -= 2 * size
+		allowed = live + 2*live/5 + size
 	}
-	credit := 2*s.index.died - int64(s.counters.rewritten.Load())
-	if 2*files <= allowed || credit < oldest.live && 4*oldest.live > oldest.size {
+	leave := s.index.wasted / 4
+	if s.keeper.calm {
+		leave = 2 * s.index.wasted
+	}
+	credit := 2*s.index.died + leave - int64(s.counters.rewritten.Load())
+	if files <= allowed || credit < oldest.live && 4*oldest.live > oldest.size {
+		return nil
+	}
+	if s.keeper.round.fruitless(oldest, s.order[len(s.order)-1], files, live, s.index.died+s.index.wasted) {
 		return nil
 	}
 	return oldest
 }
 
+// round is the emptying of all segments that there were at its beginning.
+type round struct {
+	until       uint64 // the newest of them
+	waste, dead int64  // what was not live then, and how much had become so
+	resume      int64  // after a fruitless round, how much has to have become so before the next
+}
+
+// fruitless reports whether the last round has gained less than a sixteenth of the files: then so will the next, until a quarter more is dead.
+func (r *round) fruitless(oldest, newest *segment, files, live, dead int64) bool {
+	switch {
+	case oldest.number <= r.until:
+		return false
+	case dead < r.resume:
+		return true
+	case r.until != 0 && r.waste+dead-r.dead-(files-live) < files/16:
+		*r = round{resume: dead + files/4}
+		return true
+	}
+	*r = round{until: newest.number, waste: files - live, dead: dead}
+	return false
+}
+
 // idle reports whether nobody has written for a while.
 func (s *Store) idle() bool { return s.keeper.now-s.keeper.lastWrite >= 10*s.options.IdleDelay }
+
+// calmShare is the part of the bytes that may be moved in a second up to which Commits may waste bytes and it is still calm.
+const calmShare = 64
+
+// measure finds out whether it is calm.
+func (s *Store) measure() {
+	k := &s.keeper
+	span := k.now - k.measured
+	if span < 10*s.options.IdleDelay {
+		return
+	}
+	taken := s.counters.taken.Load()
+	k.calm = float64(taken-k.taken)*calmShare <= float64(s.options.RewriteBytesPerSecond)*span.Seconds()
+	k.measured, k.taken = k.now, taken
+}
 
 // affords reports whether more may be moved now.
 func (s *Store) affords() bool {

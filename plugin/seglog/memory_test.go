@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
-	"time"
 	"unsafe"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -26,7 +25,6 @@ type memoryRun struct {
 	s      *Store
 	shards int
 	next   uint64 // index of the next batch of each shard
-	now    time.Duration
 }
 
 // each gives each shard something, some hundred shards in one Commit.

@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	// moveBytes is about how much is moved at a time: a Commit may have to wait for one such write.
+	// moveBytes is about how much is moved at a time: a Commit may have to wait for one such write. It is less if segments are so small that what
+	// does not fit at their end would come to much.
 	moveBytes = 256 << 10
 	// moveKeys bounds how many replicas are looked at for one piece.
 	moveKeys = 4096
@@ -22,7 +23,20 @@ const (
 type moved struct {
 	group  Group
 	from   uint32
+	limit  int // of the group's bytes
 	broken []brokenRun
+}
+
+// pieceBytes is about how much is moved at a time.
+func (s *Store) pieceBytes() int {
+	return min(moveBytes, max(moveBytes/16, s.options.SegmentBytes/32))
+}
+
+// full reports whether a record of so many bytes is better left to the next piece: it goes on beyond the limit as long as there is
+// room in the last block, which is written anyway.
+func (m *moved) full(bytes int) bool {
+	used := headerSize + m.group.Bytes()
+	return used >= m.limit && used+bytes > int(alignUp(int64(used)))
 }
 
 // brokenRun is a batch that cannot be moved, since it is damaged.
@@ -35,8 +49,8 @@ type brokenRun struct {
 // movePiece repeats some of what is live in the oldest segment at the end of the stream. What is changed between the reading here and the
 // write is left out by the write.
 func (s *Store) movePiece(c *cleaning) error {
-	m := &moved{from: uint32(c.segment.number)}
-	for n := 0; n < moveKeys && c.at < len(c.keys) && m.group.Bytes() < moveBytes; n++ {
+	m := &moved{from: uint32(c.segment.number), limit: s.pieceBytes()}
+	for n := 0; n < moveKeys && c.at < len(c.keys) && !m.full(2*recordCost); n++ {
 		key := c.keys[c.at]
 		more, err := s.collect(m, key)
 		if err != nil {
@@ -45,9 +59,10 @@ func (s *Store) movePiece(c *cleaning) error {
 			c.at = 0
 			return nil // a read that failed is no failed write
 		}
-		if !more {
-			c.at++
+		if more {
+			break
 		}
+		c.at++
 	}
 	at, err := s.writeMoved(m)
 	if at.segment != nil {
@@ -58,7 +73,7 @@ func (s *Store) movePiece(c *cleaning) error {
 
 // collect adds what is live of a replica in the segment, up to the size of a piece. It reports whether there is more.
 func (s *Store) collect(m *moved, key logdb.ReplicaKey) (more bool, err error) {
-	view, err := s.viewRuns(key, func(r *replica) ([]run, error) { return r.piece(m.from, moveBytes-m.group.Bytes()), nil })
+	view, err := s.viewRuns(key, func(r *replica) ([]run, error) { return r.piece(m.from, m.limit+blockSize-m.group.Bytes()), nil })
 	if errors.Is(err, logdb.ErrNotFound) {
 		return false, nil
 	}
@@ -80,7 +95,7 @@ func (s *Store) collect(m *moved, key logdb.ReplicaKey) (more bool, err error) {
 		if r.runs[i].segment != m.from {
 			continue
 		}
-		if m.group.Bytes() >= moveBytes {
+		if m.full(recordBytes(int(r.runs[i].length) + 1)) {
 			return true, nil
 		}
 		batch, err := view.readRun(&r.runs[i])

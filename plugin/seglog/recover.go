@@ -482,9 +482,9 @@ func (r *recovery) begin() error {
 	for _, p := range s.index.replicas { // any order
 		p.runs = fitRuns(p.runs)
 	}
-	s.index.died = 0
+	s.index.died, s.index.wasted = 0, 0
 	for _, segment := range s.order {
-		s.index.died += segment.size - segment.live
+		s.index.wasted += segment.size - segment.live
 	}
 	next, err := s.nextSegment()
 	if err != nil {

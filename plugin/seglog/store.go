@@ -54,6 +54,7 @@ type Store struct {
 	counters   struct {
 		commits, groups, bytes, syncs, rotations, rewritten, removed atomic.Uint64
 		written                                                      atomic.Int64 // to the active segment
+		taken                                                        atomic.Int64 // by Commits, that never lived
 	}
 	metrics metrics
 }

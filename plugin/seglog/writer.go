@@ -77,9 +77,11 @@ func (s *Store) write(c *groupCommit) error {
 	w := &s.writer
 	length := alignUp(int64(len(c.data)))
 	if !s.fits(length, c.records) {
+		full, end := w.active, w.position
 		if err := s.rotate(); err != nil {
 			return err
 		}
+		s.waste(c, full.size-end)
 	}
 	w.seq++
 	if err := s.prepare(c); err != nil {
@@ -108,10 +110,13 @@ func (s *Store) write(c *groupCommit) error {
 	w.active.next = w.seq + 1
 	s.counters.written.Add(length)
 	s.index.mu.Lock()
+	born := s.index.born
 	for i := range w.operations {
 		s.index.apply(&w.operations[i], uint32(w.active.number))
 	}
+	born = s.index.born - born
 	s.index.mu.Unlock()
+	s.waste(c, length-born)
 	for i := range w.operations {
 		w.footer.add(&w.operations[i])
 	}
@@ -120,6 +125,18 @@ func (s *Store) write(c *groupCommit) error {
 		w.lastData = w.seq
 	}
 	return nil
+}
+
+// waste counts bytes that a group has taken of the files and that hold nothing live. That gives the keeper leave to move what is
+// live between them. The keeper's own groups give none, or it might move the same bytes for ever.
+func (s *Store) waste(c *groupCommit, bytes int64) {
+	if len(c.waiters) == 0 {
+		return
+	}
+	s.counters.taken.Add(max(0, bytes))
+	s.index.mu.Lock()
+	s.index.wasted += max(0, bytes)
+	s.index.mu.Unlock()
 }
 
 func (s *Store) syncActive() error {
