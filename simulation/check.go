@@ -175,9 +175,10 @@ func (w *World) checkWrite(h *host, u *update) {
 	}
 	w.checkCampaign(h, u, m.state)
 	m.apply(u)
+	decided := s.decidedBefore(m.state.Term + 1)
 	for i, old := range cut {
 		index := u.truncate + uint64(i)
-		if index <= uint64(len(s.committed)) && s.committed[index-1].term == old.term && !m.holds(index, old.term) {
+		if index <= decided && s.committed[index-1].term == old.term && !m.holds(index, old.term) {
 			w.violate("leader completeness", "shard %d: replica %d cuts entry %d of term %d, which is committed", s.id, u.key.ReplicaID, index, old.term)
 		}
 	}
@@ -235,16 +236,13 @@ func (w *World) checkDurable(h *host, m *mirror, u *update) {
 func (w *World) checkLeaderComplete(h *host, check leaderCheck) {
 	s := check.shard
 	m := h.disk.memory[logdb.ReplicaKey{ShardID: s.id, ReplicaID: uint64(h.index + 1)}]
-	for index := uint64(len(s.committed)); index > 0; index-- {
-		e := s.committed[index-1]
-		if e.term >= check.term {
-			continue
-		}
-		if m == nil || !m.holds(index, e.term) {
-			w.violate("leader completeness", "shard %d: replica %d leads term %d without entry %d of term %d, which is committed", s.id, h.index+1,
-				check.term, index, e.term)
-		}
+	index := s.decidedBefore(check.term)
+	if index == 0 {
 		return
+	}
+	if term := s.committed[index-1].term; m == nil || !m.holds(index, term) {
+		w.violate("leader completeness", "shard %d: replica %d leads term %d without entry %d of term %d, which is committed", s.id, h.index+1,
+			check.term, index, term)
 	}
 }
 

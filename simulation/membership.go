@@ -253,8 +253,20 @@ func (s *shard) prove(index, term uint64) {
 	c := s.effective(leader.disk.memory[keyOfShard(s, leader)])
 	if c.agreed(func(voter voter) bool { return s.holds(v.holders, voter) }) && s.dataAgreed(c, v, leader) {
 		s.proven = index
+		s.proofs = append(s.proofs, proof{index, term})
 		s.decide(leader, index)
 	}
+}
+
+// decidedBefore returns the last entry that was decided in a term before one, of those that were applied anywhere. An entry of an older
+// term may be decided late: a leader of a term in between, who may be slow to learn that it is one, need not have it.
+func (s *shard) decidedBefore(term uint64) uint64 {
+	for i := len(s.proofs) - 1; i >= 0; i-- {
+		if s.proofs[i].term < term {
+			return min(s.proofs[i].index, uint64(len(s.committed)))
+		}
+	}
+	return 0
 }
 
 // proveByTime looks again in a shard with witnesses: a data voter may have been silent for long enough by now, and nothing else have

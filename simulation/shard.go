@@ -24,6 +24,7 @@ type shard struct {
 	committed      []entry     // by index-1: what was decided, up to the last index that was applied anywhere
 	commands       []command   // by index-1: what the state machines were given
 	proven         uint64      // a majority held this entry durably in the entry's own term
+	proofs         []proof     // when that rose, ascending
 	leaders        map[uint64]claim
 	newestTerm     uint64 // of them
 	transfers      []*transferRequest
@@ -54,6 +55,9 @@ type command struct {
 	subject   uint64 // StateHash of the user's machine, if one was asked right after this command
 	asked     bool
 }
+
+// proof says that everything up to an entry was decided in a term, the entry's own.
+type proof struct{ index, term uint64 }
 
 type claim struct{ replica, session uint64 }
 
