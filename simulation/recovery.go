@@ -2,8 +2,10 @@ package simulation
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/flotilla-raft/flotilla/engine"
 	"github.com/flotilla-raft/flotilla/raft"
 )
 
@@ -199,7 +201,7 @@ func (w *World) checkNobodyWaits() {
 		now := h.now()
 		for i := range h.slots {
 			s := &h.slots[i]
-			if s.queued || s.routine != nil || s.worker.Ready() || s.deadline <= now {
+			if h.awake(s) || h.shared(s) {
 				continue
 			}
 			before, frames := w.happened, w.network.frames
@@ -215,4 +217,25 @@ func (w *World) checkNobodyWaits() {
 			h.arm(i)
 		}
 	}
+}
+
+// awake says whether a worker is about to run, or on its way.
+func (h *host) awake(s *slot) bool {
+	return s.queued || s.routine != nil || s.worker.Ready() || s.deadline <= h.now()
+}
+
+// shared says whether a worker takes its work from a list that another one is about to look at: what that one was woken for this one would
+// take as well.
+func (h *host) shared(s *slot) bool {
+	pool, _, _ := strings.Cut(s.worker.Name(), " ")
+	if !engine.CallsUser(s.worker) && pool != "apply" {
+		return false
+	}
+	for i := range h.slots {
+		other := &h.slots[i]
+		if of, _, _ := strings.Cut(other.worker.Name(), " "); other != s && of == pool && h.awake(other) {
+			return true
+		}
+	}
+	return false
 }
