@@ -40,6 +40,7 @@ const (
 	countCancelChange
 	countStar
 	countNewTimeouts
+	countDeafLeader
 
 	countOperations
 	countAnswered
@@ -115,7 +116,7 @@ const (
 var counterNames = [counterCount]string{
 	"crash", "power-loss", "graceful-restart", "replica-stop", "transfer", "cut", "one-way-cut", "partition", "flap", "slow-way",
 	"lossy-way", "damaging-way", "break", "clock-jump", "clock-drift", "pause", "slow-disk", "stall", "failed-sync", "full-disk", "wipe", "log-wipe",
-	"old-disk", "remove", "slow-apply", "change-members", "cancel-change", "star", "new-timeouts",
+	"old-disk", "remove", "slow-apply", "change-members", "cancel-change", "star", "new-timeouts", "deaf-leader",
 	"operations", "answered", "unknown", "refused", "reads", "stale-reads", "bounded-reads", "forwarded", "timeouts", "busy", "term-mismatch",
 	"elections", "truncations", "lost-writes", "lost-frames", "cut-frames", "duplicated-frames", "reordered-frames", "damaged-batches",
 	"refused-messages", "broken-connections", "log-reads", "abstained", "healed", "promoted-again", "second-leaders", "unknown-but-applied",

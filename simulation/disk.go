@@ -53,6 +53,7 @@ type backup struct {
 // write is one Commit under way.
 type write struct {
 	number   uint64
+	hand     uint64 // of a store on files
 	life     uint32
 	key      logdb.ReplicaKey // on a disk with lanes: whose it is
 	mustSync bool

@@ -19,6 +19,8 @@ type disorder struct {
 	logHit bool
 	// manifestHit: likewise a manifest, whose last record may be missing without a word, and with it tables.
 	manifestHit bool
+	// struck: the files were well until the power went, and then one place in them was damaged.
+	struck bool
 	// older is what was durable before the writes of trail.
 	older map[logdb.ReplicaKey]*mirror
 	trail []*write
@@ -95,6 +97,7 @@ func (d *disk) crashFiles() {
 	d.addLane()
 	d.damaged = d.damaged || s.files.isDamaged()
 	d.logHit, d.manifestHit = s.files.isHit(fileLog), s.files.isHit(fileManifest)
+	d.struck = d.harm != damageNone && !d.damaged
 	if d.harm != damageNone {
 		d.damaged = true
 		name, err := harm(image, d.harm, &d.random)
@@ -232,7 +235,7 @@ func (d *disk) take(found content) {
 	known := len(doubtful)
 	least := known
 	if d.logHit {
-		least = 0
+		least = d.witnessed()
 	}
 	doubtful = append(slices.Clone(doubtful), d.uncertain...)
 	if d.lanes > 1 {
@@ -334,11 +337,45 @@ func (d *disk) apart(base map[logdb.ReplicaKey]*mirror, writes []*write, found c
 				alone.damaged[keyOf(other)] = true
 			}
 		}
-		if d.match(base, writes, alone) < 0 {
+		kept := d.match(base, writes, alone)
+		if kept < 0 || d.struck && groupsOf(writes[kept:max(kept, len(d.trail))], keyOf(p)) > struckGroups {
 			return false
 		}
 	}
 	return true
+}
+
+// struckGroups is how many groups of the segmented log one struck place reaches at most: they begin at blocks, and it is no longer than one.
+const struckGroups = 2
+
+// witnessed returns how many writes of the trail cannot be missing without a word, although a log was hit. In the segmented log each group bears
+// witness of those before it (R11), so one struck place can take the last ones with it and no others.
+func (d *disk) witnessed() int {
+	if !d.struck || d.host.world.options.LogDB != seglogLogDB {
+		return 0
+	}
+	least, groups := len(d.trail), 0
+	for last := uint64(0); least > 0; least-- {
+		if hand := d.trail[least-1].hand; hand != last {
+			last = hand
+			if groups++; groups > struckGroups {
+				break
+			}
+		}
+	}
+	return least
+}
+
+// groupsOf returns in how many groups there is something of a replica.
+func groupsOf(writes []*write, key logdb.ReplicaKey) (groups int) {
+	last := uint64(0)
+	for _, wr := range writes {
+		if wr.hand != last && slices.ContainsFunc(wr.updates, func(u update) bool { return u.key == key && u.compact == 0 }) {
+			last = wr.hand
+			groups++
+		}
+	}
+	return groups
 }
 
 // writtenTwice reports whether more than one of the writes is of a replica: what one fault hits of it is not all then, and the rest tells.
@@ -425,7 +462,7 @@ func (d *disk) difference(found content) string {
 
 // follow keeps the trail of a write that became durable.
 func (d *disk) follow(wr *write) {
-	copied := &write{number: wr.number, updates: make([]update, len(wr.updates))}
+	copied := &write{number: wr.number, hand: d.onFiles().told, updates: make([]update, len(wr.updates))}
 	for i := range wr.updates {
 		copied.updates[i] = wr.updates[i]
 		copied.updates[i].entries = slices.Clone(wr.updates[i].entries)

@@ -28,6 +28,8 @@ type fileStore struct {
 	files     *files
 	random    random
 	pending   []*held // not told complete, oldest first
+	hands     uint64  // how often writes were handed to the store
+	told      uint64  // with which of them the write went that is being told complete
 }
 
 // held is a write that is not told complete.
@@ -35,7 +37,8 @@ type held struct {
 	groups []logdb.Group
 	done   func(error)
 	handed bool
-	err    error // of the store
+	hand   uint64 // with which others it was handed over; the segmented log writes those as one group
+	err    error  // of the store
 }
 
 // openFileStore opens the store that is in the files, or makes one. With cut above 0 the power is cut at that operation, which only the
@@ -73,7 +76,7 @@ func (s *fileStore) Complete(n int) {
 		if !first.handed {
 			s.hand(1 + s.random.below(len(s.pending)))
 		}
-		s.pending = s.pending[1:]
+		s.pending, s.told = s.pending[1:], first.hand
 		first.done(first.err)
 	}
 }
@@ -91,11 +94,12 @@ func (s *fileStore) work(pieces int) {
 func (s *fileStore) hand(n int) {
 	ended := make(chan struct{}, n)
 	count := 0
+	s.hands++
 	for _, h := range s.pending[:n] {
 		if h.handed {
 			continue
 		}
-		h.handed = true
+		h.handed, h.hand = true, s.hands
 		count++
 		s.LogDB.Commit(h.groups, func(err error) {
 			h.err = err

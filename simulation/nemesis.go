@@ -26,7 +26,11 @@ func newNemesis(w *World) *nemesis {
 
 func (n *nemesis) begin() {
 	for kind := range firstOutcome {
-		own := &nemesis{world: n.world, random: n.random.fork(), cuts: n.cuts}
+		draws := &n.random
+		if kind == countDeafLeader { // came later, and leaves the draws of the others as they were
+			draws = &random{state: mix(n.random.state)}
+		}
+		own := &nemesis{world: n.world, random: draws.fork(), cuts: n.cuts}
 		if n.world.plan.rates[kind] > 0 && !slices.Contains(n.world.options.Without, counterNames[kind]) {
 			own.next(kind)
 		}

@@ -36,6 +36,8 @@ func (n *nemesis) injectNetwork(kind counter, h *host) bool {
 		n.partition(h)
 	case countStar:
 		n.star(h)
+	case countDeafLeader:
+		return n.deafen(h)
 	case countFlap:
 		n.flap(h, n.other(h), 1+2*n.random.below(15))
 	case countSlowWay, countLossyWay, countDamagingWay:
@@ -73,6 +75,45 @@ func (n *nemesis) star(hub *host) {
 	}
 	set(1)
 	n.during(time.Second, 8*time.Second, func() { set(-1) })
+}
+
+// deafen keeps from a leader for a while that it is one no more: either it hands over, and hears nothing of what follows, or what it sends is lost
+// while answers to what it has sent before are still on their way to it. So it is when it believes longest in its lease (R23).
+func (n *nemesis) deafen(h *host) bool {
+	p := h.places[n.random.below(len(h.places))]
+	if p == nil || p.state != placeRunning || !p.replica.Leading() {
+		return false
+	}
+	timeout := n.world.plan.raft.ElectionTimeout
+	var change func(other *host, by int)
+	if n.random.chance(0.5) {
+		ended := p.transferAsked(0)
+		p.replica.Transfer(0, ended)
+		h.wake()
+		change = func(other *host, by int) { n.cut(other, h, by) }
+	} else {
+		late := n.random.between(int64(timeout/2), int64(3*timeout/2))
+		ways := n.world.network.ways
+		for _, other := range n.world.hosts {
+			ways[other.index][h.index].late = late
+		}
+		n.during(timeout, 3*timeout, func() {
+			for _, other := range n.world.hosts {
+				ways[other.index][h.index].late = 0
+			}
+		})
+		change = func(other *host, by int) { n.cut(h, other, by) }
+	}
+	set := func(by int) {
+		for _, other := range n.world.hosts {
+			change(other, by)
+		}
+	}
+	n.during(time.Millisecond/2, timeout/8, func() {
+		set(1)
+		n.during(timeout, 4*timeout, func() { set(-1) })
+	})
+	return true
 }
 
 // oneWay cuts the ways from a host to some others, or to it.

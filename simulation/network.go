@@ -19,6 +19,7 @@ type weather struct {
 	delayMin, delayMax       int64
 	loss, duplicate, reorder float64
 	damage                   float64 // a batch arrives with a flipped bit
+	late                     int64   // beside the delay
 	cut                      bool    // frames vanish, and no connection can be made
 }
 
@@ -236,7 +237,7 @@ func (n *network) dispatch(f *frame) {
 		n.deliverAt(f, w.now+n.random.between(way.delayMin, 3*way.delayMax))
 		return
 	}
-	l.lastDue = max(l.lastDue, w.now+n.random.between(way.delayMin, way.delayMax))
+	l.lastDue = max(l.lastDue, w.now+way.late+n.random.between(way.delayMin, way.delayMax))
 	n.deliverAt(f, l.lastDue)
 }
 

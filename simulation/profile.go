@@ -26,7 +26,7 @@ var profiles = []profile{
 	}},
 	{"leases", map[counter]float64{
 		countClockDrift: 15, countPause: 12, countTransfer: 20, countCut: 10, countOneWayCut: 12, countPartition: 10, countStar: 4, countSlowWay: 8,
-		countCrash: 12, countReplicaStop: 6, countNewTimeouts: 6,
+		countCrash: 12, countReplicaStop: 6, countNewTimeouts: 6, countDeafLeader: 15,
 	}},
 	{"clocks", map[counter]float64{
 		countClockJump: 20, countClockDrift: 15, countPause: 14, countTransfer: 4, countCut: 3, countCrash: 2,
@@ -46,7 +46,7 @@ var profiles = []profile{
 		countCut: 5, countOneWayCut: 4, countPartition: 2, countFlap: 1.5, countSlowWay: 2, countLossyWay: 2.5, countDamagingWay: 1.5, countBreak: 3,
 		countClockJump: 3, countClockDrift: 3, countPause: 3,
 		countSlowDisk: 3, countStall: 2, countFailedSync: 2, countFullDisk: 2, countWipe: 0.4, countLogWipe: 0.3, countOldDisk: 2,
-		countRemove: 0.3, countSlowApply: 2, countChange: 6, countCancelChange: 0.7,
+		countRemove: 0.3, countSlowApply: 2, countChange: 6, countCancelChange: 0.7, countDeafLeader: 1,
 	}},
 }
 
@@ -100,7 +100,7 @@ func drawPlan(r *random, o *Options) plan {
 	later := *r // what came later draws from a copy, so that seeds mean what they meant
 	for kind := range firstOutcome {
 		draws := r
-		if kind == countStar || kind == countNewTimeouts {
+		if kind == countStar || kind == countNewTimeouts || kind == countDeafLeader {
 			draws = &later
 		}
 		rate := chosen.rates[kind]
