@@ -293,14 +293,19 @@ func (n *network) deliver(f *frame) {
 	handler.Receive(l.endpoint.identity(), l.lane, messages)
 }
 
-// damage flips a bit in the body of a batch, as bad memory might behind the checksums of the wire (R4).
+// damage flips a bit of a batch, as bad memory might behind the checksums of the wire: in its body (R4), or in its header (R5).
 func (n *network) damage(messages []raftpb.Message, probability float64) {
 	for i := range messages {
 		for _, batch := range messages[i].Batches {
-			if len(batch) > raftpb.HeaderSize && n.random.chance(probability) {
-				batch[raftpb.HeaderSize+n.random.below(len(batch)-raftpb.HeaderSize)] ^= 1 << n.random.below(8)
-				n.world.counters.add(countDamaged, 1)
+			if len(batch) <= raftpb.HeaderSize || !n.random.chance(probability) {
+				continue
 			}
+			at := raftpb.HeaderSize + n.random.below(len(batch)-raftpb.HeaderSize)
+			if n.random.chance(0.25) {
+				at = n.random.below(raftpb.HeaderSize)
+			}
+			batch[at] ^= 1 << n.random.below(8)
+			n.world.counters.add(countDamaged, 1)
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-var pages = []string{"README.md", "docs/architecture.md", "docs/dependencies.md", "docs/guarantees.md", "docs/protocol.md"}
+var pages = []string{"README.md", "docs/architecture.md", "docs/dependencies.md", "docs/guarantees.md", "docs/protocol.md", "docs/proof.md"}
 
 func TestLinksLeadSomewhere(t *testing.T) {
 	exists := func(name string) bool {

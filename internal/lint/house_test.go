@@ -109,7 +109,7 @@ func TestPagesNameRealTests(t *testing.T) {
 		_, err := readPage(directory + "/testdata/scripts/" + test)
 		return err == nil
 	}
-	for _, name := range []string{"docs/guarantees.md", "docs/protocol.md"} {
+	for _, name := range []string{"docs/guarantees.md", "docs/protocol.md", "docs/proof.md"} {
 		page, err := readPage(name)
 		if err != nil {
 			t.Fatal(err)
