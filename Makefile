@@ -26,7 +26,7 @@ LINTERS := bin/tools/.built
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build test peers-test race lint fuzz proto proto-check bench compare profile performance-page bench-check failover slow-follower append open sim soak mutants guards clean
+.PHONY: help build test peers-test race lint fuzz proto proto-check bench compare profile performance-page bench-check failover slow-follower append open sim simulated soak mutants proof guards clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -166,8 +166,24 @@ soak: ## kill a process under load SOAK (50) times on each log store, and cut th
 	go test ./nodehost -run '^(TestKillKeeps|TestNothingAcknowledgedIsLostInAPowerCut|TestAPowerCutWithoutSyncs)' -count=1 -v -tags invariants \
 		-timeout 2h -soak=$(SOAK)
 
-mutants: ## the simulator has to find each patch of simulation/mutants; MUTANTS=3 draws three
-	go run ./simulation/mutants $(if $(MUTANTS),--random $(MUTANTS))
+PROOF ?= bin/proof
+
+# Two at a time, four minutes of CPU at most for each; what is found is written to PROOF/mutants.tsv as it is found. RESUME=1 leaves out what stands there,
+# MUTANTS=3 draws three.
+mutants: ## the simulator has to find each patch of simulation/mutants; MUTANTS=3 draws three, RESUME=1 goes on
+	@mkdir -p $(PROOF)
+	go run ./simulation/mutants $(if $(MUTANTS),--random $(MUTANTS),--results $(PROOF)/mutants.tsv $(if $(RESUME),--resume))
+
+# What PROOF does not have, the page keeps.
+proof: ## write the tables of PROOF/mutants.tsv and PROOF/simulated.json into docs/proof.md
+	go run ./simulation/mutants --page docs/proof.md --results $(PROOF)/mutants.tsv --simulated $(PROOF)/simulated.json
+
+# SEEDS and BUDGET as for sim, in each profile; docs/proof.md is made of what is added to PROOF/simulated.json.
+simulated: bin/flotilla ## simulate fresh seeds for BUDGET (1m) in every profile, for docs/proof.md
+	@mkdir -p $(PROOF)
+	for profile in calm crashy partitions leases clocks disks snapshots everything; do \
+		bin/flotilla sim --seeds $(SEEDS) --budget $(BUDGET) --profile $$profile --quiet --report $(PROOF)/simulated.json || [ $$? -eq 2 ] || exit 1; \
+	done
 
 GUARDS ?= all
 

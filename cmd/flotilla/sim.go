@@ -34,6 +34,7 @@ type simulate struct {
 	seeds       string
 	budget      time.Duration
 	traceFile   string
+	reportFile  string
 	requireRare bool
 	quiet       bool
 	minimize    bool
@@ -60,6 +61,7 @@ func simCommand() *cobra.Command {
 	flags.Uint64Var(&s.options.Steps, "steps", 0, "end that after so many events; 0: no limit")
 	flags.IntVar(&s.options.Rate, "rate", 220, "client operations per second of virtual time")
 	flags.StringVar(&s.traceFile, "trace", "", "file for the whole trace (one seed), default after a violation: flotilla-sim-SEED.trace in the temporary directory")
+	flags.StringVar(&s.reportFile, "report", "", "file to add a line of JSON to: seeds, virtual time, how often what occurred; docs/proof.md is made of such lines")
 	flags.BoolVar(&s.requireRare, "require-all", false, "fail if a kind of fault or event never occurred in the whole range")
 	flags.StringVar(&s.options.LogDB, "logdb", "seglog", "the log store, seglog, pebble or model; a run with pebble is drawn from the seed, but not the same each time")
 	flags.BoolVar(&s.options.NoPorcupine, "no-porcupine", false, "leave the histories' second check out")
@@ -80,30 +82,35 @@ func (s *simulate) run(out io.Writer) error {
 	}
 	began := time.Now()
 	var total simulation.Counters
-	var virtual time.Duration
+	report := simulation.Report{Profile: s.options.Profile, LogDB: s.options.LogDB}
 	for seed := first; ; seed++ {
 		if s.budget > 0 && time.Since(began) >= s.budget {
-			s.summary(out, seed-first, virtual, time.Since(began), &total)
+			if err := s.ended(out, &report, time.Since(began), &total); err != nil {
+				return failure{err}
+			}
 			return failure{errBudget}
 		}
 		result, err := s.one(seed, first == last)
 		if err != nil {
 			return failure{err}
 		}
-		virtual += result.Virtual
+		report.Add(&result)
 		total.Merge(&result.Counters)
 		if !s.quiet || first == last {
 			_, _ = fmt.Fprintf(out, "seed %d: %d hosts, %d shards, %.1f s, %d events, %d operations, %d faults, trace %016x\n", seed, result.Hosts, result.Shards,
 				result.Virtual.Seconds(), result.Steps, result.Counters.Operations(), result.Counters.Faults(), result.Hash)
 		}
 		if result.Violation != nil {
-			return s.violated(out, result)
+			report.Real = time.Since(began)
+			return errors.Join(s.violated(out, result), s.writeReport(&report))
 		}
 		if seed == last {
 			break
 		}
 	}
-	s.summary(out, last-first+1, virtual, time.Since(began), &total)
+	if err := s.ended(out, &report, time.Since(began), &total); err != nil {
+		return failure{err}
+	}
 	if missing := total.Missing(s.options.Profile); s.requireRare && len(missing) > 0 {
 		return failure{fmt.Errorf("never occurred: %s", strings.Join(missing, ", "))}
 	}
@@ -190,8 +197,22 @@ func (s *simulate) command(o *simulation.Options) string {
 	return line
 }
 
-func (s *simulate) summary(out io.Writer, seeds uint64, virtual, took time.Duration, total *simulation.Counters) {
+// ended prints the summary and writes the report.
+func (s *simulate) ended(out io.Writer, r *simulation.Report, took time.Duration, total *simulation.Counters) error {
+	r.Real = took
 	seconds := max(took.Seconds(), 1e-9)
-	_, _ = fmt.Fprintf(out, "%v\n%d seeds in %.1f s: %.2f a second, %.0f s of virtual time, %.0f times as fast as real time\n", total, seeds, seconds,
-		float64(seeds)/seconds, virtual.Seconds(), virtual.Seconds()/seconds)
+	_, _ = fmt.Fprintf(out, "%v\n%d seeds in %.1f s: %.2f a second, %.0f s of virtual time, %.0f times as fast as real time\n", total, r.Seeds, seconds,
+		float64(r.Seeds)/seconds, r.Virtual.Seconds(), r.Virtual.Seconds()/seconds)
+	return s.writeReport(r)
+}
+
+func (s *simulate) writeReport(r *simulation.Report) error {
+	if s.reportFile == "" {
+		return nil
+	}
+	file, err := os.OpenFile(s.reportFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.Write(file), file.Close())
 }

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // silent replaces the assertions inside the product: what they would notice has to be found from outside.
@@ -71,9 +70,10 @@ func (c copyOf) command(name string, arguments ...string) *exec.Cmd {
 }
 
 // hunt applies a patch, builds the copy and runs it until a violation is found, and takes the patch back.
-func (c copyOf) hunt(m mutant, s *settings) (found string, spent time.Duration, err error) {
+func (c copyOf) hunt(m mutant, s *settings) (f finding, err error) {
+	f.mutant = m.name
 	if output, err := c.command("git", "apply", "-C1", "--whitespace=nowarn", m.path).CombinedOutput(); err != nil {
-		return "", 0, fmt.Errorf("does not apply: %s", firstLine(output))
+		return f, fmt.Errorf("does not apply: %s", firstLine(output))
 	}
 	defer func() {
 		if output, undo := c.command("git", "apply", "-C1", "--whitespace=nowarn", "-R", m.path).CombinedOutput(); undo != nil {
@@ -82,24 +82,24 @@ func (c copyOf) hunt(m mutant, s *settings) (found string, spent time.Duration, 
 	}()
 	binary := filepath.Join(c.root, "mutant")
 	if output, err := c.command("go", "build", "-trimpath", "-buildvcs=false", "-o", binary, "./simulation/mutants").CombinedOutput(); err != nil {
-		return "", 0, fmt.Errorf("does not build: %s", output)
+		return f, fmt.Errorf("does not build: %s", output)
 	}
 	if s.applyOnly {
-		return "", 0, nil
+		return f, nil
 	}
-	command := c.command(binary, "--simulate", m.profile, "--seed", strconv.FormatUint(s.seed, 10), "--budget", s.budget.String())
+	command := c.command(binary, "--simulate", m.profile, "--logdb", m.logDB, "--seed", strconv.FormatUint(s.seed, 10), "--budget", s.budget.String())
 	output, err := command.Output()
 	if command.ProcessState != nil {
-		spent = command.ProcessState.UserTime()
+		f.spent = command.ProcessState.UserTime() + command.ProcessState.SystemTime()
 	}
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
-		return "", spent, fmt.Errorf("not found: %s", firstLine(output))
+		return f, fmt.Errorf("not found: %s", firstLine(output))
 	case errors.As(err, &exit) && exit.ExitCode() == exitFound:
-		return firstLine(output), spent, nil
+		return f, f.parse(firstLine(output))
 	}
-	return "", spent, fmt.Errorf("the simulator failed: %w", err)
+	return f, fmt.Errorf("the simulator failed: %w", err)
 }
 
 func firstLine(output []byte) string {
