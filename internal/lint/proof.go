@@ -2,7 +2,6 @@ package lint
 
 import (
 	"fmt"
-	"strings"
 )
 
 // checkMutants holds the list of mutants in a page against the patches that are there, both ways. A row of the list begins with the name of
