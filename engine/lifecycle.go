@@ -81,10 +81,15 @@ func (s *start) fail(err error) {
 	s.done(nil, err)
 }
 
-// load reads what is stored of a replica. If nothing is, it is fresh and has only a bootstrap record, not yet written.
+// load reads what is stored of a replica. If nothing is, it is fresh and has only a bootstrap record, not yet written. That record is written before
+// anything else and never goes: what is there without it has lost it, whatever else. The store cannot tell, since each record may be the first that it
+// gets of a replica.
 func (e *Engine) load(options *ReplicaOptions) (stored raftpb.Stored, fresh bool, err error) {
 	stored, err = e.stored(logdb.ReplicaKey{ShardID: options.ShardID, ReplicaID: options.ReplicaID})
 	switch {
+	case err == nil && stored.Bootstrap.Incarnation == 0:
+		return stored, false, fmt.Errorf("%w: replica %d of shard %d has a log from index %d to %d, of term %d, and no bootstrap record: in whose name it voted is not known",
+			logdb.ErrDamaged, options.ReplicaID, options.ShardID, stored.Compacted+1, stored.Last, stored.State.Term)
 	case err == nil:
 		return stored, false, nil
 	case !errors.Is(err, logdb.ErrNotFound):
