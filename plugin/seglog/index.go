@@ -40,6 +40,7 @@ type replica struct {
 	// damaged says that something of this replica was lost: index.damage says what. Its log takes part in nothing any more but
 	// its removal.
 	damaged bool
+	marked  bool // only while the writer completes a group
 
 	// rare is nil most of the time. What it points to never changes, since copies of the replica are read without the lock.
 	rare *rareState

@@ -15,6 +15,7 @@ type keeper struct {
 	seen      uint64        // groups that were written when it last looked
 	lastWrite time.Duration // when that number last changed
 	filling   filling
+	full      uint64 // one more than the segments that were filled when the disk had no room for a new file, 0 for never
 	cleaning  *cleaning
 	retired   []*segment // out of the index, their readers not gone yet
 	now       time.Duration

@@ -121,8 +121,9 @@ type filling struct {
 //
 // A file that was a segment is better than a new one, since its blocks are written already: so a new one is begun only when the active
 // segment is half full, and then filled four times as fast as that goes on. Once begun it is filled to the end even if a file becomes spare
-// meanwhile, or the same would happen with each segment. A full disk is not a failure here: the next segment is
-// made without filled blocks, or fails then.
+// meanwhile, or the same would happen with each segment. A full disk is not a failure here, be it told by a write or, where the file system finds
+// room for blocks only later, by the sync: there is nothing in the file. The next segment is made without filled blocks, or fails then; until it is
+// begun no other file is filled.
 func (s *Store) prepareNext() (more bool, err error) {
 	p, f := &s.pool, &s.keeper.filling
 	p.mu.Lock()
@@ -134,13 +135,14 @@ func (s *Store) prepareNext() (more bool, err error) {
 		return false, s.abandonFilling()
 	case spares > 0 && (f.file == nil || s.idle()) || f.file != nil && f.at >= size:
 		return true, s.nameNext()
-	case f.at >= min(size, 4*(s.counters.written.Load()-size/2)):
+	case f.at >= min(size, 4*(s.counters.written.Load()-size/2)), s.keeper.full == s.counters.rotations.Load()+1:
 		return false, nil
 	}
 	if err := s.fill(min(size, f.at+fillBytes)); err != nil {
 		if !errors.Is(err, syscall.ENOSPC) {
 			return false, err
 		}
+		s.keeper.full = s.counters.rotations.Load() + 1
 		return false, s.abandonFilling()
 	}
 	return true, nil
@@ -157,6 +159,12 @@ func (s *Store) nameNext() error {
 		} else {
 			err := errors.Join(f.file.Sync(), f.file.Close())
 			f.file = nil
+			if errors.Is(err, syscall.ENOSPC) {
+				s.directory.remove(f.name)
+				*f = filling{zero: f.zero}
+				s.keeper.full = s.counters.rotations.Load() + 1
+				return nil
+			}
 			if err != nil {
 				return fmt.Errorf("sync and close %s: %w", f.name, err)
 			}

@@ -181,17 +181,27 @@ func (s *Store) prepare(c *groupCommit) error {
 		w.owners = append(w.owners, s.chain(o))
 		at += recordBytes(int(h.length))
 	}
-	at := headerSize
-	for i := range w.operations {
-		o, r := &w.operations[i], w.owners[i]
-		record := c.data[at:]
-		if r != nil && (o.id == r.last || o.kind == recordRemove && r.last == 0) {
-			le.PutUint32(record[28:], recordLast)
-		}
-		placeRecord(record, o.previous, w.active.number, o.offset)
-		at += recordBytes(int(o.length))
-	}
+	w.markLast(c)
 	return nil
+}
+
+// markLast says in the last record of each replica that it is that, and then completes all headers. It is the last by its place and not by its id: what
+// comes behind a Remove counts from 0 again, so in a group of a Save, a Remove and a Save two have the same.
+func (w *writer) markLast(c *groupCommit) {
+	for i := len(w.operations) - 1; i >= 0; i-- {
+		o, r := &w.operations[i], w.owners[i]
+		if r != nil && !r.marked {
+			r.marked = true
+			le.PutUint32(c.data[o.offset-w.position+28:], recordLast)
+		}
+	}
+	for i := range w.operations {
+		o := &w.operations[i]
+		if r := w.owners[i]; r != nil {
+			r.marked = false
+		}
+		placeRecord(c.data[o.offset-w.position:], o.previous, w.active.number, o.offset)
+	}
 }
 
 // chain gives a record its id and its predecessor. It changes the index before the write, in what only the writer looks at. s.index.mu is held.
