@@ -32,8 +32,10 @@ func (c *Core) handOver(out *Output) {
 		if size > 0 && size+len(b) > c.options.MaxApplyBytes {
 			break
 		}
-		if b.Flags()&raftpb.FlagBodyOmitted != 0 { // a witness was made a data member: it has not what it acknowledges
-			c.abstain()
+		if b.Flags()&raftpb.FlagBodyOmitted != 0 {
+			if !c.takesHeaders() { // a witness was made a data member: it has not what it acknowledges
+				c.abstain()
+			}
 			return
 		}
 		c.handOne(b, out)

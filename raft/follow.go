@@ -198,7 +198,7 @@ func (c *Core) wellFormed(b raftpb.Batch, first, least, most uint64) bool {
 	if _, err := raftpb.ParseBatch(b); err != nil {
 		return false
 	}
-	if b.Flags()&raftpb.FlagBodyOmitted != 0 && !c.witness {
+	if b.Flags()&raftpb.FlagBodyOmitted != 0 && !c.takesHeaders() {
 		return false
 	}
 	return b.ShardID() == c.options.ShardID && b.First() == first && b.Last() < maxNumber &&

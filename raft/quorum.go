@@ -81,7 +81,8 @@ func (c *Core) countVoters() {
 	}
 	self := memberOf(c.membership, c.options.ReplicaID)
 	// For good: what was passed over will never be applied. A core that is made later applies from the begin, and finds out.
-	c.witness = c.witness || c.options.Witness || headersOnly(self) && (c.handed == 0 || self.Kind == raftpb.Witness)
+	// One that joined is a witness if it was started as one: the memberships in the log that it is sent may speak of a former owner of its number.
+	c.witness = c.witness || c.options.Witness || !c.bootstrap.Join && headersOnly(self) && (c.handed == 0 || self.Kind == raftpb.Witness)
 	c.passOver()
 	for _, p := range c.peers {
 		p.headersOnly = headersOnly(memberOf(c.membership, p.id))

@@ -298,8 +298,9 @@ var scriptCommands = map[string]func(*script){
 			s.n.settle()
 		}
 	},
-	"add": func(s *script) { // a replica that joins
+	"add": func(s *script) { // a replica that joins, as a witness if that is said
 		node := s.n.addNode(s.number("n"))
+		node.options.Witness = s.d.HasArg("witness")
 		node.disk.stored.Bootstrap.Join = true
 		s.n.start(node)
 	},
@@ -388,8 +389,9 @@ var scriptCommands = map[string]func(*script){
 	"sever": func(s *script) { // the link between two, on both ways
 		s.n.cut[[2]uint64{s.number("n"), s.number("peer")}], s.n.cut[[2]uint64{s.number("peer"), s.number("n")}] = true, true
 	},
-	"wipe": func(s *script) { // the disk is lost; the replica is started again as it was at first
+	"wipe": func(s *script) { // the disk is lost; the replica is started again as it was at first, but for a data member if that is said
 		node := s.node()
+		node.options.Witness = node.options.Witness && !s.d.HasArg("data")
 		s.n.crash(node)
 		first := node.disk.stored.Bootstrap
 		node.disk = disk{}

@@ -43,6 +43,12 @@ func headersOnly(member *raftpb.Member) bool {
 	return member != nil && (member.Kind == raftpb.Witness || member.Goal == raftpb.GoalWitness)
 }
 
+// takesHeaders says that what comes here may be headers: this is a witness, or one is what its former incarnation was, so that it may
+// be about to become one again.
+func (c *Core) takesHeaders() bool {
+	return c.witness || headersOnly(memberOf(c.membership, c.options.ReplicaID))
+}
+
 // sendLimit returns the last entry that a follower may be sent. Who gets headers is sent what a data voter holds durably, and no more. Else a
 // leader that loses power before its own write leaves a witness behind that knows of entries which are nowhere: where the other
 // data voters are away or being replaced it denies that leader its vote for ever, and nothing that was decided is lost.
