@@ -61,3 +61,45 @@ func TestWhoComesBackFromAFormerLifeIsToldThatItWasRemoved(t *testing.T) {
 		}
 	}
 }
+
+// Memberships of a rebuilt shard are numbered from where it begins again, which may be before the one that a former member knows. That it is told by
+// a shard that was rebuilt shows in the term. In a term that the same shard may come to, an older number is an old removal.
+func TestAFormerMemberObeysARebuiltShardWhateverItsNumbers(t *testing.T) {
+	const known, term = 100, 7
+	for _, test := range []struct {
+		what    string
+		number  uint64
+		term    uint64
+		removed bool
+	}{
+		{"a newer removal", known + 1, term, true},
+		{"an old removal", known - 50, term, false},
+		{"an old removal, told in a later term", known - 50, term + RebuiltTerms - 1, false},
+		{"a removal by the rebuilt shard", known - 50, term + RebuiltTerms, true},
+	} {
+		config := raftpb.ConfigRecord{Index: known, Membership: raftpb.Membership{ID: known, Members: []raftpb.Member{
+			{ReplicaID: 1, Kind: raftpb.Voter, Incarnation: 11}, {ReplicaID: 2, Kind: raftpb.Voter, Incarnation: 12}, {ReplicaID: 3, Kind: raftpb.Voter, Incarnation: 13},
+		}}}
+		stored := raftpb.Stored{
+			Bootstrap: raftpb.Bootstrap{Incarnation: 12, Complete: true, Initial: config.Membership},
+			State:     raftpb.HardState{Term: term, Commit: known}, Compacted: known, CompactedTerm: term, Last: known, Configs: []raftpb.ConfigRecord{config},
+		}
+		c, err := New(0, Options{ShardID: testShard, ReplicaID: 2, Session: 102, Applied: known}, stored, Promised{}, fixedCache{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		drained(c)
+		c.Step(1, &raftpb.Message{
+			Type: raftpb.MessageRemoved, ShardID: testShard, From: 1, FromIncarnation: 111, FromSession: 101, To: 2, ToIncarnation: 12, Term: test.term,
+			Payload: raftpb.EncodeMembership(raftpb.Membership{ID: test.number, Members: []raftpb.Member{{ReplicaID: 1, Kind: raftpb.Voter, Incarnation: 111}}}),
+		})
+		checkInvariants(t, c)
+		removed := false
+		for _, e := range drained(c).Events {
+			removed = removed || e.Kind == EventRemoved
+		}
+		if removed != test.removed {
+			t.Errorf("%s: obeyed %v, want %v", test.what, removed, test.removed)
+		}
+	}
+}

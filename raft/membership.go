@@ -246,11 +246,18 @@ func (c *Core) sayRemovedToStranger(m *raftpb.Message) {
 	}
 }
 
-// handleRemoved obeys a committed membership without this replica, if it is newer than the one that added it.
+// RebuiltTerms lies between the terms of a shard and those of the one that is rebuilt in its place, from a snapshot or a survivor: no entry of one has
+// term and index of one of the other, a replica of the former one does not win an election of the new one by its term, and it is known by its
+// term what is said by the new one. Elections do not make so many terms.
+const RebuiltTerms = 1 << 20
+
+// handleRemoved obeys a committed membership without this replica, if it is newer than the one that added it: it has a higher number, or it is of
+// a shard that was rebuilt since, in which numbers begin again somewhere before.
 func (c *Core) handleRemoved(_ Instant, m *raftpb.Message, _ *peer) {
 	membership, err := raftpb.DecodeMembership(m.Payload)
 	unproven := m.ToIncarnation == 0 && c.addedAt == 0 && c.log.last == 0 // it may speak of a former one under this ID
-	if err != nil || unproven || c.heal.removed || membership.ID <= c.addedAt || memberOf(&membership, c.options.ReplicaID) != nil {
+	older := membership.ID <= c.addedAt && (c.term == 0 || m.Term < c.term+RebuiltTerms)
+	if err != nil || unproven || c.heal.removed || older || memberOf(&membership, c.options.ReplicaID) != nil {
 		c.dropped++
 		return
 	}

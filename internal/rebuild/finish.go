@@ -7,6 +7,7 @@ import (
 
 	"github.com/flotilla-raft/flotilla/engine"
 	"github.com/flotilla-raft/flotilla/logdb"
+	"github.com/flotilla-raft/flotilla/raft"
 	"github.com/flotilla-raft/flotilla/raftpb"
 	"github.com/flotilla-raft/flotilla/snapshot"
 )
@@ -77,7 +78,7 @@ func (s *Stores) begin(meta *raftpb.SnapshotMeta, there []logdb.ReplicaKey) erro
 	}
 	err := group.Save(&raftpb.Save{
 		ShardID: meta.ShardID, ReplicaID: meta.ReplicaID, Bootstrap: &bootstrap, Installing: meta,
-		State: raftpb.HardState{Term: meta.Term + TermJump, Commit: meta.Index}, StateChanged: true, MustSync: true,
+		State: raftpb.HardState{Term: meta.Term + raft.RebuiltTerms, Commit: meta.Index}, StateChanged: true, MustSync: true,
 	})
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/flotilla-raft/flotilla/engine"
 	"github.com/flotilla-raft/flotilla/logdb"
+	"github.com/flotilla-raft/flotilla/raft"
 	"github.com/flotilla-raft/flotilla/raftpb"
 )
 
@@ -90,7 +91,7 @@ func (r *Recovery) Risks() (risks []string) {
 
 // Write makes the survivor, at an address, the only member, in one write.
 func (r *Recovery) Write(address string) (raftpb.Membership, error) {
-	index, term := r.Stored.Last+1, max(r.Stored.State.Term, LastTerm(&r.Stored))+TermJump
+	index, term := r.Stored.Last+1, max(r.Stored.State.Term, LastTerm(&r.Stored))+raft.RebuiltTerms
 	self := raftpb.Member{ReplicaID: r.Key.ReplicaID, Kind: raftpb.Voter, Incarnation: r.Stored.Bootstrap.Incarnation, Address: address}
 	config := raftpb.Membership{ID: index, Members: []raftpb.Member{self}}
 	batch := raftpb.NewMembership(r.Key.ShardID, config)

@@ -13,10 +13,6 @@ import (
 	"github.com/flotilla-raft/flotilla/snapshot"
 )
 
-// TermJump lies between the terms of the former shard and those of the new one: no entry of one has term and index of
-// one of the other, and a replica of the former shard does not win an election of the new one by its term.
-const TermJump = 1 << 20
-
 // Promises is a host's record of what its replicas promised.
 type Promises interface {
 	engine.PromiseStore
