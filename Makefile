@@ -26,7 +26,7 @@ LINTERS := bin/tools/.built
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build test peers-test race lint fuzz proto proto-check bench compare profile performance-page bench-check failover slow-follower append open sim simulated soak mutants proof guards clean
+.PHONY: help build test peers-test race lint fuzz proto proto-check bench compare profile performance-page bench-check failover slow-follower sessions append open sim simulated soak mutants proof guards clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -127,6 +127,10 @@ failover: bin/flotilla ## close and kill hosts under load, with the required out
 slow-follower: bin/flotilla ## stop a follower for 30 s under full load, with the rate that is required of the others
 	bin/flotilla bench --workload slow-follower --duration 30s --repeat $(REPEAT) $(if $(DATA),--data $(DATA)) \
 		--require 'stopped.rate_ratio>=0.9' --require 'catch_up.log_reads_elsewhere==0' --require 'catch_up.leader_changes==0'
+
+sessions: bin/flotilla ## what client sessions cost, with the rate that is required
+	bin/flotilla bench --workload sessions --repeat $(REPEAT) $(if $(DATA),--data $(DATA)) --require 'sessions.rate_ratio>=0.75' \
+		--require 'sessions.errors==0'
 
 # Each store alone, beside what one goroutine gets out of the disk with the same bytes per sync; the second also needs 10 GiB of free space.
 append: bin/flotilla ## append to the log stores, with the required ratios to the limit, bytes on the device and in memory

@@ -73,7 +73,7 @@ type Config struct {
 	Inject Injection
 }
 
-// The workloads. Run makes the steady one, packages failover, slowfollower, logstore and snapshots the others.
+// The workloads. Run makes the steady one, packages failover, slowfollower, logstore, snapshots and sessions the others.
 const (
 	// WorkloadSteady is a closed loop on hosts that all stay.
 	WorkloadSteady = "steady"
@@ -89,6 +89,8 @@ const (
 	WorkloadSnapshot = "snapshot"
 	// WorkloadStream streams a state to a replica that was just added; package snapshots makes it, too.
 	WorkloadStream = "stream"
+	// WorkloadSessions is the steady one with and without client sessions, in turns; package sessions makes it.
+	WorkloadSessions = "sessions"
 )
 
 // The ways to serve a linearizable read.

@@ -80,6 +80,7 @@ func (c *Config) flags(engines []Engine) []*Flag {
 		engineFlag(c, engines),
 		choiceFlag("workload", "what is done to the engine", &c.Workload, []string{
 			WorkloadSteady, WorkloadFailover, WorkloadSlowFollower, WorkloadAppend, WorkloadOpen, WorkloadRestart, WorkloadSnapshot, WorkloadStream,
+			WorkloadSessions,
 		}),
 		intFlag("hosts", "hosts in this process", &c.Hosts, 1, 9),
 		intFlag("shards", "Raft groups, each with a replica on every host", &c.Shards, 1, 100_000),

@@ -1,9 +1,6 @@
 package benchmark
 
 import (
-	"encoding/json"
-	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -95,18 +92,6 @@ type Report struct {
 	Comparison *Comparison `json:"comparison,omitempty"`
 	// Requirements are those that were asked for, in order.
 	Requirements []Verdict `json:"requirements,omitempty"`
-}
-
-// write stores the report as indented JSON.
-func (r *Report) write(name string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("benchmark: report: %w", err)
-	}
-	if err := os.WriteFile(name, append(text, '\n'), 0o644); err != nil {
-		return fmt.Errorf("benchmark: report: %w", err)
-	}
-	return nil
 }
 
 // metric is a figure of a result, by the name that it has in JSON and in requirements.

@@ -116,7 +116,7 @@ func (b *bench) sumUp(of map[string][]Result) error {
 	}
 	missed := b.judge(medians, unequal != nil)
 	if b.JSON != "" {
-		if err := b.report.write(b.JSON); err != nil {
+		if err := WriteReport(b.JSON, b.report); err != nil {
 			return err
 		}
 	}

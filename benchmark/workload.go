@@ -84,6 +84,14 @@ func StreamMetrics() []string {
 	}
 }
 
+// SessionMetrics are the figures of WorkloadSessions.
+func SessionMetrics() []string {
+	return []string{
+		"sessions.rate_ratio", "sessions.writes_per_second", "sessions.without_writes_per_second", "sessions.cpu_ratio", "sessions.p50_ratio",
+		"sessions.errors",
+	}
+}
+
 // metricOf returns the workload that a figure belongs to, empty if there is none of that name.
 func metricOf(name string) (workload string) {
 	if _, known := metricNamed(name); known {
@@ -110,6 +118,9 @@ func metricOf(name string) (workload string) {
 	if slices.Contains(SnapshotMetrics(), name) {
 		return WorkloadSnapshot
 	}
+	if slices.Contains(SessionMetrics(), name) {
+		return WorkloadSessions
+	}
 	return ""
 }
 
@@ -124,21 +135,22 @@ func (c *Config) checkWorkload(engines []Engine) (faults []error) {
 			refuse("--require %s: accepted on the right is a number, or for %s a NUMBER*%s", r, strings.Join(names[:floors], ", "), Floor)
 		}
 	}
-	if slices.Contains([]string{WorkloadAppend, WorkloadOpen, WorkloadSlowFollower, WorkloadRestart, WorkloadSnapshot, WorkloadStream}, c.Workload) {
+	if slices.Contains([]string{WorkloadAppend, WorkloadOpen, WorkloadSlowFollower, WorkloadRestart, WorkloadSnapshot, WorkloadStream, WorkloadSessions}, c.Workload) {
 		for _, r := range c.Require {
 			if r.Engine != "" {
 				refuse("--require %s: accepted on the right is a number", r)
 			}
 		}
 	}
+	ownEngine := []string{WorkloadFailover, WorkloadSlowFollower, WorkloadSessions}
+	if slices.Contains(ownEngine, c.Workload) && len(engines) > 0 && !slices.Equal(c.Engines, []string{engines[0].Name}) {
+		refuse("--engine %s: --workload %s runs %s only", strings.Join(c.Engines, ","), c.Workload, engines[0].Name)
+	}
 	if c.Workload != WorkloadFailover && c.Workload != WorkloadSlowFollower {
 		return faults
 	}
 	if c.Hosts < 3 {
 		refuse("--hosts %d: --workload %s needs a majority without one host (accepted: 3 and above)", c.Hosts, c.Workload)
-	}
-	if len(engines) > 0 && !slices.Equal(c.Engines, []string{engines[0].Name}) {
-		refuse("--engine %s: --workload %s runs %s only", strings.Join(c.Engines, ","), c.Workload, engines[0].Name)
 	}
 	if c.ReadRatio != 0 || c.Blocking || c.Inject != InjectNothing || c.Transport != "tcp" {
 		refuse("--workload %s takes no --read-ratio, --blocking, --inject and no --transport but tcp", c.Workload)

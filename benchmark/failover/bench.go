@@ -2,12 +2,9 @@ package failover
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
@@ -23,14 +20,7 @@ type Verdict = benchmark.Verdict
 // Bench makes the run that a Config describes, which has been validated, prints progress and summary, and writes the report.
 // program is how a host process is started. Errors match those of benchmark.Run.
 func Bench(ctx context.Context, config benchmark.Config, program []string, out io.Writer) (report *Report, err error) {
-	err = benchmark.WithDirectory(config, out, func(path string) error {
-		dir := filepath.Join(path, "failover")
-		if err := os.Mkdir(dir, 0o700); err != nil {
-			return fmt.Errorf("failover: data directory (is it left from an earlier run with --keep?): %w", err)
-		}
-		if !config.Keep {
-			defer func() { _ = os.RemoveAll(dir) }() // the directory itself is refused if it is not empty
-		}
+	err = benchmark.WithDirectoryOf("failover", config, out, func(dir string) error {
 		report, err = Run(ctx, Options{
 			Hosts: config.Hosts, Shards: config.Shards, Payload: config.Payload, InFlight: config.InFlight, Repeat: config.Repeat,
 			ElectionTimeout: config.ElectionTimeout, Warmup: config.Warmup, Data: dir, Program: program,
@@ -43,7 +33,7 @@ func Bench(ctx context.Context, config benchmark.Config, program []string, out i
 	report.print(out)
 	err = report.judge(config.Require, out)
 	if config.JSON != "" {
-		err = errors.Join(report.write(config.JSON), err)
+		err = errors.Join(benchmark.WriteReport(config.JSON, report), err)
 	}
 	return report, err
 }
@@ -97,15 +87,4 @@ func (r *Report) figure(metric string) (value, floor float64) {
 		}
 	}
 	return 0, 0
-}
-
-func (r *Report) write(name string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("failover: report: %w", err)
-	}
-	if err := os.WriteFile(name, append(text, '\n'), 0o644); err != nil {
-		return fmt.Errorf("failover: report: %w", err)
-	}
-	return nil
 }

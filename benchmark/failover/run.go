@@ -130,7 +130,7 @@ func (r *run) prepare(ctx context.Context, lost int) error {
 			return err
 		}
 	}
-	if err := wait(ctx, r.Warmup); err != nil {
+	if err := benchmark.Wait(ctx, r.Warmup); err != nil {
 		return err
 	}
 	// What the start of the load has moved goes back, and no election is under way when the host goes.
@@ -139,18 +139,7 @@ func (r *run) prepare(ctx context.Context, lost int) error {
 			return err
 		}
 	}
-	return wait(ctx, 2*r.ElectionTimeout)
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return benchmark.Wait(ctx, 2*r.ElectionTimeout)
 }
 
 // outage is when a host went.
@@ -184,7 +173,7 @@ func (r *run) lose(ctx context.Context, name string, host int, end func(*process
 	}
 	least, most := o.began+int64(watchTimeouts*r.ElectionTimeout), o.began+int64(patienceTimeouts*r.ElectionTimeout)
 	for {
-		if err := wait(ctx, pollInterval); err != nil {
+		if err := benchmark.Wait(ctx, pollInterval); err != nil {
 			return err
 		}
 		seen, err := r.watched()
@@ -219,7 +208,7 @@ func (r *run) calm(ctx context.Context, but int) (gapMS float64, err error) {
 	if err := r.watch(but, 0); err != nil {
 		return 0, err
 	}
-	if err := wait(ctx, watchTimeouts*r.ElectionTimeout); err != nil {
+	if err := benchmark.Wait(ctx, watchTimeouts*r.ElectionTimeout); err != nil {
 		return 0, err
 	}
 	for i, p := range r.hosts {
@@ -278,7 +267,7 @@ func (r *run) check(ctx context.Context) error {
 		if time.Now().After(end) {
 			return fmt.Errorf("%w: %v", benchmark.ErrCheck, found)
 		}
-		if err := wait(ctx, pollInterval); err != nil {
+		if err := benchmark.Wait(ctx, pollInterval); err != nil {
 			return err
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/flotilla-raft/flotilla/nodehost"
 )
 
-// SessionsName selects the engine of SessionsEngine.
+// SessionsName is what results call the engine of SessionsEngine.
 const SessionsName = "flotilla-sessions"
 
 // callersPerSession is how many of the requests in flight share a session.

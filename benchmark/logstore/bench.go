@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"time"
 
@@ -79,7 +78,7 @@ func Bench(ctx context.Context, config benchmark.Config, program []string, out i
 	}
 	err = report.judge(config.LogDB, config.Require, out)
 	if config.JSON != "" {
-		err = errors.Join(report.write(config.JSON), err)
+		err = errors.Join(benchmark.WriteReport(config.JSON, report), err)
 	}
 	return report, err
 }
@@ -157,15 +156,4 @@ func (r *Report) judge(store string, requirements []benchmark.Requirement, out i
 		return value, 1, nil
 	}, out)
 	return err
-}
-
-func (r *Report) write(name string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err == nil {
-		err = os.WriteFile(name, append(text, '\n'), 0o644)
-	}
-	if err != nil {
-		return fmt.Errorf("logstore: report: %w", err)
-	}
-	return nil
 }

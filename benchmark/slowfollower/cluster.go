@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/flotilla-raft/flotilla/benchmark"
 	"path/filepath"
 	"time"
 
@@ -85,7 +86,7 @@ func (c *cluster) lead(ctx context.Context) (leaders []*nodehost.Shard, err erro
 				break
 			}
 			if err := handle.TransferLeader(ctx, uint64(target+1)); err != nil {
-				if err := wait(ctx, pollInterval); err != nil {
+				if err := benchmark.Wait(ctx, pollInterval); err != nil {
 					return nil, fmt.Errorf("shard %d is not led by host %d: %w", shard+1, target+1, err)
 				}
 			}
@@ -122,7 +123,7 @@ func (c *cluster) agree(ctx context.Context) error {
 		first := c.machines[0][shard]
 		for i := range c.machines {
 			for c.machines[i][shard].count.Load() != first.count.Load() {
-				if err := wait(ctx, pollInterval); err != nil {
+				if err := benchmark.Wait(ctx, pollInterval); err != nil {
 					return fmt.Errorf("shard %d: host %d applied %d commands, host 1 %d: %w", shard+1, i+1,
 						c.machines[i][shard].count.Load(), first.count.Load(), err)
 				}
@@ -151,15 +152,4 @@ func (c *cluster) close() (err error) {
 		err = errors.Join(err, host.Close())
 	}
 	return err
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

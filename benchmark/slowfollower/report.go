@@ -1,10 +1,7 @@
 package slowfollower
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
-	"slices"
 
 	"github.com/flotilla-raft/flotilla/benchmark"
 )
@@ -33,8 +30,8 @@ type Figures struct {
 }
 
 // fields are the figures by the names that requirements have for them, in benchmark.SlowFollowerMetrics.
-func (f *Figures) fields() map[string]*float64 {
-	return map[string]*float64{
+func (f *Figures) fields() benchmark.Fields {
+	return benchmark.Fields{
 		"before.writes_per_second": &f.Before, "stopped.writes_per_second": &f.Stopped, "stopped.rate_ratio": &f.StoppedRatio,
 		"stopped.busy": &f.Busy, "stopped.errors": &f.Errors, "stopped.heap_growth_mib": &f.HeapGrowthMiB,
 		"catch_up.commands": &f.Behind, "catch_up.seconds": &f.CatchUpSeconds, "catch_up.writes_per_second": &f.CatchUp,
@@ -58,28 +55,10 @@ type Report struct {
 	Requirements []benchmark.Verdict `json:"requirements,omitempty"`
 }
 
-// conclude takes the medians; of an even number the lower of the middle two.
 func (r *Report) conclude() {
-	if len(r.Repeats) == 0 {
-		return
+	var all []benchmark.Fields
+	for i := range r.Repeats {
+		all = append(all, r.Repeats[i].fields())
 	}
-	for name, field := range r.Median.fields() {
-		var values []float64
-		for i := range r.Repeats {
-			values = append(values, *r.Repeats[i].fields()[name])
-		}
-		slices.Sort(values)
-		*field = values[(len(values)-1)/2]
-	}
-}
-
-func (r *Report) write(name string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("slowfollower: report: %w", err)
-	}
-	if err := os.WriteFile(name, append(text, '\n'), 0o644); err != nil {
-		return fmt.Errorf("slowfollower: report: %w", err)
-	}
-	return nil
+	r.Median.fields().TakeMedians(all)
 }

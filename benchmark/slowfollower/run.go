@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/flotilla-raft/flotilla/benchmark"
 	"io"
 	"path/filepath"
 	"runtime"
@@ -84,7 +85,7 @@ func (r *run) run(ctx context.Context, dir string) (err error) {
 
 func (r *run) phases(ctx context.Context) (err error) {
 	f := &r.figures
-	if err = wait(ctx, r.Warmup); err != nil {
+	if err = benchmark.Wait(ctx, r.Warmup); err != nil {
 		return err
 	}
 	if f.Before, err = r.rate(ctx, r.Duration); err != nil {
@@ -127,7 +128,7 @@ func (r *run) catchUp(ctx context.Context) error {
 	defer cancel()
 	for shard := range wanted {
 		for r.cluster.machines[last][shard].count.Load() < wanted[shard] {
-			if err := errors.Join(wait(patience, pollInterval), r.cluster.room()); err != nil {
+			if err := errors.Join(benchmark.Wait(patience, pollInterval), r.cluster.room()); err != nil {
 				return fmt.Errorf("slowfollower: shard %d has applied %d of %d commands on the host that was stopped: %w", shard+1,
 					r.cluster.machines[last][shard].count.Load(), wanted[shard], err)
 			}
@@ -144,7 +145,7 @@ func (r *run) catchUp(ctx context.Context) error {
 // rate returns how many commands were accepted in a second, over the span.
 func (r *run) rate(ctx context.Context, span time.Duration) (float64, error) {
 	accepted, began := r.load.accepted.Load(), time.Now()
-	if err := errors.Join(wait(ctx, span), r.cluster.room()); err != nil {
+	if err := errors.Join(benchmark.Wait(ctx, span), r.cluster.room()); err != nil {
 		return 0, err
 	}
 	return float64(r.load.accepted.Load()-accepted) / time.Since(began).Seconds(), nil

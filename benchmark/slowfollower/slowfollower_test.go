@@ -73,7 +73,7 @@ func TestMissedRequirement(t *testing.T) {
 	}
 	config := smallConfig(t, "stopped.rate_ratio>=0.9", "stopped.busy==0")
 	var out strings.Builder
-	err := report.judge(config.Require, &out)
+	_, err := report.Median.fields().Judge(config.Require, &out)
 	if !errors.Is(err, benchmark.ErrRequirement) || !strings.Contains(err.Error(), "stopped.rate_ratio>=0.9") ||
 		strings.Contains(err.Error(), "busy") {
 		t.Error(err)

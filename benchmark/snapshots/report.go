@@ -1,10 +1,7 @@
 package snapshots
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
-	"slices"
 
 	"github.com/flotilla-raft/flotilla/benchmark"
 )
@@ -48,8 +45,8 @@ type Figures struct {
 
 // fields are the figures by the names that requirements have for them, in benchmark.SnapshotMetrics, RestartMetrics and
 // StreamMetrics.
-func (f *Figures) fields() map[string]*float64 {
-	return map[string]*float64{
+func (f *Figures) fields() benchmark.Fields {
+	return benchmark.Fields{
 		"restart.started_s": &f.Started, "restart.led_s": &f.Led, "restart.read_s": &f.Read, "restart.applied": &f.Applied,
 		"snapshot.before_writes_per_second": &f.Before, "snapshot.writes_per_second": &f.During, "snapshot.rate_ratio": &f.Ratio,
 		"snapshot.seconds": &f.Seconds, "snapshot.mib_per_second": &f.Bandwidth, "snapshot.pause_ms": &f.Pause,
@@ -88,25 +85,10 @@ type Report struct {
 	Requirements []benchmark.Verdict `json:"requirements,omitempty"`
 }
 
-// conclude takes the medians; of an even number the lower of the middle two.
 func (r *Report) conclude() {
-	for name, field := range r.Median.fields() {
-		var values []float64
-		for i := range r.Repeats {
-			values = append(values, *r.Repeats[i].fields()[name])
-		}
-		slices.Sort(values)
-		*field = values[(len(values)-1)/2]
+	var all []benchmark.Fields
+	for i := range r.Repeats {
+		all = append(all, r.Repeats[i].fields())
 	}
-}
-
-func (r *Report) write(name string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("snapshots: report: %w", err)
-	}
-	if err := os.WriteFile(name, append(text, '\n'), 0o644); err != nil {
-		return fmt.Errorf("snapshots: report: %w", err)
-	}
-	return nil
+	r.Median.fields().TakeMedians(all)
 }

@@ -160,10 +160,10 @@ func take(ctx context.Context, config *benchmark.Config, dir string) (f Figures,
 	leader := hosts[id-1]
 	l := startLoad(leader.shard, config.Payload, config.InFlight, 1<<62)
 	defer l.stop()
-	if err := wait(ctx, config.Warmup); err != nil {
+	if err := benchmark.Wait(ctx, config.Warmup); err != nil {
 		return f, err
 	}
-	before, err := l.measure(func() error { return wait(ctx, config.Duration) })
+	before, err := l.measure(func() error { return benchmark.Wait(ctx, config.Duration) })
 	if err != nil {
 		return f, err
 	}
@@ -184,14 +184,3 @@ func take(ctx context.Context, config *benchmark.Config, dir string) (f Figures,
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}

@@ -250,16 +250,16 @@ func (b *busyLoad) start(ctx context.Context, hosts []*nodehost.NodeHost, addres
 		}
 		b.writers.Go(func() { b.write(ctx, shard, config.Payload) })
 	}
-	if err := wait(ctx, config.Warmup); err != nil {
+	if err := benchmark.Wait(ctx, config.Warmup); err != nil {
 		return err
 	}
 	b.began = time.Now()
-	return wait(ctx, config.Duration)
+	return benchmark.Wait(ctx, config.Duration)
 }
 
 func (b *busyLoad) write(ctx context.Context, shard *nodehost.Shard, payload int) {
 	command := make([]byte, payload)
-	for wait(ctx, pace) == nil {
+	for benchmark.Wait(ctx, pace) == nil {
 		began := time.Now()
 		if _, err := shard.Propose(ctx, command); err == nil {
 			b.mu.Lock()

@@ -8,13 +8,14 @@ import (
 	"github.com/flotilla-raft/flotilla/benchmark"
 	"github.com/flotilla-raft/flotilla/benchmark/flotilla"
 	"github.com/flotilla-raft/flotilla/benchmark/limit"
+	"github.com/flotilla-raft/flotilla/benchmark/sessions"
 	"github.com/flotilla-raft/flotilla/benchmark/slowfollower"
 	"github.com/flotilla-raft/flotilla/benchmark/snapshots"
 )
 
 // engines lists what --engine can name; the first is the default.
 func engines() []benchmark.Engine {
-	return []benchmark.Engine{flotilla.Engine(), limit.Engine(), flotilla.SessionsEngine()}
+	return []benchmark.Engine{flotilla.Engine(), limit.Engine()}
 }
 
 const benchHelp = `Runs hosts in this process that replicate shards to each other, keeps a fixed number of requests in flight, and prints
@@ -25,9 +26,9 @@ Several engines take turns and are compared:
 
   flotilla bench --engine A,B --repeat 3 --require 'writes_per_second>=0.25*B' --require 'errors==0'
 
-The engine flotilla-sessions is flotilla with every write a call of a client session, 200 in flight to a session; what sessions cost:
+With --workload sessions the same runs with every write a call of a client session, 200 in flight to a session, and without, in turns:
 
-  flotilla bench --engine flotilla-sessions,flotilla --repeat 3 --require 'writes_per_second>=0.75*flotilla'
+  flotilla bench --workload sessions --repeat 3 --require 'sessions.rate_ratio>=0.75'
 
 With --workload failover each host is a process of its own; one is closed, then another killed, and what counts is how long the shards
 that it led take no writes, against the floor that the election timeouts give (--in-flight is 432 then):
@@ -83,6 +84,12 @@ func benchCommand() *cobra.Command {
 			}
 			if config.Workload == benchmark.WorkloadRestart || config.Workload == benchmark.WorkloadSnapshot || config.Workload == benchmark.WorkloadStream {
 				if _, err := snapshots.Bench(cmd.Context(), config, cmd.OutOrStdout()); err != nil {
+					return failure{err}
+				}
+				return nil
+			}
+			if config.Workload == benchmark.WorkloadSessions {
+				if _, err := sessions.Bench(cmd.Context(), config, cmd.OutOrStdout()); err != nil {
 					return failure{err}
 				}
 				return nil
