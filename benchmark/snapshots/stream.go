@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,7 +48,7 @@ func stream(ctx context.Context, config *benchmark.Config, dir string) (f Figure
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return f, err
 	}
-	if f.Disk, err = diskBandwidth(dir, config.StateMiB); err != nil {
+	if f.Disk, err = diskBandwidth(filepath.Join(dir, "yardstick"), config.StateMiB); err != nil {
 		return f, err
 	}
 	if f.Loopback, err = loopbackBandwidth(config.StateMiB); err != nil {
@@ -155,58 +153,6 @@ func streamTo(ctx context.Context, config *benchmark.Config, dir string, disk bo
 	s.bytes = float64(hosts[1].Info().Engine.StreamBytesReceived)
 	s.durable, s.installed = received.Sub(offered), installed.Sub(offered)
 	return s, nil
-}
-
-// diskBandwidth is the MiB in a second at which a file as large as the state is written and synced.
-func diskBandwidth(dir string, mib int) (float64, error) {
-	file, err := os.Create(filepath.Join(dir, "yardstick"))
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = errors.Join(file.Close(), os.Remove(file.Name())) }()
-	block := make([]byte, 1<<20)
-	began := time.Now()
-	for range mib {
-		if _, err := file.Write(block); err != nil {
-			return 0, err
-		}
-	}
-	if err := file.Sync(); err != nil {
-		return 0, err
-	}
-	return float64(mib) / time.Since(began).Seconds(), nil
-}
-
-// loopbackBandwidth is the MiB in a second that one TCP connection carries over loopback.
-func loopbackBandwidth(mib int) (float64, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer listener.Close()
-	failed := make(chan error, 1)
-	go func() {
-		conn, err := net.Dial("tcp", listener.Addr().String())
-		if err == nil {
-			block := make([]byte, 256<<10)
-			for i := 0; i < 4*mib && err == nil; i++ {
-				_, err = conn.Write(block)
-			}
-			err = errors.Join(err, conn.Close())
-		}
-		failed <- err
-	}()
-	conn, err := listener.Accept()
-	if err != nil {
-		return 0, err
-	}
-	defer conn.Close()
-	began := time.Now()
-	n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{conn}, make([]byte, 256<<10))
-	if err = errors.Join(err, <-failed); err != nil {
-		return 0, err
-	}
-	return float64(n) / (1 << 20) / time.Since(began).Seconds(), nil
 }
 
 // busyLoad is one writer on each of many shards that two hosts share, at an even pace.
