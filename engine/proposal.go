@@ -163,8 +163,11 @@ type proposalQueue struct {
 	entries   uint32
 	takeAt    uint32
 	signalled bool
-	closed    error        // set once: nothing is accepted any more
-	reads     []*readBatch // at most one, the open one
+	closed    error // set once: nothing is accepted any more
+	// full says to callers without the lock that a command found no room. It is raised only while batches wait, and lowered by whatever takes
+	// one away, so it is never left behind; until then even a command that would fit is refused, and none gets ahead of a larger one.
+	full  atomic.Bool
+	reads []*readBatch // at most one, the open one
 
 	// Sizes of the last batch, so that the next one is allocated at its likely size at once.
 	lastBytes, lastCount int
@@ -183,12 +186,16 @@ type queueLimits struct {
 func (q *proposalQueue) add(
 	limits *queueLimits, command []byte, expectedTerm uint64, fields *SessionFields, completion Completion,
 ) (*pendingBatch, uint32, bool, error) {
+	if q.full.Load() {
+		return nil, 0, false, ErrBusy
+	}
 	q.mu.Lock()
 	if q.closed != nil {
 		q.mu.Unlock()
 		return nil, 0, false, q.closed
 	}
 	if q.bytes+len(command) > limits.maxOpenBytes && len(q.open) > 0 {
+		q.full.Store(true)
 		q.mu.Unlock()
 		return nil, 0, false, ErrBusy
 	}
@@ -304,6 +311,7 @@ func (q *proposalQueue) remove(head *pendingBatch) {
 	q.open = q.open[:len(q.open)-1]
 	q.entries -= head.count
 	q.bytes -= len(head.arena) - raftpb.HeaderSize
+	q.full.Store(false)
 	q.lastBytes, q.lastCount, q.lastSessions = len(head.arena), int(head.count), head.sessions
 }
 
@@ -313,6 +321,7 @@ func (q *proposalQueue) takeOpen() []*pendingBatch {
 	defer q.mu.Unlock()
 	batches := q.open
 	q.open, q.entries, q.bytes = nil, 0, 0
+	q.full.Store(false)
 	return batches
 }
 
@@ -334,5 +343,6 @@ func (q *proposalQueue) takeAll(closed error) ([]*pendingBatch, []*readBatch) {
 	batches, reads := q.open, q.reads
 	q.open, q.reads, q.entries, q.bytes = nil, nil, 0, 0
 	q.takeAt, q.signalled = 1, false
+	q.full.Store(false)
 	return batches, reads
 }
