@@ -84,14 +84,15 @@ bench: bin/flotilla ## three hosts, 48 shards, ten seconds: rates, latencies and
 
 # Flotilla, other engines and the limit (the same client against hosts that only copy, send, write and sync) under the same loads, in turns,
 # so that ratios mean something on a machine that drifts. All rows take about 100 minutes, with QUICK=1 ten; ROWS="P1 P3" chooses. DATA is
-# the directory for the hosts' files, OUT that of the reports: compare.json, compare.md and compare.html.
+# the directory for the hosts' files, OUT that of the reports: compare.json, compare.md and compare.html. A run goes on from the report that OUT
+# holds: rows that are there whole are kept, AGAIN=1 measures them anew. So all rows may be run in pieces.
 REPEAT ?= 3
 OUT ?= bin/compare
 
 COMMIT = $(or $(shell git describe --always --abbrev=12 --dirty 2>/dev/null),unknown)
 
-compare: bin/peers ## flotilla beside other engines and the limit, with targets: ROWS="P1 P3" QUICK=1 OUT=bin/compare
-	bin/peers compare --rows "$(ROWS)" $(if $(QUICK),--quick,--repeat $(REPEAT)) $(if $(DATA),--data $(DATA)) --out $(OUT) \
+compare: bin/peers ## flotilla beside other engines and the limit, with targets: ROWS="P1 P3" QUICK=1 OUT=bin/compare AGAIN=1
+	bin/peers compare --rows "$(ROWS)" $(if $(QUICK),--quick,--repeat $(REPEAT)) $(if $(DATA),--data $(DATA)) --out $(OUT) $(if $(AGAIN),--again) \
 		--commit '$(COMMIT)' --command 'make compare$(if $(ROWS), ROWS="$(ROWS)")$(if $(QUICK), QUICK=$(QUICK))$(if $(filter-out 3,$(REPEAT)), REPEAT=$(REPEAT))'
 
 ROW ?= P1

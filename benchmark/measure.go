@@ -23,7 +23,7 @@ type measurement struct {
 	errors, busy  uint64 // at the last progress line
 	offered       offered
 	result        Result
-	steal         float64
+	steal, others float64 // percent
 	lastLine      time.Duration
 	warmingUp     bool
 }
@@ -150,7 +150,7 @@ func (m *measurement) conclude(from, to usage, counted, ended counters) {
 	seconds := to.At.Sub(from.At).Seconds()
 	writes, reads := float64(m.total.writes.TotalCount()), float64(m.total.reads.TotalCount())
 	operations := max(writes+reads, 1)
-	m.steal = to.stealPercent(from)
+	m.steal, m.others = to.stealPercent(from), to.otherPercent(from)
 	m.result = Result{
 		Transport: m.Transport, Hosts: m.Hosts, Shards: m.Shards, Payload: m.Payload, InFlight: m.InFlight, ReadRatio: m.ReadRatio,
 		DelayMilliseconds: float64(m.Delay) / float64(time.Millisecond), SnapshotEntries: m.SnapshotEntries, Reads: m.Reads, OwnContext: m.OwnContext,
@@ -174,6 +174,7 @@ func (m *measurement) conclude(from, to usage, counted, ended counters) {
 		OfferedPerSecond:      float64(ended.offered.issued-counted.offered.issued) / seconds,
 		RefusedPerSecond:      float64(ended.offered.refused-counted.offered.refused) / seconds,
 		MissedPerSecond:       float64(ended.offered.missed-counted.offered.missed) / seconds,
+		OtherCPUPercent:       m.others,
 		ClientCPUShare:        (ended.offered.cpu - counted.offered.cpu).Seconds() / max((to.CPU-from.CPU).Seconds(), 1e-9),
 	}
 }

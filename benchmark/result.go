@@ -70,6 +70,10 @@ type Result struct {
 	MissedPerSecond  float64 `json:"missed_per_second,omitempty"`
 	ClientCPUShare   float64 `json:"client_cpu_share,omitempty"`
 
+	// What a refusal costs its caller, where that alone was measured.
+	RefusalNanoseconds float64 `json:"refusal_ns,omitempty"`
+	RefusalAllocs      float64 `json:"refusal_allocs,omitempty"`
+
 	// Log is what the log stores of all hosts did.
 	Log LogFigures `json:"log"`
 
@@ -79,6 +83,9 @@ type Result struct {
 	YardstickFdatasyncP50 float64 `json:"fdatasync_p50_us"`
 	YardstickStealPercent float64 `json:"steal_percent"`
 	YardstickCPULoop      float64 `json:"cpu_loop_ms"`
+	// OtherCPUPercent is the share of the machine's processor time that went to anything but this process: to other processes, and to what
+	// the system does by itself, as for disks.
+	OtherCPUPercent float64 `json:"other_cpu_percent"`
 }
 
 // Report is what a whole benchmark found. It is what --json writes.
@@ -126,12 +133,15 @@ func metrics() []metric {
 		{"refused_per_second", func(r *Result) *float64 { return &r.RefusedPerSecond }},
 		{"missed_per_second", func(r *Result) *float64 { return &r.MissedPerSecond }},
 		{"client_cpu_share", func(r *Result) *float64 { return &r.ClientCPUShare }},
+		{"refusal_ns", func(r *Result) *float64 { return &r.RefusalNanoseconds }},
+		{"refusal_allocs", func(r *Result) *float64 { return &r.RefusalAllocs }},
 		{"leader_changes", func(r *Result) *float64 { return &r.LeaderChanges }},
 		{"errors", func(r *Result) *float64 { return &r.Errors }},
 		{"busy", func(r *Result) *float64 { return &r.Busy }},
 		{"fdatasync_p50_us", func(r *Result) *float64 { return &r.YardstickFdatasyncP50 }},
 		{"steal_percent", func(r *Result) *float64 { return &r.YardstickStealPercent }},
 		{"cpu_loop_ms", func(r *Result) *float64 { return &r.YardstickCPULoop }},
+		{"other_cpu_percent", func(r *Result) *float64 { return &r.OtherCPUPercent }},
 	}, logMetrics()...)
 }
 

@@ -3,6 +3,7 @@ package benchmark
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -93,13 +94,13 @@ func TestSystemFilesAreRead(t *testing.T) {
 	if got := parseProcessIO([]byte("nothing\n")); got != 0 {
 		t.Errorf("write_bytes is %d", got)
 	}
-	steal, total := parseProcessorTicks([]byte("cpu  10 20 30 40 50 60 70 80 900 1000\ncpu0 1 1 1 1 1 1 1 1 1 1\n"))
-	if steal != 80 || total != 360 {
-		t.Errorf("steal %d of %d", steal, total)
+	steal, idle, total := parseProcessorTicks([]byte("cpu  10 20 30 40 50 60 70 80 900 1000\ncpu0 1 1 1 1 1 1 1 1 1 1\n"))
+	if steal != 80 || idle != 90 || total != 360 {
+		t.Errorf("steal %d, idle %d of %d", steal, idle, total)
 	}
 	for _, text := range []string{"", "cpu 1 2\n", "cpu 1 2 3 4 5 6 7 x\n", "intr 1 2 3 4 5 6 7 8\n"} {
-		if steal, total := parseProcessorTicks([]byte(text)); steal != 0 || total != 0 {
-			t.Errorf("%q: steal %d of %d", text, steal, total)
+		if steal, idle, total := parseProcessorTicks([]byte(text)); steal != 0 || idle != 0 || total != 0 {
+			t.Errorf("%q: steal %d, idle %d of %d", text, steal, idle, total)
 		}
 	}
 	if got := parsePeakMemory([]byte("Name: x\nVmHWM:\t  2048 kB\nVmRSS: 1 kB\n")); got != 2 {
@@ -117,6 +118,20 @@ func TestSystemFilesAreRead(t *testing.T) {
 	from, to := usage{steal: 10, ticks: 100}, usage{steal: 15, ticks: 200}
 	if got := to.stealPercent(from); got != 5 {
 		t.Errorf("steal is %g %%", got)
+	}
+	processors := time.Duration(runtime.NumCPU())
+	began := time.Now()
+	from = usage{ProcessUsage: ProcessUsage{At: began}, idle: 100, ticks: 1000}
+	to = usage{ProcessUsage: ProcessUsage{At: began.Add(time.Second), CPU: processors * time.Second / 2}, idle: 120, ticks: 1100}
+	if got := to.otherPercent(from); got < 29.9 || got > 30.1 {
+		t.Errorf("of eight tenths that were busy this process had five: others %g %%", got)
+	}
+	to.CPU = processors * time.Second
+	if got := to.otherPercent(from); got != 0 {
+		t.Errorf("others had less than nothing: %g %%", got)
+	}
+	if got := from.otherPercent(from); got != 0 {
+		t.Errorf("others in no time: %g %%", got)
 	}
 	if got := from.stealPercent(from); got != 0 {
 		t.Errorf("steal of no time is %g %%", got)

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,8 +15,9 @@ import (
 )
 
 const compareHelp = `Puts Flotilla, other engines and the limit under the same loads, in turns, each turn in a process of its own, and holds the
-medians against the targets. Writes compare.json, compare.md and compare.html into the directory --out, anew after each case, so that
-an interrupted run leaves what it has.
+medians against the targets. Writes compare.json, compare.md and compare.html into the directory --out, anew after each repeat. If
+compare.json is there already the run goes on from it: what was measured whole stays, what is missing or was interrupted is measured. So a
+long comparison may be made in pieces, row by row; each case is measured in one piece, with all its subjects in turns.
 
 Exit codes: 0 all targets are met; 1 some were missed; 3 a flag is wrong. Targets that compare across a change of the machine are
 open, not missed.`
@@ -23,6 +25,7 @@ open, not missed.`
 func compareCommand() *cobra.Command {
 	var options comparison.Options
 	var rows, out, data, title, commit string
+	var again bool
 	command := &cobra.Command{
 		Use:   "compare",
 		Short: "Compare the engines, row by row",
@@ -37,7 +40,11 @@ func compareCommand() *cobra.Command {
 			if err != nil {
 				return failure{fmt.Errorf("find this program: %w", err)}
 			}
-			options.Program, options.Engines, options.Out = []string{program, "bench"}, engines(), cmd.OutOrStdout()
+			options.Program, options.Refusals = []string{program, "bench"}, []string{program, "refusal"}
+			options.Engines, options.Out = engines(), cmd.OutOrStdout()
+			if options.Earlier, err = earlierReport(out, again, options.Rows); err != nil {
+				return failure{err}
+			}
 			if title == "" {
 				title = strings.Join(append([]string{filepath.Base(program)}, os.Args[1:]...), " ")
 			}
@@ -51,7 +58,8 @@ func compareCommand() *cobra.Command {
 	flags.SortFlags = false
 	flags.StringVar(&rows, "rows", "", "rows to run, as \"P1 P3\" (default: all)")
 	flags.BoolVar(&options.Quick, "quick", false, "one short repeat of what matters most, under 20 minutes")
-	flags.StringVar(&out, "out", "bin/compare", "directory for the reports")
+	flags.StringVar(&out, "out", "bin/compare", "directory for the reports, and of the one to go on from")
+	flags.BoolVar(&again, "again", false, "measure the rows anew, also what the directory holds of them already")
 	flags.StringVar(&data, "data", "", "directory for the hosts' data (default: a fresh temporary one on a disk)")
 	flags.DurationVar(&options.Duration, "duration", 0, "what is measured of each repeat (default: 10s, with --quick 3s)")
 	flags.DurationVar(&options.Warmup, "warmup", 0, "what runs before it (default: 3s, with --quick 1s)")
@@ -60,6 +68,21 @@ func compareCommand() *cobra.Command {
 	flags.StringVar(&commit, "commit", "unknown", "the revision that the reports name")
 	flags.StringVar(&title, "command", "", "the command that the reports name (default: this one)")
 	return command
+}
+
+// earlierReport reads the report to go on from, nil if there is none. Rows that are to be measured again are left out.
+func earlierReport(directory string, again bool, rows []string) (*comparison.Report, error) {
+	earlier, err := comparison.ReadJSON(filepath.Join(directory, "compare.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if again {
+		earlier.Forget(rows)
+	}
+	return earlier, nil
 }
 
 // compare runs the comparison in a data directory and writes the reports as it goes.

@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -73,4 +76,28 @@ func runShortly(t *testing.T, label string, set func(*benchmark.Config)) benchma
 		t.Errorf("nothing was written:\n%s", out.String())
 	}
 	return report.Median
+}
+
+// TestRefusalIsMeasured runs the command and reads its report.
+func TestRefusalIsMeasured(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a real host")
+	}
+	data := t.TempDir()
+	report := filepath.Join(data, "report.json")
+	var out strings.Builder
+	if code := run(context.Background(), []string{"refusal", "--data", data, "--json", report}, &out, &out); code != 0 {
+		t.Fatalf("exit code %d\n%s", code, out.String())
+	}
+	text, err := os.ReadFile(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got benchmark.Report
+	if err := json.Unmarshal(text, &got); err != nil || got.Median.RefusalNanoseconds <= 0 || got.Median.RefusalAllocs != 0 {
+		t.Errorf("got %+v, %v", got.Median, err)
+	}
+	if left, err := os.ReadDir(data); err != nil || len(left) != 1 {
+		t.Errorf("besides the report there are left %v, %v", left, err)
+	}
 }

@@ -42,7 +42,7 @@ func run(ctx context.Context, arguments []string, out, errOut io.Writer) int {
 		SilenceUsage:  true,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(benchCommand(), compareCommand(), pageCommand(), profileCommand())
+	root.AddCommand(benchCommand(), compareCommand(), pageCommand(), profileCommand(), refusalCommand())
 	root.SetArgs(arguments)
 	root.SetOut(out)
 	root.SetErr(errOut)

@@ -77,9 +77,9 @@ func tableRow(b *bytes.Buffer, l string, header bool) {
 	b.WriteString("<tr>")
 	for _, text := range strings.Split(strings.TrimSuffix(strings.TrimPrefix(l, "| "), " |"), " | ") {
 		class := ""
-		if text == Missed {
+		if text == Missed || text == DriverShort || strings.HasPrefix(text, rowNotMet) {
 			class = ` class="missed"`
-		} else if strings.HasPrefix(text, Met) {
+		} else if strings.HasPrefix(text, Met) || text == DriverOK {
 			class = ` class="met"`
 		}
 		fmt.Fprintf(b, "<%s%s>%s</%s>", cell, class, html.EscapeString(text), cell)

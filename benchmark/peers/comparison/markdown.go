@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/flotilla-raft/flotilla/benchmark"
@@ -22,7 +23,10 @@ func (r *Report) WriteMarkdown(out io.Writer) error {
 		map[bool]string{true: " A quick run: one short repeat, so figures that differ by less than a third may be equal."}[r.Quick])
 	w.line("Medians over the repeats; in brackets the least and the greatest.")
 	r.headline(w)
+	r.summary(w)
 	r.targets(w)
+	r.drivers(w)
+	r.legend(w)
 	for _, c := range r.Cases {
 		r.caseTable(w, c)
 	}
@@ -56,7 +60,7 @@ func (r *Report) headline(w *page) {
 	for i := range r.Cases {
 		c := &r.Cases[i]
 		own := &c.Subjects[0]
-		if !strings.HasPrefix(own.Name, Flotilla) {
+		if !strings.HasPrefix(own.Name, Flotilla) || own.Median != nil && own.Median.RefusalNanoseconds > 0 {
 			continue
 		}
 		calls := ""
@@ -115,15 +119,13 @@ func (r *Report) targets(w *page) {
 	w.line("")
 	w.line("### Targets")
 	w.header("case", "target", "figure", "bound", "verdict")
-	daggers := false
 	for _, v := range r.Verdicts {
 		verdict := v.Verdict
 		if v.Verdict == NotComparable {
 			verdict += " †"
-			daggers = true
 		}
 		against := ""
-		if v.Against != "" && !strings.Contains(v.Target, v.Against) {
+		if v.Against != "" && v.Verdict != NotMeasured && !strings.Contains(v.Target, v.Against) {
 			against = " (" + v.Against + ")"
 		}
 		figure, bound := benchmark.FormatFigure(v.Figure), benchmark.FormatFigure(v.Bound)
@@ -135,7 +137,13 @@ func (r *Report) targets(w *page) {
 		}
 		w.row(v.Case, v.Target+against, figure, bound, verdict)
 	}
-	if daggers {
+}
+
+// legend explains the marks.
+func (r *Report) legend(w *page) {
+	moved := slices.ContainsFunc(r.Verdicts, func(v Verdict) bool { return v.Verdict == NotComparable }) ||
+		slices.ContainsFunc(r.Drivers, func(c DriverCheck) bool { return c.Verdict != DriverFailed && len(c.Reasons) > 0 })
+	if moved {
 		w.line("")
 		w.line("† The machine's own speed (a sync, a loop, stolen time) moved by more than 15 %% between the two.")
 	}
@@ -144,6 +152,13 @@ func (r *Report) targets(w *page) {
 // caseTable has a line for each subject of a case.
 func (r *Report) caseTable(w *page, c CaseReport) {
 	w.line("")
+	if m := c.Subjects[0].Median; m != nil && m.RefusalNanoseconds > 0 {
+		w.line("### %s", c.Name)
+		w.line("")
+		w.line("A refusal costs its caller %s ns and %s allocations.", benchmark.FormatFigure(m.RefusalNanoseconds), benchmark.FormatFigure(m.RefusalAllocs))
+		r.made(w, c)
+		return
+	}
 	heap := ""
 	if c.EqualHeap {
 		heap = ", the same memory limit for all"
@@ -170,7 +185,37 @@ func (r *Report) caseTable(w *page, c CaseReport) {
 			f(m.AllocsPerOp), f(m.DiskBytesPerOp), counted(m.FsyncsPerThousandOps), counted(m.FlushesPerThousandOps), counted(m.BatchSize), f(m.PeakRSSMiB),
 			f(m.LeaderChanges), f(m.Errors), f(m.Busy))
 	}
+	r.made(w, c)
 	r.caseRemarks(w, c)
+}
+
+// quietEnough is the share of the processors in percent that others may have while something is measured; the system's own work for the disk is
+// part of it.
+const quietEnough = 10
+
+// made says when a case was measured, from which commit if it is not the report's, and whether the machine was its own.
+func (r *Report) made(w *page, c CaseReport) {
+	if c.Began.IsZero() {
+		return
+	}
+	text := fmt.Sprintf("%s to %s UTC.", c.Began.UTC().Format("2006-01-02 15:04"), c.Ended.UTC().Format("15:04"))
+	if c.Commit != r.Commit || c.Command != r.Command {
+		text += fmt.Sprintf(" Commit `%s`, `%s`.", c.Commit, c.Command)
+	}
+	if c.Interrupted {
+		text += fmt.Sprintf(" Interrupted: not all of %d repeats, and no verdict.", c.Planned)
+	}
+	most, beside := 0.0, ""
+	for i := range c.Subjects {
+		if _, others := c.Subjects[i].spread("other_cpu_percent"); others > most {
+			most, beside = others, c.Subjects[i].Name
+		}
+	}
+	if most > quietEnough {
+		text += fmt.Sprintf(" The machine was not quiet: others had up to %.0f %% of the processors, beside %s.", most, beside)
+	}
+	w.line("")
+	w.line("%s", text)
 }
 
 func engineOf(s *SubjectReport) string {

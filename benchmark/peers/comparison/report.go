@@ -2,6 +2,7 @@ package comparison
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -18,8 +19,9 @@ type Report struct {
 	Ended   time.Time `json:"ended"`
 	Quick   bool      `json:"quick"`
 
-	Cases    []CaseReport `json:"cases"`
-	Verdicts []Verdict    `json:"verdicts"`
+	Cases    []CaseReport  `json:"cases"`
+	Verdicts []Verdict     `json:"verdicts"`
+	Drivers  []DriverCheck `json:"drivers,omitempty"`
 }
 
 // CaseReport is what one load did to each of its subjects.
@@ -30,6 +32,15 @@ type CaseReport struct {
 	Seconds   float64         `json:"seconds"` // measured of each repeat
 	EqualHeap bool            `json:"equal_heap,omitempty"`
 	Subjects  []SubjectReport `json:"subjects"`
+
+	// A report may be made in pieces: these are of the piece that the case was measured in, all its repeats in turns.
+	Commit  string    `json:"commit,omitempty"`
+	Command string    `json:"command,omitempty"`
+	Began   time.Time `json:"began,omitzero"`
+	Ended   time.Time `json:"ended,omitzero"`
+	// Planned is how many repeats there were to be, Interrupted that the run ended before the last of them.
+	Planned     int  `json:"planned,omitempty"`
+	Interrupted bool `json:"interrupted,omitempty"`
 }
 
 // SubjectReport is one engine under a load. Median is nil if no repeat came to an end; Failures say why repeats did not.
@@ -52,6 +63,14 @@ func (r *Report) caseNamed(name string) *CaseReport {
 	return nil
 }
 
+// measuredCase is a case that was measured whole.
+func (r *Report) measuredCase(name string) *CaseReport {
+	if c := r.caseNamed(name); c != nil && !c.Interrupted {
+		return c
+	}
+	return nil
+}
+
 // spread returns the least and the greatest of a figure over the repeats.
 func (s *SubjectReport) spread(metric string) (least, greatest float64) {
 	for i := range s.Repeats {
@@ -64,14 +83,17 @@ func (s *SubjectReport) spread(metric string) (least, greatest float64) {
 	return least, greatest
 }
 
-// WriteJSON stores the report.
+// WriteJSON stores the report. The file that was there before is replaced whole, or stays.
 func (r *Report) WriteJSON(name string) error {
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return fmt.Errorf("comparison: report: %w", err)
 	}
-	if err := os.WriteFile(name, append(text, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(name+".new", append(text, '\n'), 0o644); err != nil {
 		return fmt.Errorf("comparison: report: %w", err)
+	}
+	if err := os.Rename(name+".new", name); err != nil {
+		return fmt.Errorf("comparison: report: %w", errors.Join(err, os.Remove(name+".new")))
 	}
 	return nil
 }

@@ -33,6 +33,8 @@ type Case struct {
 	Peak         string
 	// FullOnly leaves the case out of a quick run.
 	FullOnly bool
+	// Refusals makes it the case of what one refusal costs, without any other load.
+	Refusals bool
 }
 
 // Subject is an engine in one configuration.
@@ -259,10 +261,12 @@ func overloadRow() Row {
 			{Name: "P12/0.8", Load: open, Subjects: subjects, OfferedShare: 0.8, Peak: "P12/peak"},
 			{Name: "P12/1", Load: open, Subjects: subjects, OfferedShare: 1, Peak: "P12/peak"},
 			{Name: "P12/2", Load: open, Subjects: subjects, OfferedShare: 2, Peak: "P12/peak"},
+			{Name: "P12/refusal", Load: load(1, 16, 1), Subjects: subjects, Refusals: true},
 		},
 		Targets: []Target{
 			ofCase(atLeast("P12/2", rate, 0.8, Flotilla), "P12/1"),
 			ofCase(atMost("P12/2", "write_latency_ms.p99", 5, Flotilla), "P12/0.8"),
+			atMost("P12/refusal", "refusal_ns", 20, ""), atMost("P12/refusal", "refusal_allocs", 0, ""),
 		},
 	}
 }

@@ -38,11 +38,15 @@ type Options struct {
 	HeapMiB int
 	// Program and its first arguments run the harness: flags follow. Each turn is a process of its own.
 	Program []string
+	// Refusals and its arguments measure what a refusal costs, for the case that asks for it.
+	Refusals []string
+	// Earlier is a report that this one goes on from: cases that it holds whole, of the same extent, are kept as they are.
+	Earlier *Report
 	// Engines are those that Program knows.
 	Engines []benchmark.Engine
 	// Data is the directory for the hosts' data, and for one file of each turn. Required.
 	Data string
-	// Checkpoint is called after each case with what there is so far.
+	// Checkpoint is called after each repeat of a case with what there is so far.
 	Checkpoint func(*Report) error
 	// Out takes the progress.
 	Out io.Writer
@@ -100,23 +104,30 @@ func Run(ctx context.Context, options Options, report *Report) error {
 		return err
 	}
 	report.Machine, report.Quick, report.Began = ThisMachine(options.Data), options.Quick, time.Now()
+	if err := report.goOnFrom(options.Earlier); err != nil {
+		return err
+	}
 	r := &runner{Options: options, report: report}
-	fmt.Fprintf(r.Out, "%s\ncommit %s\nabout %v\n", report.Machine, report.Commit, r.estimate(rows).Round(time.Minute))
+	fmt.Fprintf(r.Out, "%s\ncommit %s\nabout %v", report.Machine, report.Commit, r.estimate(rows).Round(time.Minute))
+	for _, row := range rows {
+		fmt.Fprintf(r.Out, ", %s %v", row.Name, r.estimate([]Row{row}).Round(time.Second))
+	}
+	fmt.Fprintln(r.Out)
 	for _, row := range rows {
 		for _, c := range row.Cases {
 			if c.FullOnly && r.Quick {
 				continue
 			}
-			if err := r.runCase(ctx, row, c); err != nil {
-				return err
+			if r.measured(c) {
+				fmt.Fprintf(r.Out, "%s  was measured before: kept\n", c.Name)
+				continue
 			}
-			report.Ended = time.Now()
-			report.Judge(rows)
-			if err := r.Checkpoint(report); err != nil {
+			if err := r.runCase(ctx, row, c); err != nil {
 				return err
 			}
 		}
 	}
+	report.Judge(Rows())
 	if missed := report.Missed(); missed > 0 {
 		return fmt.Errorf("%w: %d of %d", ErrFailed, missed, len(report.Verdicts))
 	}
@@ -135,10 +146,13 @@ const turnOverhead = 5 * time.Second
 func (r *runner) estimate(rows []Row) (sum time.Duration) {
 	for _, row := range rows {
 		for _, c := range row.Cases {
-			if c.FullOnly && r.Quick {
+			if c.FullOnly && r.Quick || r.report != nil && r.measured(c) {
 				continue
 			}
 			duration, repeat := r.extent(c)
+			if c.Refusals {
+				duration = 0
+			}
 			sum += time.Duration(repeat*len(r.subjectsOf(c))) * (duration + r.Warmup + turnOverhead)
 		}
 	}
@@ -172,7 +186,10 @@ func (r *runner) subjectsOf(c Case) (chosen []Subject) {
 func (r *runner) runCase(ctx context.Context, row Row, c Case) error {
 	duration, repeat := r.extent(c)
 	subjects := r.subjectsOf(c)
-	report := CaseReport{Row: row.Name, Name: c.Name, Title: row.Title, Seconds: duration.Seconds(), EqualHeap: c.EqualHeap}
+	report := CaseReport{
+		Row: row.Name, Name: c.Name, Title: row.Title, Seconds: duration.Seconds(), EqualHeap: c.EqualHeap,
+		Commit: r.report.Commit, Command: r.report.Command, Began: time.Now(), Planned: repeat, Interrupted: true,
+	}
 	configs := make([]benchmark.Config, len(subjects))
 	for i, s := range subjects {
 		configs[i] = r.config(c, s, duration)
@@ -193,7 +210,7 @@ func (r *runner) runCase(ctx context.Context, row Row, c Case) error {
 				continue
 			}
 			fmt.Fprintf(r.Out, "%s  %s  repeat %d of %d: ", c.Name, s.Name, number+1, repeat)
-			result, err := r.turn(ctx, configs[i], c.EqualHeap)
+			result, err := r.turn(ctx, c, configs[i])
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -202,20 +219,42 @@ func (r *runner) runCase(ctx context.Context, row Row, c Case) error {
 				fmt.Fprintf(r.Out, "FAILED: %v\n", err)
 				continue
 			}
-			fmt.Fprintf(r.Out, "%s/s  p50 %.2f ms  p99 %.2f ms  %.3g CPU s/M\n", benchmark.FormatFigure(result.WritesPerSecond+result.ReadsPerSecond),
-				result.WriteLatency.P50, result.WriteLatency.P99, result.CPUSecondsPerMillion)
+			fmt.Fprintln(r.Out, outcomeOf(c, &result))
 			s.LogDB = result.LogDB
 			s.Repeats = append(s.Repeats, result)
 		}
+		report.Interrupted = number+1 < repeat
+		if err := r.checkpoint(report); err != nil {
+			return err
+		}
 	}
-	for i := range report.Subjects {
-		if s := &report.Subjects[i]; len(s.Repeats) > 0 {
+	return nil
+}
+
+// outcomeOf is the line about a turn.
+func outcomeOf(c Case, result *benchmark.Result) string {
+	if c.Refusals {
+		return fmt.Sprintf("%.3g ns and %.3g allocations a refusal", result.RefusalNanoseconds, result.RefusalAllocs)
+	}
+	return fmt.Sprintf("%s/s  p50 %.2f ms  p99 %.2f ms  %.3g CPU s/M", benchmark.FormatFigure(result.WritesPerSecond+result.ReadsPerSecond),
+		result.WriteLatency.P50, result.WriteLatency.P99, result.CPUSecondsPerMillion)
+}
+
+// checkpoint takes over what there is of a case, judges anew and shows it. The judgement is of all that was ever measured, whichever rows run
+// now.
+func (r *runner) checkpoint(c CaseReport) error {
+	c.Subjects = slices.Clone(c.Subjects)
+	for i := range c.Subjects {
+		if s := &c.Subjects[i]; len(s.Repeats) > 0 {
 			median := benchmark.MedianOf(s.Repeats)
 			s.Median = &median
 		}
 	}
-	r.report.Cases = append(r.report.Cases, report)
-	return nil
+	c.Ended = time.Now()
+	r.report.put(c)
+	r.report.Ended = c.Ended
+	r.report.Judge(Rows())
+	return r.Checkpoint(r.report)
 }
 
 // unknownPeak is offered where the rate to take a share of was not measured; it is never really offered.
@@ -239,16 +278,19 @@ func (r *runner) config(c Case, s Subject, duration time.Duration) benchmark.Con
 }
 
 // turn runs the harness once, in a process of its own.
-func (r *runner) turn(ctx context.Context, config benchmark.Config, equalHeap bool) (benchmark.Result, error) {
+func (r *runner) turn(ctx context.Context, c Case, config benchmark.Config) (benchmark.Result, error) {
 	config.JSON = filepath.Join(r.Data, "turn.json")
 	limit := config.Warmup + config.Duration + 8*time.Minute // for start, drain and check, which have limits of their own
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	arguments := append(slices.Clone(r.Program[1:]), Arguments(config, r.Engines)...)
-	command := exec.CommandContext(ctx, r.Program[0], arguments...)
+	program, arguments := r.Program, Arguments(config, r.Engines)
+	if c.Refusals {
+		program, arguments = r.Refusals, []string{"--data=" + config.Data, "--json=" + config.JSON}
+	}
+	command := exec.CommandContext(ctx, program[0], append(slices.Clone(program[1:]), arguments...)...)
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
 	command.WaitDelay = 30 * time.Second
-	if equalHeap {
+	if c.EqualHeap {
 		command.Env = append(os.Environ(), fmt.Sprintf("GOMEMLIMIT=%dMiB", r.HeapMiB), "GOGC=off")
 	}
 	output, err := command.CombinedOutput()

@@ -2,6 +2,7 @@ package comparison
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/flotilla-raft/flotilla/benchmark"
@@ -85,8 +86,13 @@ type Verdict struct {
 	Row     string  `json:"row"`
 	Case    string  `json:"case"`
 	Target  string  `json:"target"`
+	Metric  string  `json:"metric"`
+	AtLeast bool    `json:"at_least,omitempty"`
 	Figure  float64 `json:"figure"`
 	Bound   float64 `json:"bound"`
+	// Ratio is the figure divided by that of Against, Wanted what it has to be; 0 if the target is no bare ratio.
+	Ratio   float64 `json:"ratio,omitempty"`
+	Wanted  float64 `json:"wanted,omitempty"`
 	Verdict string  `json:"verdict"`
 	// Against is the subject that was compared with, where the target leaves a choice.
 	Against string `json:"against,omitempty"`
@@ -96,8 +102,8 @@ type Verdict struct {
 
 // judge holds a target against the report.
 func (r *Report) judge(row string, t Target) Verdict {
-	v := Verdict{Row: row, Case: t.Case, Target: t.String(), Verdict: NotMeasured}
-	measured := r.caseNamed(t.Case)
+	v := Verdict{Row: row, Case: t.Case, Target: t.String(), Metric: t.Metric, AtLeast: t.AtLeast, Verdict: NotMeasured, Against: t.Against}
+	measured := r.measuredCase(t.Case)
 	if measured == nil || len(measured.Subjects) == 0 {
 		return v
 	}
@@ -109,11 +115,14 @@ func (r *Report) judge(row string, t Target) Verdict {
 		return v
 	}
 	v.Figure, _ = own.Figure(t.Metric)
+	if !t.AtLeast && t.Factor+t.Plus == 0 {
+		_, v.Figure = measured.Subjects[0].spread(t.Metric) // what must not be at all must not be in any repeat
+	}
 	v.Bound = t.Factor + t.Plus
 	if t.Against != "" {
 		other := measured
 		if t.AgainstCase != "" {
-			other = r.caseNamed(t.AgainstCase)
+			other = r.measuredCase(t.AgainstCase)
 		}
 		subject := other.subject(t.Against)
 		switch {
@@ -125,6 +134,9 @@ func (r *Report) judge(row string, t Target) Verdict {
 		}
 		figure, _ := subject.Median.Figure(t.Metric)
 		v.Bound, v.Against = t.Factor*figure+t.Plus, subject.Name
+		if figure > 0 && t.Plus == 0 {
+			v.Ratio, v.Wanted = v.Figure/figure, t.Factor
+		}
 		if v.Reasons = benchmark.Moved(own, subject.Median); len(v.Reasons) > 0 {
 			v.Verdict = NotComparable
 			return v
@@ -168,12 +180,17 @@ func (s *SubjectReport) rate() float64 {
 	return s.Median.WritesPerSecond + s.Median.ReadsPerSecond
 }
 
-// Judge holds every target of the rows that ran against the report.
+// Judge holds every target of the rows that ran, wholly or in part, against the report. What a quick run leaves out is left out.
 func (r *Report) Judge(rows []Row) {
+	r.checkDrivers()
 	r.Verdicts = nil
 	for _, row := range rows {
+		if !slices.ContainsFunc(row.Cases, func(c Case) bool { return r.caseNamed(c.Name) != nil }) {
+			continue
+		}
 		for _, target := range row.Targets {
-			if r.caseNamed(target.Case) != nil {
+			i := slices.IndexFunc(row.Cases, func(c Case) bool { return c.Name == target.Case })
+			if r.caseNamed(target.Case) != nil || !(r.Quick && row.Cases[i].FullOnly) {
 				r.Verdicts = append(r.Verdicts, r.judge(row.Name, target))
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/lni/dragonboat/v4"
 	"github.com/lni/dragonboat/v4/config"
 	"github.com/lni/dragonboat/v4/logger"
@@ -20,7 +21,7 @@ import (
 	"github.com/flotilla-raft/flotilla/benchmark/network"
 )
 
-// manyShards is the number of shards above which timeouts are twice as long.
+// manyShards is the number of shards above which timeouts are twice as long, and heartbeats four times as far apart.
 const manyShards = 256
 
 // compactionOverhead is how many entries stay in the log behind a snapshot, where snapshots are taken.
@@ -38,8 +39,39 @@ func Engines() []benchmark.Engine {
 			expert.LogDB.Shards = 1
 		}),
 		engine("dragonboat-default", func(*config.ExpertConfig) {}),
-		engine("dragonboat-tan", func(expert *config.ExpertConfig) { expert.LogDBFactory = tan.Factory }),
+		tanEngine(),
 	}
+}
+
+// tanEngine looks first whether there is room for the files that tan preallocates: without, the library panics once the disk is full.
+func tanEngine() benchmark.Engine {
+	e := engine("dragonboat-tan", func(expert *config.ExpertConfig) { expert.LogDBFactory = tan.Factory })
+	start := e.Start
+	e.Start = func(ctx context.Context, options benchmark.ClusterOptions) (benchmark.Cluster, error) {
+		if err := roomForTan(options); err != nil {
+			return nil, err
+		}
+		return start(ctx, options)
+	}
+	return e
+}
+
+// tanFileBytes is what tan preallocates for a replica: plugin/tan has no option for it.
+const tanFileBytes = 64 << 20
+
+// ErrNoRoom is returned, wrapped, if tan cannot be started for want of disk.
+var ErrNoRoom = errors.New("dragonboat: tan preallocates 64 MiB for each replica")
+
+func roomForTan(options benchmark.ClusterOptions) error {
+	usage, err := vfs.Default.GetDiskUsage(options.Directory)
+	if err != nil {
+		return fmt.Errorf("dragonboat: %w", err)
+	}
+	need := uint64(options.Hosts) * uint64(options.Shards) * tanFileBytes
+	if need > usage.AvailBytes {
+		return fmt.Errorf("%w: %d of them need %d GiB, and %d GiB are free", ErrNoRoom, options.Hosts*options.Shards, need>>30, usage.AvailBytes>>30)
+	}
+	return nil
 }
 
 func engine(name string, tune func(*config.ExpertConfig)) benchmark.Engine {
@@ -125,11 +157,19 @@ func (c *cluster) tick() uint64 {
 	return 100
 }
 
+// heartbeat is how many ticks there are to a heartbeat.
+func (c *cluster) heartbeat() uint64 {
+	if c.options.Shards > manyShards {
+		return 2
+	}
+	return 1
+}
+
 func (c *cluster) startReplica(host, shard int, members map[uint64]dragonboat.Target) error {
 	machine := c.options.Machine(host, shard)
 	factory := func(uint64, uint64) statemachine.IStateMachine { return stateMachine{machine} }
 	replica := config.Config{
-		ShardID: uint64(shard + 1), ReplicaID: uint64(host + 1), CheckQuorum: true, PreVote: true, ElectionRTT: 10, HeartbeatRTT: 1,
+		ShardID: uint64(shard + 1), ReplicaID: uint64(host + 1), CheckQuorum: true, PreVote: true, ElectionRTT: 10, HeartbeatRTT: c.heartbeat(),
 		SnapshotEntries: uint64(c.options.SnapshotEntries),
 	}
 	if replica.SnapshotEntries > 0 {
