@@ -246,7 +246,7 @@ func TestJSONKeys(t *testing.T) {
 	}
 	want := []string{
 		"alloc_bytes_per_op", "allocs_per_op", "batch_size", "blocking", "busy", "cpu_loop_ms", "cpu_seconds_per_million_ops", "disk_bytes_per_op",
-		"engine", "errors", "fdatasync_p50_us", "flushes_per_thousand_ops", "fsyncs_per_thousand_ops", "hosts", "in_flight", "leader_changes", "log", "logdb", "payload",
+		"engine", "errors", "fdatasync_p50_us", "flushes_per_thousand_ops", "fsyncs_per_thousand_ops", "hosts", "in_flight", "leader_changes", "log", "logdb", "other_cpu_percent", "payload",
 		"peak_rss_mib", "read_latency_ms", "read_ratio", "reads", "reads_per_second", "seconds", "seed", "shards", "steal_percent", "transport",
 		"write_latency_ms", "writes_per_second",
 	}
