@@ -101,7 +101,8 @@
 // The next segment is prepared beforehand, its blocks written and its name durable. A file that was a segment is taken first: overwriting blocks that
 // were written before costs no journal commit. Up to three of them are kept while somebody writes; when nobody does, none above the limit below.
 // Else a new file is filled with zeros by the keeper, once the active segment is half full, four times as fast as that goes on. If neither is
-// ready the segment grows as it is written.
+// ready the segment grows as it is written, which makes every sync wait for the file system's journal. So the keeper makes haste then if the groups are small,
+// as with the first segment of a store that has little to do, and the writer leaves a segment that grows as soon as the next is ready, if not half of it is written.
 //
 // Space is given back from the front of the stream, strictly in order: when the segments take more than one and a half times what is live and two segments more (one,
 // when the writer is idle), the keeper repeats what is live of the oldest one at the end of the stream, in pieces and at a bounded rate, looks

@@ -19,8 +19,11 @@ type pool struct {
 	prepared *segment // has its name, and that name is durable
 	spares   []spare
 	next     uint64 // number of the next file
-	// hungry is set while there is no prepared segment: the writer then wakes the keeper as it goes on.
-	hungry atomic.Bool
+	// hungry is set while there is no prepared segment. haste is set by the writer while the next one is to be there soon: it then wakes the keeper as
+	// it goes on.
+	hungry, haste atomic.Bool
+	// filled is how far the new file is filled.
+	filled atomic.Int64
 	// held is what bytes has counted last.
 	held atomic.Int64
 }
@@ -119,8 +122,8 @@ type filling struct {
 
 // prepareNext does one small piece of work for the next segment and reports whether there is more to do now. Only the keeper calls it.
 //
-// A file that was a segment is better than a new one, since its blocks are written already: so a new one is begun only when the active
-// segment is half full, and then filled four times as fast as that goes on. Once begun it is filled to the end even if a file becomes spare
+// A file that was a segment is better than a new one, since its blocks are written already: so a new one is begun only when it has to be
+// (fillTarget). Once begun it is filled to the end even if a file becomes spare
 // meanwhile, or the same would happen with each segment. A full disk is not a failure here, be it told by a write or, where the file system finds
 // room for blocks only later, by the sync: there is nothing in the file. The next segment is made without filled blocks, or fails then; until it is
 // begun no other file is filled.
@@ -135,7 +138,7 @@ func (s *Store) prepareNext() (more bool, err error) {
 		return false, s.abandonFilling()
 	case spares > 0 && (f.file == nil || s.idle()) || f.file != nil && f.at >= size:
 		return true, s.nameNext()
-	case f.at >= min(size, 4*(s.counters.written.Load()-size/2)), s.keeper.full == s.counters.rotations.Load()+1:
+	case f.at >= s.fillTarget(), s.keeper.full == s.counters.rotations.Load()+1:
 		return false, nil
 	}
 	if err := s.fill(min(size, f.at+fillBytes)); err != nil {
@@ -146,6 +149,44 @@ func (s *Store) prepareNext() (more bool, err error) {
 		return false, s.abandonFilling()
 	}
 	return true, nil
+}
+
+const (
+	// bareBytes is how much is written to a segment that grows before the next file is filled in haste.
+	bareBytes = 1 << 20
+	// smallGroup is the mean size of groups up to which that is worth it.
+	smallGroup = 16 << 10
+)
+
+// fillTarget is how far a new file is to be filled by now, if there is no better one: four times as fast as the active segment goes on, from its
+// middle on; in haste sixteen times as fast, and at once.
+func (s *Store) fillTarget() int64 {
+	size, written := int64(s.options.SegmentBytes), s.counters.written.Load()
+	target := 4 * (written - size/2)
+	if s.pool.haste.Load() {
+		target = max(target, 16*(written-bareBytes))
+	}
+	return min(size, target)
+}
+
+// hurries reports whether the keeper has something to fill that the writer wants soon. In a segment that grows as it is written, as the first of a
+// store does, each sync waits for the file system's journal, too: a lone command takes half as long again. With large groups that is little beside the bytes, of
+// which filling is as many again; there the next file comes when it comes. The caller owns the writer.
+func (s *Store) hurries() bool {
+	w := &s.writer
+	written := s.counters.written.Load()
+	haste := w.active.filled == 0 && written > bareBytes && uint64(written) <= smallGroup*(w.active.next-w.active.first)
+	if haste != s.pool.haste.Load() {
+		s.pool.haste.Store(haste)
+	}
+	return haste && s.pool.hungry.Load() && s.pool.filled.Load() < s.fillTarget()
+}
+
+// leavesBare reports whether the writer goes on with the prepared segment though the active one has room: because the active one grows as it is
+// written, and most of it is still to come. The caller owns the writer.
+func (s *Store) leavesBare() bool {
+	active := s.writer.active
+	return active.filled == 0 && !s.pool.hungry.Load() && s.writer.position > bareBytes && s.writer.position < active.size/2
 }
 
 // nameNext makes a spare file, or the filled one, the prepared segment.
@@ -162,6 +203,7 @@ func (s *Store) nameNext() error {
 			if errors.Is(err, syscall.ENOSPC) {
 				s.directory.remove(f.name)
 				*f = filling{zero: f.zero}
+				p.filled.Store(0)
 				s.keeper.full = s.counters.rotations.Load() + 1
 				return nil
 			}
@@ -174,6 +216,7 @@ func (s *Store) nameNext() error {
 	defer p.mu.Unlock()
 	name, size := f.name, f.at
 	*f = filling{zero: f.zero}
+	p.filled.Store(0)
 	next, err := s.nameSegment(name, size)
 	if err != nil {
 		return err
@@ -203,6 +246,7 @@ func (s *Store) fill(end int64) error {
 		return fmt.Errorf("fill %s: %w", f.name, err)
 	}
 	f.at = end
+	s.pool.filled.Store(end)
 	return nil
 }
 
@@ -215,6 +259,7 @@ func (s *Store) abandonFilling() error {
 	err := f.file.Close()
 	s.directory.remove(f.name)
 	*f = filling{zero: f.zero}
+	s.pool.filled.Store(0)
 	if err != nil {
 		return fmt.Errorf("close a file that is not needed: %w", err)
 	}

@@ -48,13 +48,14 @@ func (s *Store) step() {
 		w.done(w.err)
 	}
 	c.reset()
+	hurries := err == nil && s.hurries()
 	s.mu.Lock()
 	if len(s.spare) < 3 {
 		s.spare = append(s.spare, c)
 	}
 	wake := s.dirty()
 	s.mu.Unlock()
-	if wake {
+	if wake || hurries {
 		s.wakeKeeper()
 	}
 }
@@ -76,7 +77,7 @@ func (s *Store) append(c *groupCommit) error {
 func (s *Store) write(c *groupCommit) error {
 	w := &s.writer
 	length := alignUp(int64(len(c.data)))
-	if !s.fits(length, c.records) {
+	if !s.fits(length, c.records) || s.leavesBare() {
 		full, end := w.active, w.position
 		if err := s.rotate(); err != nil {
 			return err
