@@ -29,12 +29,12 @@ type coroutine struct {
 func newCoroutines() *coroutines { return &coroutines{running: map[engine.Worker]*coroutine{}} }
 
 // hand is Options.Yield: the one that runs lets the others have a turn.
-func (c *coroutines) hand() {
-	if self := c.current; self != nil && self.yield != nil && !self.over {
-		if !self.yield(struct{}{}) {
-			self.over = true
-		}
+func (c *coroutines) hand() (going bool) {
+	self := c.current
+	if self != nil && self.yield != nil && !self.over {
+		self.over = !self.yield(struct{}{})
 	}
+	return self == nil || !self.over
 }
 
 // stand lets the coroutine that runs stand still while condition holds, as a user's code that does not return.

@@ -42,8 +42,9 @@ type Options struct {
 	// SnapshotChunkBytes is the size of a chunk of a snapshot on its way, default 256 KiB, at most 1 MiB; SnapshotWindowBytes how much of one may
 	// be in flight, default 8 MiB, at least two chunks. What a lost connection costs is in flight.
 	SnapshotChunkBytes, SnapshotWindowBytes int
-	// Yield is called at each read and write of a snapshot, for who runs workers by hand as coroutines. Default: nothing.
-	Yield      func()
+	// Yield is called at each read and write of a snapshot, and again and again where one waits for its receiver, for who runs workers by hand
+	// as coroutines. False says that no other worker is ever run again: what waits for one gives up. Default: nothing.
+	Yield      func() (going bool)
 	coroutines bool // Yield was given
 	// Random returns random numbers for incarnations, sessions and seeds.
 	Random func() uint64
@@ -109,7 +110,7 @@ func (o *Options) withDefaults() {
 		o.SnapshotShare = 0.25
 	}
 	if o.Yield == nil {
-		o.Yield = func() {}
+		o.Yield = func() bool { return true }
 	}
 	setDefault(&o.MaxCommandBytes, 8<<20)
 	setDefault(&o.MaxBatchBytes, 1<<20)

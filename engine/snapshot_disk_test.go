@@ -190,7 +190,7 @@ func TestASaveIsInterleavedWithUpdates(t *testing.T) {
 		hooks: &hooks{}, disk: &platter{}, routines: newCoroutines()}
 	s.files = s.fs
 	t.Cleanup(s.routines.end)
-	s.hooks.inSave = s.routines.hand
+	s.hooks.inSave = func() { s.routines.hand() }
 	s.testCluster = newTestCluster(t, 1, s.change)
 	s.hosts[0].beside = s.routines
 	s.startReplica(1)

@@ -152,7 +152,7 @@ func (r *Replica) saveImage(job *snapshotJob) (err error) {
 type movingWriter struct {
 	to    io.Writer
 	job   *userJob
-	yield func()
+	yield func() bool
 	pace  *pacer // nil: not paced
 }
 
@@ -171,7 +171,7 @@ func (w *movingWriter) Write(data []byte) (int, error) {
 type movingReader struct {
 	from  io.Reader
 	job   *userJob
-	yield func()
+	yield func() bool
 	err   error
 }
 

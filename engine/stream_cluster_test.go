@@ -118,10 +118,11 @@ func (c *streamCluster) options(o *engine.Options) {
 	}
 	s.directory, o.Snapshots = directory, directory
 	o.SnapshotChunkBytes, o.SnapshotWindowBytes = testChunk, testWindow
-	o.Yield = func() {
+	o.Yield = func() bool {
 		if s.suspend != nil {
 			s.suspend()
 		}
+		return true
 	}
 	if c.change != nil {
 		c.change(o)

@@ -29,7 +29,7 @@ type streamPipe struct {
 	size  int         // of a piece
 	keep  uint64      // bytes kept at most, and a piece more
 	wake  func()      // there is something to send
-	yield func()      // not nil: called again and again while the writer is held up; nil: it waits on room
+	yield func() bool // not nil: called again and again while the writer is held up, until it returns false; nil: it waits on room
 	moved func(n int) // the writer made progress, or is not the one who should
 
 	mu     sync.Mutex
@@ -43,7 +43,7 @@ type streamPipe struct {
 	asleep bool // the writer is held up
 }
 
-func newStreamPipe(size int, keep uint64, wake, yield func(), moved func(int)) *streamPipe {
+func newStreamPipe(size int, keep uint64, wake func(), yield func() bool, moved func(int)) *streamPipe {
 	p := &streamPipe{size: size, keep: keep, wake: wake, yield: yield, moved: moved}
 	p.room = sync.NewCond(&p.mu)
 	return p
@@ -89,8 +89,11 @@ func (p *streamPipe) await() error {
 			continue
 		}
 		p.mu.Unlock()
-		p.yield()
+		going := p.yield()
 		p.mu.Lock()
+		if !going {
+			return errStreamClosed
+		}
 	}
 	p.asleep = false
 	if p.closed {
