@@ -150,6 +150,9 @@ func (w *World) checkWrite(h *host, u *update) {
 		h.disk.memory[u.key] = m
 	}
 	start := m.last() + 1
+	if u.installed {
+		w.checkInstalled(h.places[s.id-1], m.installing)
+	}
 	if u.install.index != 0 {
 		w.checkInstall(h, s, m, u)
 		start = u.install.index + 1
@@ -253,7 +256,7 @@ func (w *World) applied(m *machine, index uint64, body []byte, operation uint64)
 	hash := hashBytes(uint64(raftpb.KindCommands), body)
 	w.trace.add(record{at: w.now, kind: recordApply, host: int32(h.index), shard: s.id, numbers: [6]uint64{index, operation, m.state}})
 	d := h.disk.durable[logdb.ReplicaKey{ShardID: s.id, ReplicaID: uint64(h.index + 1)}]
-	if d == nil || index > d.last() || d.entries[index-1].hash != hash {
+	if d == nil || index > d.last() || s.sessions.body(d.entries[index-1].hash) != hash {
 		w.violate("apply", "shard %d: replica %d applies entry %d, which is not durable there", s.id, h.index+1, index)
 		return
 	}
@@ -273,10 +276,11 @@ func (w *World) applied(m *machine, index uint64, body []byte, operation uint64)
 			d.entries[index-1].term, e.term)
 		return
 	}
+	s.checkShown(h, index)
 	c := s.command(index)
 	if c.operation == 0 {
 		*c = command{operation: operation, state: m.state, hash: hash}
-		w.clients.decided(s, index, operation)
+		w.clients.decided(s, index, operation, m.values[body[8]%keyCount].version)
 		return
 	}
 	if c.operation != operation || c.state != m.state || c.hash != hash {
@@ -303,6 +307,7 @@ func (w *World) extendCommitted(s *shard, d *mirror, index uint64) {
 	for uint64(len(s.committed)) < index {
 		s.committed = append(s.committed, d.entries[len(s.committed)])
 		s.commands = append(s.commands, command{})
+		s.followSessions(uint64(len(s.committed)), s.committed[len(s.committed)-1])
 	}
 	s.followHealing()
 }

@@ -77,6 +77,18 @@ func (s *shard) history(index, term uint64) []entry {
 	return entries
 }
 
+// keeps says whether what a replica has applied up to an entry is durable without its log, as far as that is up to its state machine.
+func (p *place) keeps(index uint64) bool {
+	return !p.shard.machineKind.onDisk() || p.witness() || index <= p.synced
+}
+
+// checkInstalled looks at a Save that says that a snapshot is installed: a state machine on disk has it for good then, for nothing recovers it again.
+func (w *World) checkInstalled(p *place, installing uint64) {
+	if !p.keeps(installing) {
+		w.violate("snapshot", "%s says that the snapshot of entry %d is installed, and its state machine is durable up to %d", p.describe(), installing, p.synced)
+	}
+}
+
 // recovered looks at a state that a machine has taken over from a snapshot: it is the one that the shard was in after the last command that is
 // in it.
 func (w *World) recovered(m *machine) {
@@ -131,6 +143,9 @@ func (w *World) checkCompaction(h *host, u *update, term uint64) {
 		w.violate("log", "shard %d: replica %d lets go of the log up to entry %d after %d", s.id, u.key.ReplicaID, u.compact, m.compacted)
 	case m.installing != 0:
 		w.violate("snapshot", "shard %d: replica %d lets go of the log up to entry %d before its state machine has recovered", s.id, u.key.ReplicaID, u.compact)
+	case !h.places[s.id-1].keeps(u.compact):
+		w.violate("snapshot", "shard %d: replica %d lets go of the log up to entry %d, and its state machine is durable up to %d", s.id, u.key.ReplicaID, u.compact,
+			h.places[s.id-1].synced)
 	default:
 		s.proveByTime(u.compact, term)
 		if u.compact > s.proven {

@@ -38,6 +38,7 @@ type operation struct {
 	status   status
 	index    uint64 // where a write was applied, or what a read saw
 	version  uint64
+	made     uint64 // the version that a write made when it was applied
 	floor    uint64 // what a request that ended before this one began has shown
 }
 
@@ -69,7 +70,7 @@ func (c *clients) arrive() {
 	if w.quiet {
 		return
 	}
-	mean := float64(time.Second) / float64(w.options.Rate) * (1 + burst) / 2
+	mean := float64(time.Second) / (float64(w.options.Rate) * (1 - w.plan.sessions.share)) * (1 + burst) / 2
 	w.after(c.random.exponential(mean), func() {
 		if w.quiet {
 			return
@@ -157,7 +158,7 @@ func (c *clients) write(p *place, term uint64, probe bool) *operation {
 		return o
 	}
 	c.open = append(c.open, o)
-	err := p.replica.Propose(c.newCommand(o.id, o.key), term, func(result rsm.Result, err error) { c.written(o, result, err) })
+	err := p.replica.Propose(c.newCommand(&c.random, o.id, o.key), term, func(result rsm.Result, err error) { c.written(o, result, err) })
 	if err != nil {
 		c.written(o, rsm.Result{}, err)
 	}
@@ -238,7 +239,9 @@ func (c *clients) written(o *operation, result rsm.Result, err error) {
 			w.violate("linearizability", "shard %d: operation %d took place at entry %d, but began after entry %d had been shown", o.shard.id, o.id,
 				o.index, o.floor)
 		}
-		o.version = binary.LittleEndian.Uint64(result.Data)
+		if o.version = binary.LittleEndian.Uint64(result.Data); o.version != o.made {
+			w.violate("outcomes", "shard %d: operation %d is answered with version %d, it made version %d", o.shard.id, o.id, o.version, o.made)
+		}
 		o.shard.show(o.index)
 		c.end(o, statusAnswered, nil)
 	}
@@ -300,7 +303,7 @@ func (c *clients) end(o *operation, s status, err error) {
 }
 
 // decided notes where an operation was applied for the first time, which has to be the only one.
-func (c *clients) decided(s *shard, index, id uint64) {
+func (c *clients) decided(s *shard, index, id, version uint64) {
 	w := c.world
 	if id == 0 || id > uint64(len(c.operations)) {
 		w.violate("integrity", "shard %d: entry %d holds operation %d, which nobody asked for", s.id, index, id)
@@ -320,7 +323,7 @@ func (c *clients) decided(s *shard, index, id uint64) {
 	if o.status == statusUnknown {
 		w.counters.add(countRemoteUnknown, 1)
 	}
-	o.index = index
+	o.index, o.made = index, version
 }
 
 // orphan ends what was asked of a host that crashed.
@@ -330,6 +333,7 @@ func (w *World) orphan(h *host) {
 			w.clients.end(o, statusUnknown, nil)
 		}
 	}
+	w.sessions.orphan(h)
 }
 
 // answerSlack is how much later than its deadline, by the host's own clock, a request may end.
@@ -344,11 +348,7 @@ func (c *clients) sweep() {
 			continue
 		}
 		kept = append(kept, o)
-		waited := time.Duration(o.host.now() - o.calledAt)
-		// A worker that is not woken for a proposal, because it waits behind others, notes the time when it looks at the
-		// queue next. After a jump of the clock, or a pause, that may be just now: the timeout counts from there.
-		undisturbed := time.Duration(w.now - max(o.host.paused, o.host.jumped))
-		if waited > w.plan.requestTimeout+answerSlack && undisturbed > w.plan.requestTimeout*5/4+answerSlack {
+		if waited, late := w.overdue(o.host, o.calledAt); late {
 			name := "write"
 			if o.read {
 				name = "read"
@@ -359,6 +359,16 @@ func (c *clients) sweep() {
 	}
 	clear(c.open[len(kept):])
 	c.open = kept
+	w.sessions.sweep()
 	w.checkDeposed()
 	w.after(int64(500*time.Millisecond), c.sweep)
+}
+
+// overdue says that a request has waited for too long.
+func (w *World) overdue(h *host, calledAt raft.Instant) (waited time.Duration, late bool) {
+	waited = time.Duration(h.now() - calledAt)
+	// A worker that is not woken for a proposal, because it waits behind others, notes the time when it looks at the
+	// queue next. After a jump of the clock, or a pause, that may be just now: the timeout counts from there.
+	undisturbed := time.Duration(w.now - max(h.paused, h.jumped))
+	return waited, waited > w.plan.requestTimeout+answerSlack && undisturbed > w.plan.requestTimeout*5/4+answerSlack
 }

@@ -84,6 +84,18 @@ const (
 	countInterrupted
 	countResumed
 	countAudited
+	countSessions
+	countSessionCalls
+	countSessionRetries
+	countSessionDropped
+	countSessionLate
+	countSessionRepeated
+	countSessionEvicted
+	countSessionExpired
+	countSessionForgotten
+	countMachineSyncs
+	countMachineSetBack
+	countMachineUnusable
 
 	countNoSpace
 	countFlippedBit
@@ -122,6 +134,8 @@ var counterNames = [counterCount]string{
 	"refused-messages", "broken-connections", "log-reads", "abstained", "healed", "promoted-again", "second-leaders", "unknown-but-applied",
 	"transfers-done", "transfers-refused", "changes-refused", "changes-done", "changes-canceled", "joint-memberships", "shards-without-quorum",
 	"snapshots-taken", "compactions", "snapshots-installed", "installations-interrupted", "streams-resumed", "audited",
+	"sessions", "session-calls", "session-retries", "session-answers-dropped", "session-late-copies", "session-repeats", "sessions-evicted",
+	"session-expired", "session-forgotten", "machine-syncs", "machines-set-back", "machines-half-recovered",
 	"no-space", "flipped-bit", "zeroed-sectors", "lost-write", "misdirected-write",
 	"failed-file-syncs", "torn-writes", "partly-kept", "lost-names", "cuts-while-opening", "refused-disks", "damaged-logs", "tails-damaged",
 	"lanes-cut-apart", "lanes-added",
@@ -178,7 +192,7 @@ func (c *Counters) Missing(profile string) []string {
 	for i, name := range counterNames[:firstFileFault] {
 		expected := counter(i) >= firstOutcome && counter(i) != countSecondLeader || chosen.rates[counter(i)] > 0
 		if counter(i) >= countSnapshots {
-			expected = profile == "snapshots" || profile == "everything"
+			expected = profile == "snapshots" || profile == "sessions" || profile == "everything"
 		}
 		if expected && c[i] == 0 {
 			names = append(names, name)

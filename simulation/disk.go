@@ -103,6 +103,7 @@ func (g *group) Save(save *raftpb.Save) error {
 		save.Number, save.State.Term, save.State.Vote, save.TruncateFrom, uint64(len(save.Batches)), u.first + uint64(len(u.entries)) - 1}})
 	if s := w.shard(save.ShardID); s != nil {
 		s.noteConfigurations(save)
+		s.sessions.note(save)
 	}
 	w.checkWrite(h, u)
 	return nil

@@ -152,6 +152,7 @@ func (d *disk) reopen(image *vfs.MemFS) {
 func (d *disk) replace() {
 	w := d.host.world
 	d.host.snapshots = newSnapshotFiles()
+	d.host.replaceMachines()
 	d.wipe()
 	d.backup = nil
 	for _, p := range d.host.places {

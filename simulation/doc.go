@@ -46,6 +46,9 @@
 //   - snapshots (check_snapshots.go): a log begins anew only behind an entry that is decided and that it does not hold, with the membership in effect
 //     there, and throws nothing away that is decided; what a state machine recovers is a state that the shard was in; log is let go of only
 //     when it is decided, and not while a state machine has yet to recover;
+//   - sessions (check_sessions.go): which entries of sessions may be shown to a state machine follows from what is decided, and is worked out apart
+//     from the product; a call is applied once however often it is tried, every answer is that of this one time, and each refusal is
+//     one that the rules have for an attempt of the call;
 //   - histories, at the end (history.go): every register's is given to porcupine;
 //   - recovery (recovery.go): when all faults have ended, every shard of which a majority kept its promises serves again within a
 //     bounded number of election timeouts, and its replicas agree.
@@ -79,13 +82,22 @@
 //
 // # Snapshots
 //
-// In profile "snapshots", and in half of the seeds of "everything", state machines are saved after a few entries, in memory and
+// In profiles "snapshots" and "sessions", and in half of the seeds of "everything", state machines are saved after a few entries, in memory and
 // from a prepared view, and the log is compacted, so that whoever was cut off for a moment is sent a snapshot. Workers that stay inside a
 // user's code run as coroutines (snapshots.go): at each read and write of a snapshot they hand over, and other steps fall in between. The
 // directory of snapshots is on files of its own, which a power cut leaves as it does those of the log. Calls on
 // these files fail, their device gets full, and bits flip in snapshots that were whole (nemesis_snapshots.go): what is damaged has to be found
-// before it is believed, here and where it was sent to. State machines that keep their own data are not
-// among them: crashes between their writes and the log's are enumerated by tests of engine and nodehost.
+// before it is believed, here and where it was sent to.
+//
+// Some shards have state machines on disk (machine_disk.go), with sessions or without. Their journals are on files of their own, too: a power cut
+// takes any of what was written since the last Sync, in small blocks and in any order, so that a machine comes up behind its log. What it has
+// synced is known outside of the engine: no log may go, and no snapshot count as installed, before it has.
+//
+// # Sessions
+//
+// In profile "sessions", and in many seeds of the two others, some clients have sessions (sessions.go). They try each call again, through whichever
+// hosts, while attempts are under way and when answers got lost; shards that hold fewer sessions than there are clients evict them; copies of
+// calls that ended long ago arrive late. At the end every replica is asked once more for the last call of each session.
 //
 // # What it cannot see
 //

@@ -31,6 +31,7 @@ type files struct {
 	directories []string // where they are: of a log store with several lanes each is on a device of its own
 	// repeatable: what a power cut leaves is drawn in the order of the names, so that the same seed leaves the same.
 	repeatable bool
+	block      int   // what such a cut keeps or loses of a file as one
 	syncError  error // of the next sync of a log file
 	room       int64 // bytes until the disk is full, below 0 for no limit
 
@@ -67,7 +68,7 @@ const (
 )
 
 func newFiles(memory *vfs.MemFS, r random) *files {
-	return &files{FS: memory, memory: memory, random: rand.New(rand.NewPCG(r.next(), r.next())), dirty: map[string]bool{}, room: -1, directories: []string{logDirectory}}
+	return &files{FS: memory, memory: memory, random: rand.New(rand.NewPCG(r.next(), r.next())), dirty: map[string]bool{}, room: -1, directories: []string{logDirectory}, block: mixBlock}
 }
 
 // failNextSync makes one sync of a log file fail. What was not synced by then never will be, whatever later syncs say.

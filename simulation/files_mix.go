@@ -9,7 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// mixBlock is what is kept or lost of a file as one.
+// mixBlock is what is kept or lost of a file as one, unless the files say otherwise.
 const mixBlock = 4096
 
 // mix returns what a power cut leaves if each block and each name that was not synced is there with a probability in percent, of each directory
@@ -60,11 +60,11 @@ func (f *files) mixDirectory(image, least, most *vfs.MemFS, directory string, pe
 // mixBlocks keeps some of the blocks that were not synced.
 func (f *files) mixBlocks(synced, all []byte, percent int) []byte {
 	mixed := slices.Clone(synced)
-	for at := 0; at < len(all); at += mixBlock {
+	for at := 0; at < len(all); at += f.block {
 		if f.random.IntN(100) >= percent {
 			continue
 		}
-		end := min(at+mixBlock, len(all))
+		end := min(at+f.block, len(all))
 		if grow := end - len(mixed); grow > 0 {
 			mixed = append(mixed, make([]byte, grow)...)
 		}

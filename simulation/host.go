@@ -10,7 +10,6 @@ import (
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/raft"
 	"github.com/flotilla-raft/flotilla/rsm"
-	"github.com/flotilla-raft/flotilla/snapshot"
 )
 
 // host is one simulated machine: clock, disk and place survive a crash, the engine does not.
@@ -25,6 +24,7 @@ type host struct {
 	// snapshots are those of its state machines, in files.
 	snapshots *snapshotFiles
 	running   *coroutine // whose turn it is
+	machines  *machineFiles
 
 	identity  uint64 // host ID, part of the data directory
 	epoch     uint64 // likewise
@@ -91,6 +91,8 @@ type place struct {
 	lostAt int64
 	// hurt is the life of the host in which the running replica met the damage that lost says: until that life ends it knows all that it promised.
 	hurt uint32
+	// Of a state machine on disk: what it had applied when a Sync that has ended began, 0 since a Recover; and what it has written last.
+	synced, written uint64
 	// healed says that the shard knows the replica by another incarnation since, which has promised nothing yet.
 	healed bool
 }
@@ -101,7 +103,7 @@ func newHost(w *World, index int) *host {
 		promise: &promises{records: map[logdb.ReplicaKey]raft.Promised{}},
 	}
 	h.identity = h.random.next() | 1
-	h.snapshots = newSnapshotFiles()
+	h.snapshots, h.machines = newSnapshotFiles(), newMachineFiles()
 	h.disk = newDisk(h)
 	h.clock = clock{base: h.random.between(int64(time.Second), int64(1000*time.Hour)), pace: 1}
 	return h
@@ -118,16 +120,13 @@ func (h *host) boot() {
 	h.stoppingAll = false
 	h.leaderChecks, h.commitChecks = nil, nil
 	h.endpoint = newEndpoint(h)
-	var directory *snapshot.Directory
-	if w.plan.snapshots.every > 0 {
-		var err error
-		if directory, err = h.snapshots.open(&h.random); err != nil {
-			w.violate("snapshot", "host %d: the directory of snapshots does not open: %v", h.index+1, err)
-			return
-		}
+	directory, err := h.openDirectories()
+	if err != nil {
+		w.violate("snapshot", "host %d: the directory of snapshots does not open: %v", h.index+1, err)
+		return
 	}
 	e, err := engine.New(engine.Options{
-		Snapshots: directory, Yield: h.hand, SnapshotWorkers: 1 + int(h.epoch%2), RecoverWorkers: 2,
+		Snapshots: directory, Yield: h.hand, SnapshotWorkers: 1 + int(h.epoch%2), RecoverWorkers: 2, StreamWorkers: 2,
 		SnapshotChunkBytes: w.plan.snapshots.chunk, SnapshotWindowBytes: 2 * w.plan.snapshots.chunk,
 		SnapshotStreamBytesPerSecond: w.plan.snapshots.rate,
 		Address:                      h.address, LogDB: h.disk, Transport: h.endpoint, Promises: h.promise,
@@ -171,12 +170,15 @@ func (h *host) crash() {
 	h.disk.interrupted()
 	h.disk.crash()
 	h.snapshots.crash()
+	h.machines.crash()
 	h.endRoutines()
 	for _, p := range h.places {
 		if p != nil {
 			p.state, p.replica, p.machine = placeStopped, nil, nil
 			if p.removing && h.disk.durable[keyOf(p)] != nil && p.reached() { // the removal was lost, not the data
 				p.lost = false
+			} else if p.removing {
+				p.removeMachine()
 			}
 			p.removed, p.removing = false, false
 		}
@@ -290,6 +292,9 @@ func (p *place) remove() {
 			p.keep(log)
 		}
 		p.removing = p.removing && err != nil
+		if err == nil {
+			p.removeMachine()
+		}
 		if err == nil && !known { // nobody counted on it
 			p.lost, p.healed = false, false
 		}

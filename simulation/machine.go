@@ -20,6 +20,7 @@ type machine struct {
 	host    *host
 	shard   *shard
 	index   uint64 // of the last command
+	applied uint64 // what a machine on disk says that it has applied: index, or an entry behind it that it was not shown
 	state   uint64 // hash of the history
 	values  [keyCount]register
 	subject rsm.StateMachine // the user's, nil if there is none
@@ -52,14 +53,14 @@ func newMachine(h *host, s *shard) (*machine, error) {
 }
 
 // newCommand puts the head in front of what the user's machine is to get, or of some bytes.
-func (c *clients) newCommand(operation uint64, key uint8) []byte {
+func (c *clients) newCommand(random *random, operation uint64, key uint8) []byte {
 	command := make([]byte, commandHead, commandHead+c.world.plan.commandBytes)
 	binary.LittleEndian.PutUint64(command, operation)
 	command[8] = key
 	if draw := c.world.options.Command; draw != nil {
-		return append(command, draw(c.random.next)...)
+		return append(command, draw(random.next)...)
 	}
-	for i := range c.random.below(c.world.plan.commandBytes + 1) {
+	for i := range random.below(c.world.plan.commandBytes + 1) {
 		command = append(command, byte(operation)+byte(i))
 	}
 	return command
@@ -84,7 +85,7 @@ func (m *machine) Update(entries []rsm.Entry) error {
 			m.state = mix(m.state ^ hashBytes(result.Value, result.Data))
 		}
 		m.world.applied(m, e.Index, e.Command, operation)
-		m.index = e.Index
+		m.index, m.applied = e.Index, e.Index
 		e.Result = rsm.Result{Value: e.Index, Data: binary.LittleEndian.AppendUint64(nil, r.version)}
 	}
 	if hasher, ok := m.subject.(StateHasher); ok {

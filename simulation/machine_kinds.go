@@ -17,7 +17,11 @@ const (
 	machineReplayed machineKind = iota // not at all
 	machineMemory
 	machineConcurrent
+	machineOnDisk
+	machineOnDiskBare // without sessions
 )
+
+func (k machineKind) onDisk() bool { return k >= machineOnDisk }
 
 // ofKind makes a machine one that can be saved as its shard's can.
 func (m *machine) ofKind(kind machineKind) rsm.StateMachine {
@@ -26,6 +30,10 @@ func (m *machine) ofKind(kind machineKind) rsm.StateMachine {
 		return &memoryMachine{m}
 	case machineConcurrent:
 		return &concurrentMachine{m}
+	case machineOnDisk:
+		return &keeperMachine{newDiskMachine(m)}
+	case machineOnDiskBare:
+		return newDiskMachine(m)
 	}
 	return m
 }
@@ -95,18 +103,36 @@ var errState = errors.New("simulation: a snapshot does not hold what was saved")
 
 // encode returns the whole state.
 func (m *machine) encode() []byte {
-	state := binary.LittleEndian.AppendUint64(nil, m.index)
-	state = binary.LittleEndian.AppendUint64(state, m.state)
-	for _, r := range m.values {
-		state = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(state, r.version), r.operation)
-	}
+	state := m.appendCore(nil)
 	for r := (random{state: m.state}); len(state) < m.stateBytes(); {
 		state = binary.LittleEndian.AppendUint64(state, r.next())
 	}
 	return state
 }
 
-func (m *machine) stateBytes() int { return 16 + 16*keyCount + m.world.plan.snapshots.padding&^7 }
+// coreBytes is the length of a state without padding.
+const coreBytes = 24 + 16*keyCount
+
+func (m *machine) stateBytes() int { return coreBytes + m.world.plan.snapshots.padding&^7 }
+
+// appendCore appends the state without its padding, which follows from the rest.
+func (m *machine) appendCore(to []byte) []byte {
+	to = binary.LittleEndian.AppendUint64(to, m.index)
+	to = binary.LittleEndian.AppendUint64(to, m.applied)
+	to = binary.LittleEndian.AppendUint64(to, m.state)
+	for _, r := range m.values {
+		to = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(to, r.version), r.operation)
+	}
+	return to
+}
+
+// takeCore takes over what appendCore wrote.
+func (m *machine) takeCore(state []byte) {
+	m.index, m.applied, m.state = binary.LittleEndian.Uint64(state), binary.LittleEndian.Uint64(state[8:]), binary.LittleEndian.Uint64(state[16:])
+	for i := range m.values {
+		m.values[i] = register{binary.LittleEndian.Uint64(state[24+16*i:]), binary.LittleEndian.Uint64(state[32+16*i:])}
+	}
+}
 
 // recover takes over a state. It is one that the shard was in, with everything that was applied up to some entry.
 func (m *machine) recover(from rsm.SnapshotReader) error {
@@ -128,10 +154,7 @@ func (m *machine) recover(from rsm.SnapshotReader) error {
 	if _, _, err := from.NextFile(); !errors.Is(err, io.EOF) {
 		return errors.Join(err, errState)
 	}
-	m.index, m.state = binary.LittleEndian.Uint64(state), binary.LittleEndian.Uint64(state[8:])
-	for i := range m.values {
-		m.values[i] = register{binary.LittleEndian.Uint64(state[16+16*i:]), binary.LittleEndian.Uint64(state[24+16*i:])}
-	}
+	m.takeCore(state)
 	if !bytes.Equal(state, m.encode()) {
 		return errState
 	}

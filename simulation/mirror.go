@@ -117,7 +117,7 @@ func updateOf(save *raftpb.Save, u *update) {
 		}
 		iterator := batch.Iterator()
 		for iterator.Next() {
-			entries = append(entries, entry{term: term, hash: hashBytes(kind, iterator.Command())})
+			entries = append(entries, entry{term: term, hash: hashEntry(kind, iterator.Command(), iterator.Session())})
 		}
 	}
 	u.entries = entries

@@ -284,6 +284,7 @@ func (n *nemesis) wipe(kind counter, h *host) bool {
 	h.disk.backup = nil
 	if kind == countWipe {
 		h.snapshots = newSnapshotFiles()
+		h.replaceMachines()
 		h.identity, h.epoch = h.random.next()|1, 0
 		h.promise.records = map[logdb.ReplicaKey]raft.Promised{}
 	}
@@ -294,6 +295,7 @@ func (n *nemesis) wipe(kind counter, h *host) bool {
 			n.world.lose(p)
 		default: // nobody counts on it, and whoever starts it again knows that the shard exists
 			p.joins, p.lost, p.healed = true, false, false
+			p.removeMachine()
 		}
 	}
 	n.during(0, 3*time.Second, func() { n.world.bootIfDown(h) })

@@ -41,6 +41,11 @@ var profiles = []profile{
 		countBreak: 6, countSlowWay: 4, countLossyWay: 4, countTransfer: 6, countSlowApply: 6, countSlowDisk: 4, countStall: 2, countFailedSync: 2,
 		countWipe: 0.7, countLogWipe: 0.5, countOldDisk: 2, countRemove: 0.3, countChange: 8, countCancelChange: 0.5,
 	}},
+	{"sessions", map[counter]float64{
+		countCrash: 14, countPowerLoss: 1.5, countGracefulRestart: 4, countReplicaStop: 10, countTransfer: 12, countPause: 5, countCut: 8, countOneWayCut: 6,
+		countPartition: 3, countBreak: 6, countSlowWay: 3, countLossyWay: 4, countSlowApply: 6, countSlowDisk: 3, countStall: 1, countFailedSync: 1, countWipe: 0.5,
+		countChange: 6, countCancelChange: 0.5,
+	}},
 	{"everything", map[counter]float64{
 		countCrash: 7, countPowerLoss: 0.6, countGracefulRestart: 2, countReplicaStop: 3, countTransfer: 5,
 		countCut: 5, countOneWayCut: 4, countPartition: 2, countFlap: 1.5, countSlowWay: 2, countLossyWay: 2.5, countDamagingWay: 1.5, countBreak: 3,
@@ -86,6 +91,7 @@ type plan struct {
 	commandBytes   int
 	snapshots      snapshotPlan
 	machineKinds   []machineKind // by shard
+	sessions       sessionPlan
 }
 
 func drawPlan(r *random, o *Options) plan {
@@ -151,5 +157,19 @@ func drawPlan(r *random, o *Options) plan {
 		}
 		p.machineKinds = append(p.machineKinds, kind)
 	}
+	p.drawOnDisk(&later)
+	p.sessions = drawSessions(&later, o)
 	return p
 }
+
+// drawOnDisk makes some of the shards whose machines are saved ones of machines on disk.
+func (p *plan) drawOnDisk(r *random) {
+	for i := range p.machineKinds {
+		kind := pick(r, []machineKind{machineOnDisk, machineOnDisk, machineOnDisk, machineOnDiskBare})
+		if p.snapshots.every > 0 && r.chance(0.4) {
+			p.machineKinds[i] = kind
+		}
+	}
+}
+
+func (p *plan) anyOnDisk() bool { return slices.ContainsFunc(p.machineKinds, machineKind.onDisk) }

@@ -15,19 +15,27 @@ import (
 func (w *World) recover() {
 	w.mend()
 	bound := w.now + int64(recoveryElections*w.plan.raft.ElectionTimeout+4*w.plan.requestTimeout+recoverySlack)
-	probes := w.newProbes()
+	probes, asked := w.newProbes(), false
 	for w.violation == nil && w.now < bound {
 		w.runUntil(w.now+int64(20*time.Millisecond), func() bool { return false })
-		if w.violation == nil && probes.done() && len(w.openOperations()) == 0 && w.disagreement() == "" && w.unfinished() == "" {
+		if w.violation != nil || !probes.done() || len(w.openOperations()) > 0 || w.sessions.unfinished() || w.disagreement() != "" || w.unfinished() != "" {
+			continue
+		}
+		if asked || w.sessions == nil {
 			w.checkNobodyWaits()
 			return
 		}
+		asked = true
+		w.sessions.askEverywhere()
 	}
 	if w.violation != nil {
 		return
 	}
 	if open := w.openOperations(); len(open) > 0 {
 		w.violate("answers", "shard %d: operation %d has not ended", open[0].shard.id, open[0].id)
+	}
+	if w.sessions.unfinished() {
+		w.violate("answers", "%d calls of sessions have not ended", w.sessions.open)
 	}
 	if missing := probes.missing(); missing != nil {
 		leader, term := uint64(0), uint64(0)

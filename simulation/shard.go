@@ -20,11 +20,12 @@ type shard struct {
 	machineKind machineKind
 	pulls       map[uint64]uint64 // by stream: up to where the receiver had it when it asked last
 
-	variants       [][]variant // by index-1: every entry that was ever written there
-	committed      []entry     // by index-1: what was decided, up to the last index that was applied anywhere
-	commands       []command   // by index-1: what the state machines were given
-	proven         uint64      // a majority held this entry durably in the entry's own term
-	proofs         []proof     // when that rose, ascending
+	variants       [][]variant   // by index-1: every entry that was ever written there
+	committed      []entry       // by index-1: what was decided, up to the last index that was applied anywhere
+	commands       []command     // by index-1: what the state machines were given
+	proven         uint64        // a majority held this entry durably in the entry's own term
+	proofs         []proof       // when that rose, ascending
+	sessions       *sessionTable // nil in a run without
 	leaders        map[uint64]claim
 	newestTerm     uint64 // of them
 	transfers      []*transferRequest

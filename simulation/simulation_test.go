@@ -56,6 +56,9 @@ func TestProfiles(t *testing.T) {
 			if answered, _ := total.Value("answered"); answered < total.Operations()/4 {
 				t.Errorf("only %d of %d operations were answered", answered, total.Operations())
 			}
+			if profile == "sessions" && !testing.Short() {
+				wantSessions(t, &total)
+			}
 			if profile != "calm" && total.Faults() < 5*seeds {
 				t.Errorf("%d faults in %d seeds", total.Faults(), seeds)
 			}
@@ -63,10 +66,23 @@ func TestProfiles(t *testing.T) {
 	}
 }
 
+// wantSessions: what sessions and machines on disk are there for did happen.
+func wantSessions(t *testing.T, total *Counters) {
+	t.Helper()
+	for _, which := range []counter{
+		countSessions, countSessionCalls, countSessionRetries, countSessionDropped, countSessionLate, countSessionRepeated, countSessionEvicted,
+		countSessionExpired, countSessionForgotten, countMachineSyncs, countMachineSetBack, countInstalls,
+	} {
+		if total[which] < 10 {
+			t.Errorf("%s=%d", counterNames[which], total[which])
+		}
+	}
+}
+
 // The same seed gives the same run, to the last record of the trace and the last byte of every disk, whatever the machine does:
 // on one processor and on two, with and without a trace file.
 func TestSameSeedSameRun(t *testing.T) {
-	for profile, logDB := range map[string]string{"everything": seglogLogDB, "crashy": modelLogDB, "snapshots": seglogLogDB} {
+	for profile, logDB := range map[string]string{"everything": seglogLogDB, "crashy": modelLogDB, "snapshots": seglogLogDB, "sessions": modelLogDB} {
 		options := Options{Seed: 5, Profile: profile, LogDB: logDB, Duration: 10 * time.Second}
 		before := runtime.GOMAXPROCS(1)
 		first := run(t, options)

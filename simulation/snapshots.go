@@ -30,7 +30,7 @@ func (p *snapshotPlan) policy() engine.SnapshotPolicy {
 
 // drawSnapshots draws small intervals, so that a follower that was cut off for a second finds the log compacted.
 func drawSnapshots(r *random, o *Options) snapshotPlan {
-	wanted := o.Profile == "snapshots" || o.Profile == "everything" && r.chance(0.5)
+	wanted := o.Profile == "snapshots" || o.Profile == "sessions" || o.Profile == "everything" && r.chance(0.5)
 	p := snapshotPlan{
 		every: pick(r, []uint64{10, 30, 100, 300}), keep: pick(r, []int64{-1, 3, 20, 100}), retain: 1 + r.below(3), compress: r.chance(0.3),
 		padding: pick(r, []int{0, 2000, 20_000}), chunk: pick(r, []int{256, 2048, 64 << 10}), rate: pick(r, []int64{0, 0, 20_000, 100_000}),
@@ -58,6 +58,19 @@ func (f *snapshotFiles) open(r *random) (*snapshot.Directory, error) {
 	return snapshot.OpenDirectory(f.files, snapshotDirectory)
 }
 
+// openDirectories begins a life of the files of snapshots and state machines, as far as the run has some.
+func (h *host) openDirectories() (directory *snapshot.Directory, err error) {
+	if h.world.plan.snapshots.every > 0 {
+		if directory, err = h.snapshots.open(&h.random); err != nil {
+			return nil, err
+		}
+	}
+	if h.world.plan.anyOnDisk() {
+		err = h.machines.begin(&h.random)
+	}
+	return directory, err
+}
+
 // crash ends it: what is there afterwards is what was synced and some of the rest.
 func (f *snapshotFiles) crash() {
 	if f.files != nil {
@@ -73,7 +86,7 @@ func (p *place) reached() bool {
 		return true
 	}
 	stored, err := p.host.disk.Load(keyOf(p))
-	if err != nil || stored.Compacted == 0 && stored.Installing == nil {
+	if err != nil || stored.Installing == nil && (stored.Compacted == 0 || p.shard.machineKind.onDisk()) {
 		return err == nil
 	}
 	directory, err := snapshot.OpenDirectory(p.host.snapshots.memory, snapshotDirectory)
@@ -129,11 +142,13 @@ func (h *host) resume(s *slot, now raft.Instant) (ended bool) {
 	return true
 }
 
-// hand is engine.Options.Yield: whatever runs lets the others have a turn, as far as it is a coroutine.
-func (h *host) hand() {
-	if routine := h.running; routine != nil && !routine.over {
+// hand is engine.Options.Yield: whatever runs lets the others have a turn, as far as it is a coroutine. False says that its process is gone.
+func (h *host) hand() (going bool) {
+	routine := h.running
+	if routine != nil && !routine.over {
 		routine.over = !routine.yield(struct{}{})
 	}
+	return routine == nil || !routine.over
 }
 
 // endRoutines lets what is on its way run to its end, where nobody sees it any more: its process is gone, and its files are another life's.

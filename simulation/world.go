@@ -17,12 +17,13 @@ type World struct {
 	steps   uint64
 	runs    uint64
 
-	network *network
-	hosts   []*host
-	shards  []*shard
-	clients *clients
-	changes []*memberChange // whose outcome is open
-	nemesis *nemesis
+	network  *network
+	hosts    []*host
+	shards   []*shard
+	clients  *clients
+	sessions *sessions       // nil in a run without
+	changes  []*memberChange // whose outcome is open
+	nemesis  *nemesis
 
 	trace     trace
 	counters  Counters
@@ -45,6 +46,9 @@ func RunTraced(options Options, out io.Writer) (Result, error) {
 	w.contain(w.live)
 	if w.violation == nil {
 		w.contain(w.recover)
+	}
+	if w.violation == nil {
+		w.sessions.check()
 	}
 	if w.violation == nil && !options.NoPorcupine {
 		w.checkHistories()
@@ -73,6 +77,7 @@ func newWorld(options Options, out io.Writer) *World {
 		w.shards[i].machineKind = w.plan.machineKinds[i]
 	}
 	w.clients = newClients(w)
+	w.sessions = newSessions(w)
 	w.nemesis = newNemesis(w)
 	for _, h := range w.hosts {
 		for _, s := range w.shards {
@@ -109,6 +114,9 @@ func (w *World) contain(f func()) {
 // live runs clients and faults for as long as the options say.
 func (w *World) live() {
 	w.clients.begin()
+	if w.sessions != nil {
+		w.sessions.begin()
+	}
 	w.nemesis.begin()
 	w.runUntil(int64(w.options.Duration), func() bool { return w.options.Steps > 0 && w.steps >= w.options.Steps })
 }
