@@ -32,7 +32,7 @@ type OfflineHost struct {
 }
 
 // OpenOffline opens the data directory of a stopped host. files nil stands for the operating system's, open nil for the log store
-// that the directory was made with. Errors: ErrNoHost, ErrDirectoryLocked if the host runs, ErrIdentityDamaged, those of the log store.
+// that the directory was made with, whose lanes, if it has several, are found as seglog.LaneDirectories says. Errors: ErrNoHost, ErrDirectoryLocked if the host runs, ErrIdentityDamaged, those of the log store.
 func OpenOffline(dir string, files vfs.FS, open func(LogDBContext) (logdb.LogDB, error)) (*OfflineHost, error) {
 	if files == nil {
 		files = vfs.Default
@@ -59,7 +59,7 @@ func OpenOffline(dir string, files vfs.FS, open func(LogDBContext) (logdb.LogDB,
 			if err != nil {
 				return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), lock.Close())
 			}
-			open = SegmentedLog(seglog.Options{Directories: lanes, Manual: true, Buffered: true})
+			open = SegmentedLog(seglog.Options{Directories: lanes, SegmentBytes: seglog.MinSegmentBytes, Manual: true, Buffered: true})
 		}
 	}
 	db, err := open(LogDBContext{

@@ -14,6 +14,7 @@ import (
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/logdb/inspect"
 	"github.com/flotilla-raft/flotilla/nodehost"
+	"github.com/flotilla-raft/flotilla/plugin/seglog"
 	"github.com/flotilla-raft/flotilla/raftpb"
 )
 
@@ -27,16 +28,17 @@ Exit codes: 0 all is well; 1 something is damaged or cannot be read; 3 the comma
 
 func logCommand() *cobra.Command {
 	command := &cobra.Command{Use: "log", Short: "Look at the logs of stopped hosts", Long: logHelp, Args: cobra.NoArgs}
-	command.AddCommand(logInspectCommand(), logVerifyCommand(), logDumpCommand())
+	lanes := command.PersistentFlags().StringArray("lane", nil, "a further directory of the log, once for each in their order: of a host whose log is on several devices that are not mounted where they were")
+	command.AddCommand(logInspectCommand(lanes), logVerifyCommand(lanes), logDumpCommand(lanes))
 	return command
 }
 
-func logInspectCommand() *cobra.Command {
+func logInspectCommand(lanes *[]string) *cobra.Command {
 	return &cobra.Command{
 		Use: "inspect DIR", Short: "List shards with their ranges, terms, sizes and members, and the store's segments", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, arguments []string) error {
 			out := cmd.OutOrStdout()
-			return forEachHost(arguments[0], func(host *nodehost.OfflineHost) error {
+			return forEachHost(arguments[0], *lanes, func(host *nodehost.OfflineHost) error {
 				replicas, err := inspect.All(cmd.Context(), host.LogDB, newProgress(cmd.ErrOrStderr(), host.Dir))
 				if err != nil {
 					return err
@@ -49,12 +51,12 @@ func logInspectCommand() *cobra.Command {
 	}
 }
 
-func logVerifyCommand() *cobra.Command {
+func logVerifyCommand(lanes *[]string) *cobra.Command {
 	return &cobra.Command{
 		Use: "verify DIR", Short: "Read and check everything, and list what is damaged", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, arguments []string) error {
 			out := cmd.OutOrStdout()
-			return forEachHost(arguments[0], func(host *nodehost.OfflineHost) error {
+			return forEachHost(arguments[0], *lanes, func(host *nodehost.OfflineHost) error {
 				replicas, err := inspect.All(cmd.Context(), host.LogDB, newProgress(cmd.ErrOrStderr(), host.Dir))
 				if err != nil {
 					return err
@@ -71,7 +73,7 @@ func logVerifyCommand() *cobra.Command {
 	}
 }
 
-func logDumpCommand() *cobra.Command {
+func logDumpCommand(lanes *[]string) *cobra.Command {
 	var shard, replica, from, to uint64
 	command := &cobra.Command{
 		Use: "dump DIR --shard N --from I --to J", Short: "Print entries of one shard", Args: cobra.ExactArgs(1),
@@ -82,7 +84,7 @@ func logDumpCommand() *cobra.Command {
 			if from == 0 || to < from {
 				return fmt.Errorf("--from and --to: %d and %d, want 1 or more, and no less than --from", from, to)
 			}
-			return forEachHost(arguments[0], func(host *nodehost.OfflineHost) error {
+			return forEachHost(arguments[0], *lanes, func(host *nodehost.OfflineHost) error {
 				return dumpHost(cmd.Context(), cmd.OutOrStdout(), host, shard, replica, from, to)
 			})
 		},
@@ -94,15 +96,23 @@ func logDumpCommand() *cobra.Command {
 	return command
 }
 
-// forEachHost opens the hosts below a directory one after the other. What fails at one does not keep the others from being looked at.
-func forEachHost(dir string, look func(*nodehost.OfflineHost) error) error {
+// forEachHost opens the hosts below a directory one after the other, one host with its log in these further directories if they are named. What fails at one
+// does not keep the others from being looked at.
+func forEachHost(dir string, lanes []string, look func(*nodehost.OfflineHost) error) error {
 	hosts, err := nodehost.FindHosts(dir, nil)
 	if err != nil {
 		return failure{err}
 	}
+	var open func(nodehost.LogDBContext) (logdb.LogDB, error) // nil: as the directory says
+	if len(lanes) > 0 {
+		if len(hosts) > 1 {
+			return fmt.Errorf("--lane: %s holds the data of %d hosts, want that of one", dir, len(hosts))
+		}
+		open = nodehost.SegmentedLog(seglog.Options{Directories: lanes, SegmentBytes: seglog.MinSegmentBytes, Manual: true, Buffered: true})
+	}
 	var failures error
 	for _, path := range hosts {
-		host, err := nodehost.OpenOffline(path, nil, nil)
+		host, err := nodehost.OpenOffline(path, nil, open)
 		if err == nil {
 			err = errors.Join(look(host), host.Close())
 		}

@@ -39,12 +39,17 @@ var logDBs = map[string]func(nodehost.LogDBContext) (logdb.LogDB, error){
 // writeHost makes the data of a host with one shard and n commands, and returns a running host.
 func writeHost(t *testing.T, dir, logDB string, n int) *nodehost.NodeHost {
 	t.Helper()
+	return writeHostOn(t, dir, logDBs[logDB], n)
+}
+
+func writeHostOn(t *testing.T, dir string, open func(nodehost.LogDBContext) (logdb.LogDB, error), n int) *nodehost.NodeHost {
+	t.Helper()
 	addresses, err := loopback.Addresses(1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	address := addresses[0]
-	host, err := nodehost.New(nodehost.Config{Dir: dir, Address: address, ElectionTimeout: 100 * time.Millisecond, LogDB: logDBs[logDB]})
+	host, err := nodehost.New(nodehost.Config{Dir: dir, Address: address, ElectionTimeout: 100 * time.Millisecond, LogDB: open})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"path"
 	"slices"
 	"testing"
 	"time"
@@ -114,7 +115,7 @@ func (r *recorder) OpenDir(name string) (vfs.File, error) {
 		return nil, err
 	}
 	file, err := r.FS.OpenDir(name)
-	return &recordedFile{File: file, recorder: r}, err
+	return &recordedFile{File: file, recorder: r, directory: name}, err
 }
 
 func (r *recorder) Rename(from, to string) error {
@@ -139,8 +140,10 @@ func (r *recorder) Remove(name string) error {
 type recordedFile struct {
 	vfs.File
 	recorder *recorder
-	id       int // 0 for the directory, -1 for a file that is only read
+	id       int // 0 for a directory, -1 for a file that is only read
 	at       int64
+	// directory is the name of the directory that it is.
+	directory string
 }
 
 func (f *recordedFile) ReadAt(data []byte, offset int64) (int, error) {
@@ -176,10 +179,10 @@ func (f *recordedFile) Write(data []byte) (int, error) {
 
 func (f *recordedFile) Sync() error {
 	if err := f.recorder.call("sync"); err != nil {
-		f.recorder.add(event{what: "failed sync", file: f.id})
+		f.recorder.add(event{what: "failed sync", file: f.id, to: f.directory})
 		return err
 	}
-	f.recorder.add(event{what: "sync", file: f.id})
+	f.recorder.add(event{what: "sync", file: f.id, to: f.directory})
 	return f.File.Sync()
 }
 
@@ -247,6 +250,9 @@ func buildImage(t *testing.T, linked map[string]int, content map[int][]byte) *vf
 		t.Fatal(err)
 	}
 	for name, id := range linked {
+		if err := image.MkdirAll(path.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
 		writeFile(t, image, name, content[id])
 	}
 	return image

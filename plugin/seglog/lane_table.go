@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -156,6 +157,9 @@ func decodeLanes(data []byte) (lane int, directories []string, err error) {
 
 // LaneDirectories returns the further directories of a store, by what the first one says: none if it has one lane. files nil stands for the
 // operating system's. Whoever opens a store without knowing its options sets Options.Directories to it.
+//
+// A store that is not where it was recorded may have been moved as a whole, as a backup is that was put back somewhere else: each lane that is there
+// when it has kept its place relative to the first is taken from there, the others from where they were.
 func LaneDirectories(files vfs.FS, dir string) ([]string, error) {
 	if files == nil {
 		files = vfs.Default
@@ -166,6 +170,17 @@ func LaneDirectories(files vfs.FS, dir string) ([]string, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	first := directories[0]
+	for lane := 1; lane < len(directories) && first != dir; lane++ {
+		relative, err := filepath.Rel(first, directories[lane])
+		if err != nil {
+			continue // one of them is absolute and the other is not
+		}
+		moved := files.PathJoin(dir, relative)
+		if found, _, err := readLanes(files, files.PathJoin(moved, lanesName)); err == nil && found == lane {
+			directories[lane] = moved
+		}
 	}
 	return directories[1:], nil
 }
