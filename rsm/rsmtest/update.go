@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/flotilla-raft/flotilla/rsm"
 )
@@ -83,7 +84,7 @@ func testLookupsTogether(s *suite) {
 	together(s, m, s.answers(m), func() {})
 }
 
-// together looks up on many goroutines while something is done on another, and compares what they are answered.
+// together looks up on many goroutines while something is done on another, until that is over, and compares what they are answered.
 func together(s *suite, m *replica, want []any, do func()) {
 	s.Helper()
 	var group sync.WaitGroup
@@ -94,9 +95,10 @@ func together(s *suite, m *replica, want []any, do func()) {
 		wrong = append(wrong, text)
 		mu.Unlock()
 	}
+	var over atomic.Bool
 	for range 8 {
 		group.Go(func() {
-			for range 25 {
+			for round := 0; round < 25 || !over.Load(); round++ {
 				for i, query := range s.Queries {
 					answer, err := m.Lookup(query)
 					if err != nil {
@@ -112,7 +114,10 @@ func together(s *suite, m *replica, want []any, do func()) {
 			}
 		})
 	}
-	group.Go(do)
+	group.Go(func() {
+		defer over.Store(true) // also if it ends the test
+		do()
+	})
 	group.Wait()
 	if len(wrong) > 0 {
 		s.Fatalf("%d of 8 goroutines that look up together are answered wrongly, the first with %.1000s", len(wrong), wrong[0])
