@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/flotilla-raft/flotilla/internal/spantest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -72,25 +75,23 @@ func TestEndCheck(t *testing.T) {
 	} {
 		for _, blocking := range []bool{false, true} {
 			t.Run(test.name+map[bool]string{true: "/blocking", false: "/async"}[blocking], func(t *testing.T) {
-				config := tiny(t, "fake")
-				config.ReadRatio, config.Blocking = test.reads, blocking
-				if test.want != "" {
-					config.Duration = 400 * time.Millisecond // time enough for the 200th request on a busy machine
-				}
-				var out strings.Builder
-				report, err := runWith(context.Background(), config, []Engine{engineOf("fake", test.fates)}, &out, steady)
-				if test.want == "" {
-					if err != nil {
+				spantest.Run(t, 60*time.Millisecond, func(span time.Duration) (lacking string) {
+					config := tiny(t, "fake")
+					config.ReadRatio, config.Blocking, config.Duration = test.reads, blocking, span
+					var out strings.Builder
+					report, err := runWith(context.Background(), config, []Engine{engineOf("fake", test.fates)}, &out, steady)
+					switch {
+					case test.want != "" && err == nil:
+						return "no fault is found\n" + out.String()
+					case test.want != "" && (!errors.Is(err, ErrCheck) || !strings.Contains(out.String(), test.want)):
+						t.Fatalf("got %v and no %q in\n%s", err, test.want, out.String())
+					case test.want == "" && err != nil:
 						t.Fatalf("%v\n%s", err, out.String())
+					case test.want == "" && (report.Median.WritesPerSecond == 0 && test.reads < 1 || report.Median.ReadsPerSecond == 0 && test.reads > 0):
+						return "nothing is measured\n" + out.String()
 					}
-					if report.Median.WritesPerSecond == 0 && test.reads < 1 || report.Median.ReadsPerSecond == 0 && test.reads > 0 {
-						t.Fatalf("nothing was measured:\n%s", out.String())
-					}
-					return
-				}
-				if !errors.Is(err, ErrCheck) || !strings.Contains(out.String(), test.want) {
-					t.Fatalf("got %v and no %q in\n%s", err, test.want, out.String())
-				}
+					return ""
+				})
 			})
 		}
 	}
@@ -101,13 +102,16 @@ func TestInjectedFaultsAreFound(t *testing.T) {
 		InjectLose: "was acknowledged and is not in", InjectDouble: "came a second time",
 	} {
 		for _, blocking := range []bool{false, true} {
-			config := tiny(t, "fake")
-			config.Inject, config.Blocking, config.Duration = injection, blocking, 400*time.Millisecond
-			var out strings.Builder
-			_, err := runWith(context.Background(), config, []Engine{engineOf("fake", every(fateApplied))}, &out, steady)
-			if !errors.Is(err, ErrCheck) || !strings.Contains(out.String(), want) {
-				t.Errorf("%s: got %v and no %q in\n%s", injection, err, want, out.String())
-			}
+			spantest.Run(t, 60*time.Millisecond, func(span time.Duration) (lacking string) {
+				config := tiny(t, "fake")
+				config.Inject, config.Blocking, config.Duration = injection, blocking, span
+				var out strings.Builder
+				_, err := runWith(context.Background(), config, []Engine{engineOf("fake", every(fateApplied))}, &out, steady)
+				if !errors.Is(err, ErrCheck) || !strings.Contains(out.String(), want) {
+					return fmt.Sprintf("%s: got %v and no %q in\n%s", injection, err, want, out.String())
+				}
+				return ""
+			})
 		}
 	}
 }
@@ -134,13 +138,19 @@ func TestErrorsAreCountedAndBusyApart(t *testing.T) {
 		fateRefused:     func(r Result) bool { return r.Busy == 0 && r.Errors > 0 },
 		fateUnknownLost: func(r Result) bool { return r.Busy == 0 && r.Errors > 0 },
 	} {
-		config := tiny(t, "fake")
-		config.Duration = 300 * time.Millisecond
-		var out strings.Builder
-		report, err := runWith(context.Background(), config, []Engine{engineOf("fake", every(fate))}, &out, steady)
-		if err != nil || !want(report.Median) {
-			t.Errorf("fate %d: %v, errors %g, busy %g", fate, err, report.Median.Errors, report.Median.Busy)
-		}
+		spantest.Run(t, 60*time.Millisecond, func(span time.Duration) (lacking string) {
+			config := tiny(t, "fake")
+			config.Duration = span
+			var out strings.Builder
+			report, err := runWith(context.Background(), config, []Engine{engineOf("fake", every(fate))}, &out, steady)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !want(report.Median) {
+				return fmt.Sprintf("fate %d: errors %g, busy %g", fate, report.Median.Errors, report.Median.Busy)
+			}
+			return ""
+		})
 	}
 }
 

@@ -52,9 +52,21 @@ func require(t *testing.T, text string) benchmark.Requirement {
 }
 
 // The whole thing with real processes: a host is closed, another killed, every shard comes back, the replicas agree, the
-// report is written and the data are gone.
+// report is written and the data are gone. On a busy machine leaders may move between when they were spread and the event; then it is
+// done once more, with other election timeouts.
 func TestBenchWithRealProcesses(t *testing.T) {
+	for _, timeout := range []time.Duration{200 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second} {
+		if benchWithRealProcesses(t, timeout) {
+			return
+		}
+	}
+	t.Error("the leaders never stayed")
+}
+
+// benchWithRealProcesses reports whether the leaders stayed.
+func benchWithRealProcesses(t *testing.T, electionTimeout time.Duration) bool {
 	config, program := smallConfig(t)
+	config.ElectionTimeout = electionTimeout
 	config.JSON = filepath.Join(t.TempDir(), "report.json")
 	config.Require = []benchmark.Requirement{require(t, "kill.unrecovered==0"), require(t, "close.unrecovered==0")}
 	var out strings.Builder
@@ -71,7 +83,11 @@ func TestBenchWithRealProcesses(t *testing.T) {
 		shards int // of which the host leads
 	}{{"close", 1, 2}, {"kill", 2, 1}} {
 		e, f := &report.Events[i], &report.Figures[i]
-		if e.Name != want.name || e.Host != want.host || f.Shards != want.shards || f.MedianMS <= 0 || f.MaxMS < f.MedianMS {
+		if f.Shards != want.shards {
+			t.Logf("%s: the host led %d shards, not %d", want.name, f.Shards, want.shards)
+			return false
+		}
+		if e.Name != want.name || e.Host != want.host || f.MedianMS <= 0 || f.MaxMS < f.MedianMS {
 			t.Errorf("%+v\n%+v", e, f)
 		}
 	}
@@ -89,6 +105,7 @@ func TestBenchWithRealProcesses(t *testing.T) {
 	if _, err := os.Stat(config.Data); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("data are left: %v", err)
 	}
+	return true
 }
 
 // A host that does not come up ends the run with what it said, and leaves no process behind.

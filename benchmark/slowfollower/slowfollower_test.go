@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/flotilla-raft/flotilla/benchmark"
+	"github.com/flotilla-raft/flotilla/internal/spantest"
 	"github.com/flotilla-raft/flotilla/nodehost"
 )
 
@@ -39,10 +41,18 @@ func smallConfig(t *testing.T, requirements ...string) benchmark.Config {
 // The whole thing: the follower falls behind, the others go on, it catches up, the replicas agree, the report is written and the data
 // are gone.
 func TestBench(t *testing.T) {
+	spantest.Run(t, 300*time.Millisecond, func(span time.Duration) (lacking string) { return runBench(t, span) })
+}
+
+func runBench(t *testing.T, span time.Duration) (lacking string) {
 	config := smallConfig(t, "catch_up.log_reads_elsewhere==0", "catch_up.commands>0", "stopped.writes_per_second>0")
-	config.JSON = filepath.Join(t.TempDir(), "report.json")
+	config.JSON, config.Duration = filepath.Join(t.TempDir(), "report.json"), span
 	var out strings.Builder
 	report, err := Bench(context.Background(), config, &out)
+	if f := &report.Median; err == nil && f.Before == 0 ||
+		errors.Is(err, benchmark.ErrRequirement) && (f.CatchUp == 0 || f.Stopped == 0) && f.LogReadsElsewhere == 0 {
+		return fmt.Sprintf("nothing is measured: %v\n%s", err, out.String())
+	}
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
@@ -63,6 +73,7 @@ func TestBench(t *testing.T) {
 	if !strings.Contains(out.String(), "MET     catch_up.commands>0") {
 		t.Errorf("no verdict in: %s", out.String())
 	}
+	return ""
 }
 
 func TestMissedRequirement(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/flotilla-raft/flotilla/benchmark"
+	"github.com/flotilla-raft/flotilla/internal/spantest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -61,18 +63,28 @@ func TestRestart(t *testing.T) {
 }
 
 func TestSnapshot(t *testing.T) {
-	report, err := bench(t, smallConfig(t, benchmark.WorkloadSnapshot, "snapshot.rate_ratio>=1000"))
-	if f := report.Median; !errors.Is(err, benchmark.ErrRequirement) || f.Before <= 0 || f.Bandwidth <= 0 || f.Pause <= 0 || f.Seconds <= 0 {
-		t.Errorf("%v, %+v", err, f)
-	}
+	spantest.Run(t, 100*time.Millisecond, func(span time.Duration) (lacking string) {
+		config := smallConfig(t, benchmark.WorkloadSnapshot, "snapshot.rate_ratio>=1000")
+		config.Duration = span
+		report, err := bench(t, config)
+		if f := report.Median; !errors.Is(err, benchmark.ErrRequirement) || f.Before <= 0 || f.Bandwidth <= 0 || f.Pause <= 0 || f.Seconds <= 0 {
+			return fmt.Sprintf("%v, %+v", err, f)
+		}
+		return ""
+	})
 }
 
 func TestStream(t *testing.T) {
-	report, err := bench(t, smallConfig(t, benchmark.WorkloadStream, "stream.memory_ratio>=1000"))
-	f := report.Median
-	if !errors.Is(err, benchmark.ErrRequirement) || f.Disk <= 0 || f.Loopback <= 0 || f.StreamMemory <= 0 || f.StreamDisk <= 0 || f.InstallSeconds <= 0 || f.BeforeP99 <= 0 {
-		t.Errorf("%v, %+v", err, f)
-	}
+	spantest.Run(t, 100*time.Millisecond, func(span time.Duration) (lacking string) {
+		config := smallConfig(t, benchmark.WorkloadStream, "stream.memory_ratio>=1000")
+		config.Duration = span
+		report, err := bench(t, config)
+		f := report.Median
+		if !errors.Is(err, benchmark.ErrRequirement) || f.Disk <= 0 || f.Loopback <= 0 || f.StreamMemory <= 0 || f.StreamDisk <= 0 || f.InstallSeconds <= 0 || f.BeforeP99 <= 0 {
+			return fmt.Sprintf("%v, %+v", err, f)
+		}
+		return ""
+	})
 }
 
 // Every figure has a name that a requirement can have, and the other way round.

@@ -7,10 +7,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/flotilla-raft/flotilla/benchmark"
+	"github.com/flotilla-raft/flotilla/internal/spantest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -51,10 +53,13 @@ func TestBench(t *testing.T) {
 
 func TestLostAndDoubledCommandsEndWithOne(t *testing.T) {
 	for _, fault := range []string{"lose", "double"} {
-		out, errOut, code := command(short(t, "--inject", fault)...)
-		if code != exitFailed || !strings.Contains(out, "CHECK: ") {
-			t.Errorf("%s: code %d, %q\n%s", fault, code, errOut, out)
-		}
+		spantest.Run(t, 200*time.Millisecond, func(span time.Duration) (lacking string) {
+			out, errOut, code := command(short(t, "--inject", fault, "--duration", span.String())...)
+			if code != exitFailed || !strings.Contains(out, "CHECK: ") {
+				return fmt.Sprintf("%s: code %d, %q\n%s", fault, code, errOut, out)
+			}
+			return ""
+		})
 	}
 }
 
