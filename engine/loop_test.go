@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/flotilla-raft/flotilla/internal/leaktest"
 	"github.com/flotilla-raft/flotilla/raft"
 )
 
@@ -82,7 +83,7 @@ func (w *countingWorker) put(item int) {
 // The one loop round RunOnce under many producers (R29): nothing that was put in stays there, nothing is taken twice or out of
 // its order, and no run comes without a signal or a deadline.
 func TestTheLoopLosesNoWakeUp(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leaktest.Verify(t, goleak.IgnoreCurrent())
 	const rounds, producers, each = 20, 8, 500
 	for round := range rounds {
 		w := &countingWorker{
@@ -117,7 +118,7 @@ func TestTheLoopLosesNoWakeUp(t *testing.T) {
 
 // A loop that is busy for ever, or sleeps for ever, ends all the same when it is told to.
 func TestTheLoopEndsWhenTold(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leaktest.Verify(t, goleak.IgnoreCurrent())
 	for name, deadline := range map[string]raft.Instant{"busy": 0, "asleep": raft.Never} {
 		t.Run(name, func(t *testing.T) {
 			w := &steadyWorker{sig: newSignal(), deadline: deadline, ran: make(chan struct{})}

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/flotilla-raft/flotilla/engine"
+	"github.com/flotilla-raft/flotilla/internal/leaktest"
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/logdb/modellog"
 	"github.com/flotilla-raft/flotilla/plugin/memnet"
@@ -236,7 +237,7 @@ func (o *outcomes) request(r *engine.Replica, random *rand.Rand, pending *sync.W
 // Three hosts with their goroutines under load, while replicas are stopped and started all the time: every accepted request ends
 // exactly once (R3), nothing races, nothing is left running.
 func TestRunningHostsAnswerEverythingAndLeakNothing(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leaktest.Verify(t, goleak.IgnoreCurrent())
 	c := newRunningCluster(t, 4, false, memnet.Faults{})
 	o := c.load(12, 1000)
 	for _, h := range c.hosts {
@@ -249,7 +250,7 @@ func TestRunningHostsAnswerEverythingAndLeakNothing(t *testing.T) {
 
 // The same on a bad network, with state machines that panic and replicas that are fenced in between.
 func TestRunningHostsAnswerEverythingWhateverFails(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leaktest.Verify(t, goleak.IgnoreCurrent())
 	c := newRunningCluster(t, 4, true, memnet.Faults{Loss: 0.01, Duplicate: 0.02, Reorder: 0.02, DelayMax: time.Millisecond})
 	o := c.load(20, 100)
 	t.Logf("%d applied, %d served of %d", o.applied.Load(), o.served.Load(), o.accepted.Load())

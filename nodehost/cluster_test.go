@@ -13,8 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/flotilla-raft/flotilla/internal/leaktest"
 	"github.com/flotilla-raft/flotilla/internal/loopback"
 	"github.com/flotilla-raft/flotilla/nodehost"
 	"github.com/flotilla-raft/flotilla/rsm"
@@ -25,7 +24,7 @@ func TestMain(m *testing.M) {
 		runKillChild(os.Args[2:])
 		return
 	}
-	goleak.VerifyTestMain(m)
+	leaktest.Main(m)
 }
 
 // patience bounds every wait of a test: it is only ever reached by a test that fails.

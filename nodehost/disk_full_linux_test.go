@@ -96,6 +96,7 @@ func TestFullDisksRefuseWritesAndServeReads(t *testing.T) {
 	write(t, c.shard(leader, 1), "before")
 
 	release := []func(){ballast(t, c.dirs[leader], smallReserve/2)}
+	c.eventually("that it is full is seen", func() bool { return c.hosts[leader].Info().DiskFull })
 	c.eventually("leadership moves to a host with room", func() bool {
 		now := c.leader(1)
 		return now != leader
@@ -104,6 +105,7 @@ func TestFullDisksRefuseWritesAndServeReads(t *testing.T) {
 
 	second := c.leader(1)
 	release = append(release, ballast(t, c.dirs[second], smallReserve/2))
+	c.eventually("that the second one is full is seen", func() bool { return c.hosts[second].Info().DiskFull })
 	c.eventually("a refusal", func() bool {
 		for i := range c.hosts {
 			ctx, cancel := context.WithCancel(patient(t))

@@ -17,14 +17,14 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
-	"go.uber.org/goleak"
 
 	"github.com/flotilla-raft/flotilla/benchmark"
 	"github.com/flotilla-raft/flotilla/internal/invariant"
+	"github.com/flotilla-raft/flotilla/internal/leaktest"
 	"github.com/flotilla-raft/flotilla/internal/spantest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // smallSegments makes every test cross from file to file.
 const smallSegments = 64 << 10

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"go.uber.org/goleak"
 
+	"github.com/flotilla-raft/flotilla/internal/leaktest"
 	"github.com/flotilla-raft/flotilla/internal/spantest"
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/logdb/pebblelog"
@@ -25,7 +25,7 @@ func pebbleStore() Store {
 }
 
 func TestAppendMeasuresEveryCombination(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	defer leaktest.Verify(t)
 	spantest.Run(t, 80*time.Millisecond, func(span time.Duration) (lacking string) {
 		var out bytes.Buffer
 		results, err := RunAppend(context.Background(), AppendConfig{

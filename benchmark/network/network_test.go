@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/flotilla-raft/flotilla/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // TestRelayDelaysBothWays echoes through a relay: no byte is lost or moved, and none comes back before twice the delay.
 func TestRelayDelaysBothWays(t *testing.T) {

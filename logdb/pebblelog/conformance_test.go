@@ -7,6 +7,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/flotilla-raft/flotilla/internal/leaktest"
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/logdb/logdbtest"
 	"github.com/flotilla-raft/flotilla/logdb/pebblelog"
@@ -17,7 +18,7 @@ import (
 // Pebble leaves some behind then.
 func checkLeaks(t *testing.T) {
 	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+	t.Cleanup(func() { leaktest.Verify(t, before) })
 }
 
 // TestConformanceOnDisk runs on the real file system.

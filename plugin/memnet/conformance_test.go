@@ -6,13 +6,12 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/flotilla-raft/flotilla/internal/leaktest"
 	"github.com/flotilla-raft/flotilla/transport"
 	"github.com/flotilla-raft/flotilla/transport/transporttest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // running is a network in running mode for the conformance suite.
 type running struct {

@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"go.uber.org/goleak"
 
+	"github.com/flotilla-raft/flotilla/internal/leaktest"
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/logdb/logdbtest"
 	"github.com/flotilla-raft/flotilla/plugin/seglog"
@@ -17,7 +18,7 @@ import (
 // checkLeaks fails the test if goroutines that it started are left.
 func checkLeaks(t *testing.T) {
 	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+	t.Cleanup(func() { leaktest.Verify(t, before) })
 }
 
 // TestConformanceOnDisk runs on the real file system, around the page cache where that is possible.

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/flotilla-raft/flotilla/internal/leaktest"
 	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/logdb/logdbtest"
 	"github.com/flotilla-raft/flotilla/raftpb"
@@ -17,7 +18,7 @@ import (
 // time: for the race detector, and for readers whose segment is taken away under them.
 func TestStress(t *testing.T) {
 	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+	t.Cleanup(func() { leaktest.Verify(t, before) })
 	for name, options := range map[string]Options{"Inline": {}, "HandOff": {HandOff: true}} {
 		t.Run(name, func(t *testing.T) {
 			options.Dir, options.SegmentBytes, options.IdleDelay = t.TempDir(), MinSegmentBytes, time.Millisecond

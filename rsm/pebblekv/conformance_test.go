@@ -5,6 +5,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/flotilla-raft/flotilla/internal/leaktest"
 	"github.com/flotilla-raft/flotilla/rsm"
 	"github.com/flotilla-raft/flotilla/rsm/pebblekv"
 	"github.com/flotilla-raft/flotilla/rsm/rsmtest"
@@ -12,7 +13,7 @@ import (
 
 // A Pebble whose Open fails leaves its compaction scheduler running.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/cockroachdb/pebble/v2.(*ConcurrencyLimitScheduler).periodicGranter"))
+	leaktest.Main(m, goleak.IgnoreTopFunction("github.com/cockroachdb/pebble/v2.(*ConcurrencyLimitScheduler).periodicGranter"))
 }
 
 func open(place rsmtest.Place) (rsm.StateMachine, error) {

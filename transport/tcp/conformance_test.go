@@ -6,21 +6,35 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/flotilla-raft/flotilla/internal/leaktest"
+	"github.com/flotilla-raft/flotilla/internal/loopback"
 	"github.com/flotilla-raft/flotilla/transport"
 	"github.com/flotilla-raft/flotilla/transport/transporttest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// loopback is a network of hosts on one loopback address.
-type loopback struct {
+// loopbackNetwork is a network of hosts on one loopback address.
+type loopbackNetwork struct {
 	host string
 	tls  *tls.Config
 }
 
-func (l loopback) Address(t *testing.T) string {
+// ownHost is the loopback address that is this process's own.
+func ownHost(t *testing.T) string {
+	t.Helper()
+	addresses, err := loopback.Addresses(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, _, err := net.SplitHostPort(addresses[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host
+}
+
+func (l loopbackNetwork) Address(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", net.JoinHostPort(l.host, "0"))
 	if err != nil {
@@ -31,7 +45,7 @@ func (l loopback) Address(t *testing.T) string {
 }
 
 // options returns short queues and pauses for tests.
-func (l loopback) options(identity transport.HostIdentity) Options {
+func (l loopbackNetwork) options(identity transport.HostIdentity) Options {
 	return Options{
 		ListenAddress: identity.Address, Identity: identity, TLS: l.tls,
 		BulkQueueBytes: 1 << 20, SnapshotQueueBytes: 1 << 20, ControlQueueBytes: 256 << 10,
@@ -39,7 +53,7 @@ func (l loopback) options(identity transport.HostIdentity) Options {
 	}
 }
 
-func (l loopback) Host(t *testing.T, identity transport.HostIdentity) transport.Transport {
+func (l loopbackNetwork) Host(t *testing.T, identity transport.HostIdentity) transport.Transport {
 	t.Helper()
 	transport, err := New(l.options(identity))
 	if err != nil {
@@ -49,5 +63,5 @@ func (l loopback) Host(t *testing.T, identity transport.HostIdentity) transport.
 }
 
 func TestConformance(t *testing.T) {
-	transporttest.Run(t, func(*testing.T) transporttest.Network { return loopback{host: "127.0.0.1"} })
+	transporttest.Run(t, func(t *testing.T) transporttest.Network { return loopbackNetwork{host: ownHost(t)} })
 }

@@ -175,7 +175,7 @@ func serveOnce(t *testing.T, answer []byte) string {
 
 // Two real hosts of different versions: both name both versions.
 func TestHandshakeBetweenVersions(t *testing.T) {
-	network := loopback{host: "127.0.0.1"}
+	network := loopbackNetwork{host: ownHost(t)}
 	b := startHost(t, 2, nil)
 	options := network.options(transport.HostIdentity{Deployment: "d", HostID: 1, Epoch: 1, Address: network.Address(t)})
 	a := startOptions(t, options, 2)

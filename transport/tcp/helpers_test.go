@@ -15,10 +15,10 @@ type testHost struct {
 	*transporttest.Recorder
 }
 
-// startHost starts a host on 127.0.0.1; change may adjust its options and the transport before it starts.
+// startHost starts a host on this process's loopback address; change may adjust its options and the transport before it starts.
 func startHost(t *testing.T, id uint64, change func(*Options)) testHost {
 	t.Helper()
-	network := loopback{host: "127.0.0.1"}
+	network := loopbackNetwork{host: ownHost(t)}
 	options := network.options(transport.HostIdentity{Deployment: "d", HostID: id, Epoch: 1, Address: network.Address(t)})
 	if change != nil {
 		change(&options)

@@ -59,7 +59,7 @@ func (a authority) config(t *testing.T) *tls.Config {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "host"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		IPAddresses: []net.IP{net.ParseIP(ownHost(t)), net.IPv6loopback},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
@@ -72,7 +72,7 @@ func (a authority) config(t *testing.T) *tls.Config {
 // Everything that holds over plain TCP holds over mutual TLS.
 func TestConformanceOverTLS(t *testing.T) {
 	config := newAuthority(t).config(t)
-	transporttest.Run(t, func(*testing.T) transporttest.Network { return loopback{host: "127.0.0.1", tls: config} })
+	transporttest.Run(t, func(t *testing.T) transporttest.Network { return loopbackNetwork{host: ownHost(t), tls: config} })
 }
 
 func TestTLSRefusals(t *testing.T) {
@@ -108,7 +108,7 @@ func TestTLSRefusals(t *testing.T) {
 func TestTLSWithoutClientCertificate(t *testing.T) {
 	ca := newAuthority(t)
 	h := startHost(t, 1, func(o *Options) { o.TLS = ca.config(t) })
-	conn := tls.Client(dialRaw(t, h), &tls.Config{RootCAs: ca.pool, ServerName: "127.0.0.1"})
+	conn := tls.Client(dialRaw(t, h), &tls.Config{RootCAs: ca.pool, ServerName: ownHost(t)})
 	hello := helloTo(h, transport.LaneBulk)
 	_, _ = conn.Write(hello.append(nil))
 	if answer, err := readGreeting(conn, ProtocolVersion); err == nil || !strings.Contains(err.Error(), "certificate required") {
@@ -144,5 +144,5 @@ func TestConformanceOverIPv6(t *testing.T) {
 		t.Skipf("the machine has no IPv6 loopback: %v", err)
 	}
 	_ = listener.Close()
-	transporttest.Run(t, func(*testing.T) transporttest.Network { return loopback{host: "::1"} })
+	transporttest.Run(t, func(*testing.T) transporttest.Network { return loopbackNetwork{host: "::1"} })
 }

@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/flotilla-raft/flotilla/internal/leaktest"
 	"github.com/flotilla-raft/flotilla/raftpb"
 	"github.com/flotilla-raft/flotilla/transport"
 )
@@ -56,7 +57,7 @@ func Run(t *testing.T, newNetwork func(t *testing.T) Network) {
 			s := &suite{T: t, network: newNetwork(t)}
 			defer func() {
 				s.closeAll()
-				goleak.VerifyNone(t, current)
+				leaktest.Verify(t, current)
 			}()
 			c.run(s)
 		})
