@@ -64,6 +64,11 @@ func (c *Core) handleReplicate(now Instant, m *raftpb.Message, _ *peer) {
 		c.answer(m, raftpb.MessageReplicateResponse, reason)
 		return
 	}
+	if c.storage == StorageFull {
+		taken := *m
+		taken.Batches = m.Batches[:reserved(m)] // the rest is to the leader as if it had been lost on the way
+		m = &taken
+	}
 	if !c.agreesBefore(m) {
 		return
 	}
@@ -105,20 +110,29 @@ func (c *Core) refusesAppend(m *raftpb.Message) raftpb.Reason {
 		return raftpb.ReasonNone
 	case c.storage == StorageBusy:
 		return raftpb.ReasonBusy
-	case c.storage == StorageFull && !reserved(m.Batches):
+	case c.storage == StorageFull && reserved(m) == 0:
 		return raftpb.ReasonFull
 	}
 	return raftpb.ReasonNone
 }
 
-// reserved says that only entries for which space is kept are among the batches.
-func reserved(batches []raftpb.Batch) bool {
-	for _, b := range batches {
-		if len(b) < raftpb.HeaderSize || b.Kind() != raftpb.KindNoOp && b.Kind() != raftpb.KindMembership {
-			return false
+// reserved counts the batches up to the first one for which no space is kept. Among those for which it is are commands that a leader found
+// uncommitted in its log when it was elected, at most MaxUncommittedBytes: they are in front of its no-op, and nobody reads through a
+// leader whose no-op is not committed. What is committed already may be any amount, and waits.
+func reserved(m *raftpb.Message) (n int) {
+	for _, b := range m.Batches {
+		inherited := len(b) >= raftpb.HeaderSize && b.Term() < m.Term && b.First() > m.Commit
+		if !inherited && !spaceIsKept(b) {
+			break
 		}
+		n++
 	}
-	return true
+	return n
+}
+
+// spaceIsKept says that the reserve is there for what such a batch holds, whoever sends it.
+func spaceIsKept(b raftpb.Batch) bool {
+	return len(b) >= raftpb.HeaderSize && (b.Kind() == raftpb.KindNoOp || b.Kind() == raftpb.KindMembership)
 }
 
 // agreesBefore checks the entry in front of the batches, and answers if it differs. What is compacted was committed and

@@ -1,6 +1,10 @@
 package raft
 
-import "github.com/flotilla-raft/flotilla/raftpb"
+import (
+	"slices"
+
+	"github.com/flotilla-raft/flotilla/raftpb"
+)
 
 // A voter that can reach a quorum may be the only one that can, and have a shorter log than the others: their votes are denied to it, and
 // they cannot win, for they do not reach each other. Plain Raft elects nobody then, for as long as the network stays so
@@ -142,7 +146,8 @@ func (c *Core) pullSnapshot(m *raftpb.Message) {
 // appendPulled treats the batches as an append of a leader, but for what is said above.
 func (c *Core) appendPulled(now Instant, m *raftpb.Message) {
 	s := &c.pull
-	if len(m.Batches) == 0 || c.refusesAppend(m) != raftpb.ReasonNone || !c.log.holds(m.LogIndex, m.LogTerm) {
+	full := c.storage == StorageFull && slices.ContainsFunc(m.Batches, func(b raftpb.Batch) bool { return !spaceIsKept(b) })
+	if len(m.Batches) == 0 || full || c.refusesAppend(m) != raftpb.ReasonNone || !c.log.holds(m.LogIndex, m.LogTerm) {
 		s.from = 0
 		return
 	}

@@ -168,7 +168,8 @@ func (w *World) checkWrite(h *host, u *update) {
 	if u.stateSet && u.state.Term < m.state.Term {
 		w.violate("log", "shard %d: replica %d goes back from term %d to %d", s.id, u.key.ReplicaID, m.state.Term, u.state.Term)
 	}
-	if h.disk.full && u.lastCommand > m.last() {
+	// A command of an earlier term is one that its leader found uncommitted, in front of the no-op that it has to commit.
+	if h.disk.full && u.lastCommand > m.last() && u.entries[u.lastCommand-u.first].term >= max(u.state.Term, m.state.Term) {
 		w.violate("full disk", "shard %d: replica %d appends the command at entry %d although its disk is below the reserve", s.id,
 			u.key.ReplicaID, u.lastCommand)
 	}
