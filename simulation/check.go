@@ -35,6 +35,7 @@ func (w *World) sent(h *host, to int, m *raftpb.Message) {
 	if h.engine.StorageFailure() != nil && promising(m) {
 		w.violate("failed storage", "shard %d: replica %d sends %v in term %d after a write of its log store failed", s.id, m.From, m.Type, m.Term)
 	}
+	w.checkFenced(h, s, m)
 	switch m.Type {
 	case raftpb.MessageReplicate, raftpb.MessageProbe, raftpb.MessageHeartbeat, raftpb.MessageInstallSnapshot:
 		w.checkLeader(h, s, m)
@@ -320,11 +321,11 @@ func (w *World) reported(h *host, e engine.Event) {
 		numbers: [6]uint64{e.Term, e.Leader, e.Peer}})
 	switch e.Kind {
 	case engine.EventReplicaFenced:
-		if !w.options.IgnoreFences {
+		if !w.options.IgnoreFences && !w.askedToFail(h, e) {
 			w.violate("assertion", "host %d: shard %d is fenced: %v", h.index+1, e.ShardID, e.Err)
 		}
 	case engine.EventReplicaQuarantined:
-		if w.mayBeQuarantined(h, e) {
+		if w.askedToFail(h, e) || w.mayBeQuarantined(h, e) {
 			return
 		}
 		w.violate("quarantine", "host %d: shard %d: %v", h.index+1, e.ShardID, e.Err)
@@ -360,7 +361,7 @@ func (w *World) checkBegunAnew(p *place, incarnation uint64) {
 	if !p.lost {
 		w.violate("healing", "%s threw its state away, but its storage lost nothing", p.describe())
 	}
-	p.healed = true
+	p.healed, p.removing = true, false
 	if !p.shard.admits(p.host.index, incarnation) {
 		w.violate("healing", "%s threw its state away before the membership that heals it was decided", p.describe())
 	}

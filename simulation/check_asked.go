@@ -41,7 +41,7 @@ func (p *place) transferAsked(target uint64) (ended func(error)) {
 			o := &s.handOvers[i]
 			had := len(o.asked)
 			o.asked = slices.DeleteFunc(o.asked, func(other *transferRequest) bool { return other == request })
-			if had > 0 && len(o.asked) == 0 && o.term >= term {
+			if had > 0 && len(o.asked) == 0 && o.term >= term && !s.declines(o.to) {
 				s.world.violate("outcomes", "shard %d: a transfer to replica %d (0: any) surely did not happen (%v), but replica %d told %d to take over in term %d",
 					s.id, request.target, err, o.from, o.to, o.term)
 			}
@@ -82,6 +82,9 @@ func (w *World) handsOverByItself(h *host, s *shard) bool {
 	}
 	p := h.places[s.id-1]
 	if p == nil || !s.effective(h.disk.memory[keyOf(p)]).votes(h.index, p.incarnation()) {
+		return true
+	}
+	if p.failure.machine { // nor is its state machine
 		return true
 	}
 	return w.options.LogDB != "" && w.options.LogDB != "model" || p.state != placeRunning || h.stoppingAll

@@ -56,6 +56,8 @@ func (w *World) checkDeposed() {
 			case failed:
 				w.violate("failed storage", "shard %d: replica %d still leads %v after a write of its log store failed", p.shard.id, h.index+1,
 					time.Duration(w.now-h.disk.failedAt))
+			case p.failedFor() > w.leaderPatience():
+				w.violate("quarantine", "shard %d: replica %d still leads %v after its state machine failed", p.shard.id, h.index+1, p.failedFor())
 			case w.now-p.changedAt < int64(w.leaderPatience()): // others have to be heard since
 			case !w.plan.raft.DisableCheckQuorum && !p.inTouch(w.leaderPatience()):
 				w.violate("check-quorum", "shard %d: replica %d still leads although it has heard no majority for %v", p.shard.id, h.index+1, w.leaderPatience())
@@ -69,6 +71,9 @@ func (w *World) checkDeposed() {
 func (w *World) checkCampaign(h *host, u *update, before raftpb.HardState) {
 	p := h.places[u.key.ShardID-1]
 	campaigns := u.stateSet && u.state.Vote == u.key.ReplicaID && (u.state.Term != before.Term || before.Vote == 0)
+	if campaigns && p != nil && p.failedFor() > time.Second {
+		w.violate("quarantine", "shard %d: replica %d begins term %d %v after its state machine failed", p.shard.id, u.key.ReplicaID, u.state.Term, p.failedFor())
+	}
 	if !campaigns || p == nil || w.plan.raft.DisablePreVote {
 		return
 	}

@@ -41,6 +41,8 @@ const (
 	countStar
 	countNewTimeouts
 	countDeafLeader
+	countMachineFails
+	countFence
 
 	countOperations
 	countAnswered
@@ -77,6 +79,7 @@ const (
 	countChangeCanceled
 	countJoint
 	countStopped
+	countQuarantined
 
 	countSnapshots
 	countCompactions
@@ -128,11 +131,11 @@ const (
 var counterNames = [counterCount]string{
 	"crash", "power-loss", "graceful-restart", "replica-stop", "transfer", "cut", "one-way-cut", "partition", "flap", "slow-way",
 	"lossy-way", "damaging-way", "break", "clock-jump", "clock-drift", "pause", "slow-disk", "stall", "failed-sync", "full-disk", "wipe", "log-wipe",
-	"old-disk", "remove", "slow-apply", "change-members", "cancel-change", "star", "new-timeouts", "deaf-leader",
+	"old-disk", "remove", "slow-apply", "change-members", "cancel-change", "star", "new-timeouts", "deaf-leader", "machine-fails", "fence",
 	"operations", "answered", "unknown", "refused", "reads", "stale-reads", "bounded-reads", "forwarded", "timeouts", "busy", "term-mismatch",
 	"elections", "truncations", "lost-writes", "lost-frames", "cut-frames", "duplicated-frames", "reordered-frames", "damaged-batches",
 	"refused-messages", "broken-connections", "log-reads", "abstained", "healed", "promoted-again", "second-leaders", "unknown-but-applied",
-	"transfers-done", "transfers-refused", "changes-refused", "changes-done", "changes-canceled", "joint-memberships", "shards-without-quorum",
+	"transfers-done", "transfers-refused", "changes-refused", "changes-done", "changes-canceled", "joint-memberships", "shards-without-quorum", "quarantined",
 	"snapshots-taken", "compactions", "snapshots-installed", "installations-interrupted", "streams-resumed", "audited",
 	"sessions", "session-calls", "session-retries", "session-answers-dropped", "session-late-copies", "session-repeats", "sessions-evicted",
 	"session-expired", "session-forgotten", "machine-syncs", "machines-set-back", "machines-half-recovered",

@@ -50,6 +50,7 @@
 //     from the product; a call is applied once however often it is tried, every answer is that of this one time, and each refusal is
 //     one that the rules have for an attempt of the call;
 //   - histories, at the end (history.go): every register's is given to porcupine;
+//   - replicas that fail (failing.go): one whose state machine fails does not lead or campaign for long, one that is fenced says nothing more;
 //   - recovery (recovery.go): when all faults have ended, every shard of which a majority kept its promises serves again within a
 //     bounded number of election timeouts, and its replicas agree.
 //

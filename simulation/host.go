@@ -83,6 +83,7 @@ type place struct {
 	// without an answer.
 	answered, silence [maxHosts]int64
 	told              int64
+	failure           failure
 	// removed: its data is to be removed once it is stopped; removing: that is on its way to the disk.
 	removed, removing bool
 	// lost says that the replica's storage lost what it had promised, so that it may abstain for good; the incarnation
@@ -196,6 +197,7 @@ func (p *place) start() {
 		return
 	}
 	p.state = placeStarting
+	p.cure()
 	life := h.life
 	options := engine.ReplicaOptions{ShardID: p.shard.id, ReplicaID: uint64(h.index + 1), Join: p.joins, Raft: h.world.plan.raft,
 		Snapshots: h.world.plan.snapshots.policy(), Audit: h.world.options.Audit}

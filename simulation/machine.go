@@ -68,6 +68,9 @@ func (c *clients) newCommand(random *random, operation uint64, key uint8) []byte
 
 // Update implements rsm.StateMachine.
 func (m *machine) Update(entries []rsm.Entry) error {
+	if err := m.failure(); err != nil {
+		return err
+	}
 	if m.subject != nil {
 		if err := m.updateSubject(entries); err != nil {
 			return err

@@ -27,8 +27,8 @@ func newNemesis(w *World) *nemesis {
 func (n *nemesis) begin() {
 	for kind := range firstOutcome {
 		draws := &n.random
-		if kind == countDeafLeader { // came later, and leaves the draws of the others as they were
-			draws = &random{state: mix(n.random.state)}
+		if kind >= countDeafLeader { // came later, and leaves the draws of the others as they were
+			draws = &random{state: mix(n.random.state + uint64(kind-countDeafLeader))}
 		}
 		own := &nemesis{world: n.world, random: draws.fork(), cuts: n.cuts}
 		if n.world.plan.rates[kind] > 0 && !slices.Contains(n.world.options.Without, counterNames[kind]) {
@@ -78,6 +78,8 @@ func (n *nemesis) inject(kind counter) bool {
 		return n.injectProcess(kind, h)
 	case countClockJump, countClockDrift:
 		return n.injectClock(kind, h)
+	case countMachineFails, countFence:
+		return n.fail(kind, h)
 	case countChange, countCancelChange:
 		return n.injectChange(kind, h)
 	case countSlowDisk, countStall, countFailedSync, countFullDisk, countWipe, countLogWipe, countOldDisk:

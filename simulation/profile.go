@@ -18,7 +18,7 @@ var profiles = []profile{
 	{"calm", map[counter]float64{countSlowApply: 6, countTransfer: 2, countChange: 8, countCancelChange: 1}},
 	{"crashy", map[counter]float64{
 		countCrash: 18, countPowerLoss: 1.5, countGracefulRestart: 4, countReplicaStop: 8, countTransfer: 6, countPause: 2, countBreak: 4,
-		countSlowApply: 3, countChange: 10, countCancelChange: 1,
+		countSlowApply: 3, countChange: 10, countCancelChange: 1, countMachineFails: 8, countFence: 5,
 	}},
 	{"partitions", map[counter]float64{
 		countCut: 14, countOneWayCut: 12, countPartition: 5, countFlap: 4, countSlowWay: 6, countLossyWay: 6, countDamagingWay: 3, countBreak: 8, countTransfer: 4,
@@ -51,7 +51,7 @@ var profiles = []profile{
 		countCut: 5, countOneWayCut: 4, countPartition: 2, countFlap: 1.5, countSlowWay: 2, countLossyWay: 2.5, countDamagingWay: 1.5, countBreak: 3,
 		countClockJump: 3, countClockDrift: 3, countPause: 3,
 		countSlowDisk: 3, countStall: 2, countFailedSync: 2, countFullDisk: 2, countWipe: 0.4, countLogWipe: 0.3, countOldDisk: 2,
-		countRemove: 0.3, countSlowApply: 2, countChange: 6, countCancelChange: 0.7, countDeafLeader: 1,
+		countRemove: 0.3, countSlowApply: 2, countChange: 6, countCancelChange: 0.7, countDeafLeader: 1, countMachineFails: 1, countFence: 1,
 	}},
 }
 
@@ -106,7 +106,7 @@ func drawPlan(r *random, o *Options) plan {
 	later := *r // what came later draws from a copy, so that seeds mean what they meant
 	for kind := range firstOutcome {
 		draws := r
-		if kind == countStar || kind == countNewTimeouts || kind == countDeafLeader {
+		if kind == countStar || kind == countNewTimeouts || kind >= countDeafLeader {
 			draws = &later
 		}
 		rate := chosen.rates[kind]

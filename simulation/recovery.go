@@ -81,6 +81,9 @@ func (w *World) mend() {
 				p.wanted = true
 				p.settle()
 			}
+			if p != nil && p.broken() {
+				p.stop() // and, since it is wanted, started anew
+			}
 			if p != nil && p.gone {
 				p.leave()
 			}

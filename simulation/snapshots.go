@@ -101,13 +101,13 @@ func (p *place) reached() bool {
 	return false
 }
 
-// keep notes that the removal of a replica's data went no further than its snapshots: its log was not touched.
+// keep notes that the removal of a replica's data went no further than its snapshots: its log was not touched. Those that are gone may come back, since
+// their removal is not durable: so what was lost is judged again when the power goes.
 func (p *place) keep(log *mirror) {
 	p.host.disk.memory[keyOf(p)] = log
 	if p.removing && p.reached() {
-		p.lost = false
+		p.lost, p.removing = false, false
 	}
-	p.removing = false
 }
 
 // coroutine is a worker that calls a user's code, on its way: it goes on when the world says so, after each read and write of a snapshot.
