@@ -15,7 +15,7 @@
 //
 // # Stream
 //
-// A shard of one replica has a state of so many MiB, and its log begins behind a snapshot. A replica on a fresh host is added: its state is streamed to it.
+// A shard of one replica has a state of so many MiB in the ready-made state machines, rsm/kv and rsm/pebblekv in turn, and its log begins behind a snapshot. A replica on a fresh host is added: its state is streamed to it.
 // Measured is the time from the offer until the whole is durable there, in memory and on disk, against what the disk writes and what a loopback
 // connection carries in the same run; then the latency of writes to 47 shards that the two hosts share, before and while a stream runs at half that rate.
 //

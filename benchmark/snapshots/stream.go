@@ -16,20 +16,12 @@ import (
 	"github.com/flotilla-raft/flotilla/nodehost"
 	"github.com/flotilla-raft/flotilla/raftpb"
 	"github.com/flotilla-raft/flotilla/rsm"
+	"github.com/flotilla-raft/flotilla/rsm/kv"
+	"github.com/flotilla-raft/flotilla/rsm/pebblekv"
 )
 
 // busyShards is how many other shards the two hosts of a stream share.
 const busyShards = 47
-
-// onDisk is pages as a state machine on disk as far as streaming goes: a view of it is sent without a file. It says of itself that it holds nothing,
-// so it is for a host that is not started again.
-type onDisk struct{ *pages }
-
-// Open implements rsm.OnDisk.
-func (onDisk) Open(context.Context) (uint64, error) { return 0, nil }
-
-// Sync implements rsm.OnDisk.
-func (onDisk) Sync() error { return nil }
 
 // streamed is one stream to a replica that was just added.
 type streamed struct {
@@ -96,13 +88,12 @@ func streamTo(ctx context.Context, config *benchmark.Config, dir string, disk bo
 			err = errors.Join(err, h.Close())
 		}
 	}()
-	factory := func(mib int) rsm.Factory {
+	factory := func(host int) rsm.Factory {
 		return func(uint64, uint64) (rsm.StateMachine, error) {
-			machine := newPages(mib)
 			if disk {
-				return onDisk{machine}, nil
+				return pebblekv.New(pebblekv.Options{Dir: filepath.Join(dir, fmt.Sprintf("state-%d", host))})
 			}
-			return machine, nil
+			return kv.New(), nil
 		}
 	}
 	for i, address := range addresses {
@@ -118,7 +109,7 @@ func streamTo(ctx context.Context, config *benchmark.Config, dir string, disk bo
 		hosts = append(hosts, h)
 	}
 	policy := nodehost.SnapshotPolicy{Disabled: true, KeepEntries: -1, Retain: 1}
-	err = hosts[0].StartReplica(ctx, nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 1, Members: map[uint64]string{1: addresses[0]}, Snapshots: policy}, factory(config.StateMiB))
+	err = hosts[0].StartReplica(ctx, nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 1, Members: map[uint64]string{1: addresses[0]}, Snapshots: policy}, factory(1))
 	if err != nil {
 		return s, err
 	}
@@ -129,7 +120,7 @@ func streamTo(ctx context.Context, config *benchmark.Config, dir string, disk bo
 	if _, err := shard.WaitLeader(ctx); err != nil {
 		return s, err
 	}
-	if _, err := shard.Propose(ctx, make([]byte, config.Payload)); err != nil {
+	if err := fillState(ctx, shard, config.StateMiB); err != nil {
 		return s, err
 	}
 	if _, err := shard.Snapshot(ctx); err != nil { // the log lets go of what the other one would need
@@ -140,7 +131,7 @@ func streamTo(ctx context.Context, config *benchmark.Config, dir string, disk bo
 			return s, err
 		}
 	}
-	if err := hosts[1].StartReplica(ctx, nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 2, Join: true, Snapshots: policy}, factory(0)); err != nil {
+	if err := hosts[1].StartReplica(ctx, nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 2, Join: true, Snapshots: policy}, factory(2)); err != nil {
 		return s, err
 	}
 	if _, err := shard.ChangeMembers(ctx, raftpb.MembershipChange{Members: []raftpb.MemberChange{{ReplicaID: 2, Kind: raftpb.Voter, Address: addresses[1]}}}); err != nil {
@@ -179,7 +170,7 @@ func (b *busyLoad) start(ctx context.Context, hosts []*nodehost.NodeHost, addres
 	for id := uint64(2); id < 2+busyShards; id++ {
 		for i, h := range hosts {
 			err := h.StartReplica(ctx, nodehost.ReplicaConfig{ShardID: id, ReplicaID: uint64(i + 1), Members: members}, func(uint64, uint64) (rsm.StateMachine, error) {
-				return newPages(0), nil
+				return kv.New(), nil
 			})
 			if err != nil {
 				return err
@@ -204,7 +195,7 @@ func (b *busyLoad) start(ctx context.Context, hosts []*nodehost.NodeHost, addres
 }
 
 func (b *busyLoad) write(ctx context.Context, shard *nodehost.Shard, payload int) {
-	command := make([]byte, payload)
+	command := kv.Put([]byte("key"), make([]byte, payload))
 	for benchmark.Wait(ctx, pace) == nil {
 		began := time.Now()
 		if _, err := shard.Propose(ctx, command); err == nil {
