@@ -36,6 +36,9 @@ func (c countedFile) WriteAt(data []byte, offset int64) (int, error) {
 // of them in flight. Padding, what is moved, what files are filled with and the records of compactions count, those of all shards at the
 // end and all that follows from them, too.
 func TestDeviceBytes(t *testing.T) {
+	if raceEnabled {
+		t.Skip("it takes long, in one goroutine")
+	}
 	const shards, keep, segment = 1000, 8, 4 << 20
 	const limit = 1.3
 	fs := &countingFS{FS: vfs.NewMem()}

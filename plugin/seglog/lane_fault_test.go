@@ -14,7 +14,7 @@ func TestEveryCallOfLanesFails(t *testing.T) {
 	h := draw(t, newWorkload(6, 8, 3000), 80)
 	for _, failure := range []error{syscall.EIO, syscall.ENOSPC} {
 		calls := 0
-		for failAt := 1; failLaneCall(t, h, failAt, failure); failAt += share(7, 23) {
+		for failAt := 1; failLaneCall(t, h, failAt, failure); failAt += share(11, 151) {
 			calls = failAt
 		}
 		if calls < 250 {

@@ -12,7 +12,7 @@ func TestEveryCutWhilePacking(t *testing.T) {
 		w := newWorkload(seed+40, 3, 100)
 		h := &history{}
 		model := h.begin(t, w.keys())
-		for range 90 {
+		for range share(90, 70) {
 			l := w.logs[w.random.IntN(len(w.logs))]
 			c := w.append(l, 1)
 			c.key = l.key
@@ -25,9 +25,9 @@ func TestEveryCutWhilePacking(t *testing.T) {
 				removed++
 			}
 		}
-		if removed < 3 {
+		if removed < share(3, 1) {
 			t.Errorf("seed %d: only %d segments were emptied", seed, removed)
 		}
-		t.Logf("%d points", enumerate(t, h, events, seed, 2))
+		t.Logf("%d points", enumerate(t, h, events, seed, share(2, 1)))
 	}
 }

@@ -88,6 +88,9 @@ func TestSpaceComesBackFromPadding(t *testing.T) {
 		"one shard":           {1, 256 << 10, 4000, 400},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if raceEnabled && test.shards > 1 {
+				t.Skip("it takes long, in one goroutine")
+			}
 			options := manual(vfs.NewMem())
 			options.SegmentBytes = test.segment
 			s, err := Open(options)
