@@ -76,7 +76,8 @@ func (s *sender) serveOne(now raft.Instant, stream *outgoing) (sent bool, again 
 		return false, min(idle, s.alive(now, stream))
 	}
 	if s.engine.sendTo(stream.peer, transport.LaneSnapshot, []raftpb.Message{*m}) == 0 {
-		stream.unsent, stream.blocked = m, now+raft.Instant(sendAgain)
+		stream.pause = min(max(2*stream.pause, sendAgainSoon), sendAgain)
+		stream.unsent, stream.blocked = m, now+raft.Instant(stream.pause)
 		return false, min(idle, stream.blocked)
 	}
 	s.account(now, stream, m)
@@ -113,7 +114,7 @@ func (s *sender) account(now raft.Instant, stream *outgoing, m *raftpb.Message) 
 	}
 	stream.rate.spend(now, bytes)
 	s.rate.spend(now, bytes)
-	stream.unsent, stream.told = nil, m.Commit
+	stream.unsent, stream.pause, stream.told = nil, 0, m.Commit
 	stream.next = max(stream.next, end)
 	stream.sentTo = max(stream.sentTo, end)
 	stream.sentAt, stream.chunkAt = now, now

@@ -17,8 +17,10 @@ import (
 const (
 	// streamIdle ends what nobody asks for any more, at the source, and what nothing comes of any more, at the receiver.
 	streamIdle = 30 * time.Second
-	// sendAgain is when what the transport refused is tried again: its queue is full, or the connection is being made.
-	sendAgain = 10 * time.Millisecond
+	// What the transport refused is tried again after sendAgainSoon, for its queue is full of some milliseconds' worth, and after twice as long each time up
+	// to sendAgain, for then the connection is being made.
+	sendAgainSoon = 500 * time.Microsecond
+	sendAgain     = 10 * time.Millisecond
 	// sendsPerRun bounds the chunks of one iteration, so that pulls and ends are seen in between.
 	sendsPerRun = 16
 	// maxStreamsSent bounds the streams that a host serves at a time. A pull beyond is not answered, and comes again.
@@ -58,6 +60,7 @@ type outgoing struct {
 	rate        rate
 	unsent      *raftpb.Message // that the transport refused
 	blocked     raft.Instant    // until then
+	pause       time.Duration   // the last one that it was blocked for, 0 since a chunk was sent
 	pulledAt    raft.Instant
 	sentAt      raft.Instant // a chunk, or a sign of life
 	chunkAt     raft.Instant
