@@ -92,7 +92,7 @@ func (d *disk) NewGroup() logdb.Group { return &group{disk: d, inner: d.store.Ne
 
 // Save implements logdb.Group.
 func (g *group) Save(save *raftpb.Save) error {
-	if err := g.disk.refuses(logdb.ReplicaKey{ShardID: save.ShardID, ReplicaID: save.ReplicaID}); err != nil {
+	if err := g.disk.refuses(save); err != nil {
 		return err
 	}
 	if err := g.inner.Save(save); err != nil {

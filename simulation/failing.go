@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/flotilla-raft/flotilla/engine"
-	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/raftpb"
 )
 
@@ -77,10 +76,10 @@ func (m *machine) failure() error {
 	return errMachine
 }
 
-// refuses says that a write is to be refused, for the replica to be fenced.
-func (d *disk) refuses(key logdb.ReplicaKey) error {
-	p := d.host.places[key.ShardID-1]
-	if p == nil || !p.failure.fence {
+// refuses says that a write is to be refused, for the replica to be fenced. One that begins a replica is taken: it is the engine's.
+func (d *disk) refuses(save *raftpb.Save) error {
+	p := d.host.places[save.ShardID-1]
+	if p == nil || !p.failure.fence || save.Bootstrap != nil {
 		return nil
 	}
 	p.failure.fence, p.failure.fenced = false, true

@@ -85,11 +85,13 @@ func (n *nemesis) deafen(h *host) bool {
 		return false
 	}
 	timeout := n.world.plan.raft.ElectionTimeout
+	soon := timeout / 8
 	var change func(other *host, by int)
 	if n.random.chance(0.5) {
 		ended := p.transferAsked(0)
 		p.replica.Transfer(0, ended)
 		h.wake()
+		soon = 3 * time.Millisecond // before it hears of the election
 		change = func(other *host, by int) { n.cut(other, h, by) }
 	} else {
 		late := n.random.between(int64(timeout/2), int64(3*timeout/2))
@@ -109,7 +111,7 @@ func (n *nemesis) deafen(h *host) bool {
 			change(other, by)
 		}
 	}
-	n.during(time.Millisecond/2, timeout/8, func() {
+	n.during(time.Millisecond/4, soon, func() {
 		set(1)
 		n.during(timeout, 4*timeout, func() { set(-1) })
 	})
