@@ -19,6 +19,7 @@ import (
 
 	"github.com/flotilla-raft/flotilla/benchmark"
 	"github.com/flotilla-raft/flotilla/benchmark/network"
+	"github.com/flotilla-raft/flotilla/benchmark/peers/window"
 )
 
 // manyShards is the number of shards above which timeouts are twice as long, and heartbeats four times as far apart.
@@ -102,7 +103,7 @@ type cluster struct {
 	options       benchmark.ClusterOptions
 	addresses     *network.Addresses
 	hosts         []*dragonboat.NodeHost
-	windows       []*window // by shard
+	windows       []*window.Window[pending] // by shard
 	leaderChanges atomic.Uint64
 }
 
@@ -139,9 +140,9 @@ func (c *cluster) start(ctx context.Context, tune func(*config.ExpertConfig)) (e
 			}
 		}
 	}
-	c.windows = make([]*window, c.options.Shards)
+	c.windows = make([]*window.Window[pending], c.options.Shards)
 	for shard := range c.windows {
-		c.windows[shard] = newWindow()
+		c.windows[shard] = window.New(pending.end)
 		if err := c.awaitLeader(ctx, shard); err != nil {
 			return err
 		}
@@ -246,7 +247,7 @@ func (c *cluster) Close() error {
 	}
 	for _, w := range c.windows {
 		if w != nil {
-			w.close()
+			w.Close()
 		}
 	}
 	if c.addresses == nil {

@@ -4,26 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/lni/dragonboat/v4"
 	"github.com/lni/dragonboat/v4/client"
 
 	"github.com/flotilla-raft/flotilla/benchmark"
+	"github.com/flotilla-raft/flotilla/benchmark/peers/window"
 )
 
 // requestTimeout is the default of Flotilla.
 const requestTimeout = 10 * time.Second
-
-// window holds the requests of a shard that are under way, oldest first, and ends them in that order.
-type window struct {
-	mu      sync.Mutex
-	wake    sync.Cond
-	pending []pending
-	closed  bool
-	ended   chan struct{}
-}
 
 // pending is a request under way; query is nil for a write.
 type pending struct {
@@ -32,52 +23,8 @@ type pending struct {
 	query  *benchmark.Query
 }
 
-func newWindow() *window {
-	w := &window{ended: make(chan struct{})}
-	w.wake.L = &w.mu
-	go w.run()
-	return w
-}
-
-func (w *window) add(p pending) {
-	w.mu.Lock()
-	w.pending = append(w.pending, p)
-	first := len(w.pending) == 1
-	w.mu.Unlock()
-	if first {
-		w.wake.Signal()
-	}
-}
-
-// close ends the goroutine once nothing is pending. The hosts are closed before, so that everything is answered.
-func (w *window) close() {
-	w.mu.Lock()
-	w.closed = true
-	w.mu.Unlock()
-	w.wake.Signal()
-	<-w.ended
-}
-
-func (w *window) run() {
-	defer close(w.ended)
-	var taken []pending
-	for {
-		w.mu.Lock()
-		for len(w.pending) == 0 && !w.closed {
-			w.wake.Wait()
-		}
-		if len(w.pending) == 0 {
-			w.mu.Unlock()
-			return
-		}
-		taken, w.pending = w.pending, taken[:0]
-		w.mu.Unlock()
-		for i := range taken {
-			p := taken[i]
-			p.caller.done(p.outcome(<-p.state.ResultC()))
-		}
-	}
-}
+// end waits for the answer.
+func (p pending) end() { p.caller.done(p.outcome(<-p.state.ResultC())) }
 
 // outcome answers the query of a read, and frees the request.
 func (p pending) outcome(result dragonboat.RequestResult) benchmark.Outcome {
@@ -94,7 +41,7 @@ type caller struct {
 	host    *dragonboat.NodeHost
 	session *client.Session
 	shard   uint64
-	window  *window
+	window  *window.Window[pending]
 	done    func(benchmark.Outcome)
 }
 
@@ -109,7 +56,7 @@ func (c *caller) ProposeAsync(command []byte) error {
 	if err != nil {
 		return refusal(err)
 	}
-	c.window.add(pending{c, state, nil})
+	c.window.Add(pending{c, state, nil})
 	return nil
 }
 
@@ -118,7 +65,7 @@ func (c *caller) ReadAsync(query *benchmark.Query) (answered bool, err error) {
 	if err != nil {
 		return false, refusal(err)
 	}
-	c.window.add(pending{c, state, query})
+	c.window.Add(pending{c, state, query})
 	return false, nil
 }
 

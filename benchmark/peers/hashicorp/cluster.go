@@ -21,6 +21,7 @@ import (
 
 	"github.com/flotilla-raft/flotilla/benchmark"
 	"github.com/flotilla-raft/flotilla/benchmark/network"
+	"github.com/flotilla-raft/flotilla/benchmark/peers/window"
 )
 
 const (
@@ -43,7 +44,7 @@ type cluster struct {
 	options       benchmark.ClusterOptions
 	addresses     *network.Addresses
 	hosts         []*host
-	window        *window
+	window        *window.Window[pending]
 	leaderChanges atomic.Uint64
 	watchers      chan struct{} // one token for each watcher that has ended
 	closed        chan struct{}
@@ -89,7 +90,7 @@ func (c *cluster) start(ctx context.Context) (err error) {
 			return fmt.Errorf("hashicorp: no leader: %w", err)
 		}
 	}
-	c.window = newWindow()
+	c.window = window.New(pending.end)
 	return nil
 }
 
@@ -211,7 +212,7 @@ func (c *cluster) Close() (err error) {
 		<-c.watchers
 	}
 	if c.window != nil {
-		c.window.close()
+		c.window.Close()
 	}
 	for _, h := range c.hosts {
 		if h.transport != nil {

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
 
 	"github.com/flotilla-raft/flotilla/benchmark"
+	"github.com/flotilla-raft/flotilla/benchmark/peers/window"
 )
 
 // requestTimeout is the default of Flotilla.
@@ -18,71 +18,19 @@ const requestTimeout = 10 * time.Second
 
 var errReads = errors.New("hashicorp: reads are not driven")
 
-// window holds the requests that are under way, oldest first, and ends them in that order.
-type window struct {
-	mu      sync.Mutex
-	wake    sync.Cond
-	pending []pending
-	closed  bool
-	ended   chan struct{}
-}
-
+// pending is a request under way.
 type pending struct {
 	future raft.ApplyFuture
 	done   func(benchmark.Outcome)
 }
 
-func newWindow() *window {
-	w := &window{ended: make(chan struct{})}
-	w.wake.L = &w.mu
-	go w.run()
-	return w
-}
-
-func (w *window) add(p pending) {
-	w.mu.Lock()
-	w.pending = append(w.pending, p)
-	first := len(w.pending) == 1
-	w.mu.Unlock()
-	if first {
-		w.wake.Signal()
-	}
-}
-
-// close ends the goroutine once nothing is pending. The hosts are shut down before, so that everything is answered.
-func (w *window) close() {
-	w.mu.Lock()
-	w.closed = true
-	w.mu.Unlock()
-	w.wake.Signal()
-	<-w.ended
-}
-
-func (w *window) run() {
-	defer close(w.ended)
-	var taken []pending
-	for {
-		w.mu.Lock()
-		for len(w.pending) == 0 && !w.closed {
-			w.wake.Wait()
-		}
-		if len(w.pending) == 0 {
-			w.mu.Unlock()
-			return
-		}
-		taken, w.pending = w.pending, taken[:0]
-		w.mu.Unlock()
-		for i := range taken {
-			taken[i].done(outcomeOf(taken[i].future.Error()))
-			taken[i] = pending{}
-		}
-	}
-}
+// end waits for the answer.
+func (p pending) end() { p.done(outcomeOf(p.future.Error())) }
 
 // caller issues the requests of one client.
 type caller struct {
 	raft   *raft.Raft
-	window *window
+	window *window.Window[pending]
 	done   func(benchmark.Outcome)
 }
 
@@ -92,7 +40,7 @@ func (c *cluster) Caller(host, _ int, done func(benchmark.Outcome)) benchmark.Ca
 }
 
 func (c *caller) ProposeAsync(command []byte) error {
-	c.window.add(pending{c.raft.Apply(slices.Clone(command), requestTimeout), c.done})
+	c.window.Add(pending{c.raft.Apply(slices.Clone(command), requestTimeout), c.done})
 	return nil
 }
 
