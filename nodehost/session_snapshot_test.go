@@ -1,8 +1,6 @@
 package nodehost_test
 
 import (
-	"context"
-	"sync/atomic"
 	"testing"
 
 	"github.com/flotilla-raft/flotilla/nodehost"
@@ -13,17 +11,10 @@ import (
 // the answer that it had, out of the snapshot.
 func TestSessionsAreInSnapshots(t *testing.T) {
 	c := newCluster(t, 1)
-	var stuck, entered atomic.Bool
-	release := make(chan struct{})
+	sticking := newSticking()
 	c.machine = func(int) rsm.StateMachine {
 		machine := &savedJournal{}
-		machine.hook = func(command string) error {
-			if command == "stick" && stuck.Load() {
-				entered.Store(true)
-				<-release
-			}
-			return nil
-		}
+		machine.hook = sticking.hook
 		return machine
 	}
 	c.startAll(1)
@@ -31,21 +22,12 @@ func TestSessionsAreInSnapshots(t *testing.T) {
 	if _, err := session.Propose(patient(t), []byte("before")); err != nil {
 		t.Fatal(err)
 	}
-	stuck.Store(true)
-	call := session.Call([]byte("stick"))
-	ctx, cancel := context.WithCancel(patient(t))
-	lost := make(chan error, 1)
-	go func() {
-		_, err := call.Propose(ctx)
-		lost <- err
-	}()
-	c.eventually("committed", entered.Load)
-	cancel()
-	if err := <-lost; !nodehost.MaybeApplied(err) {
+	call, err := sticking.lose(c, session)
+	if !nodehost.MaybeApplied(err) {
 		t.Fatal(err)
 	}
-	stuck.Store(false)
-	close(release)
+	sticking.stuck.Store(false)
+	close(sticking.release)
 	index, err := c.shard(0, 1).Snapshot(patient(t))
 	if err != nil || index == 0 {
 		t.Fatalf("snapshot at %d: %v", index, err)

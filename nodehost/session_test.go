@@ -33,38 +33,53 @@ func onceIn(t testing.TB, applied []string, commands ...string) {
 	}
 }
 
-// The client's side never hears of the commit: its context ends while the command is being applied. It proposes the call again, and gets the
-// answer of the first time.
-func TestACallWhoseResponseWasLostIsAppliedOnce(t *testing.T) {
-	c := newCluster(t, 3)
-	var stuck, entered atomic.Bool
-	release := make(chan struct{})
-	c.hook = func(_ int, _ uint64, command string) error {
-		if command == "stick" && stuck.Load() {
-			entered.Store(true)
-			<-release
-		}
-		return nil
+// sticking holds a state machine up in the command "stick".
+type sticking struct {
+	stuck, entered atomic.Bool
+	release        chan struct{}
+}
+
+func newSticking() *sticking { return &sticking{release: make(chan struct{})} }
+
+func (s *sticking) hook(command string) error {
+	if command == "stick" && s.stuck.Load() {
+		s.entered.Store(true)
+		<-s.release
 	}
-	c.startAll(1)
-	session := c.openSession(0, 1)
-	if _, err := session.Propose(patient(t), []byte("before")); err != nil {
-		t.Fatal(err)
-	}
-	stuck.Store(true)
-	call := session.Call([]byte("stick"))
-	ctx, cancel := context.WithCancel(patient(t))
+	return nil
+}
+
+// lose makes a call that is committed, and whose context ends before its answer comes.
+func (s *sticking) lose(c *cluster, session *nodehost.Session) (call *nodehost.Call, err error) {
+	s.stuck.Store(true)
+	call = session.Call([]byte("stick"))
+	ctx, cancel := context.WithCancel(patient(c.t))
 	lost := make(chan error, 1)
 	go func() {
 		_, err := call.Propose(ctx)
 		lost <- err
 	}()
-	c.eventually("committed", entered.Load)
+	c.eventually("committed", s.entered.Load)
 	cancel()
-	if err := <-lost; !errors.Is(err, context.Canceled) || !nodehost.MaybeApplied(err) {
+	return call, <-lost
+}
+
+// The client's side never hears of the commit: its context ends while the command is being applied. It proposes the call again, and gets the
+// answer of the first time.
+func TestACallWhoseResponseWasLostIsAppliedOnce(t *testing.T) {
+	c := newCluster(t, 3)
+	sticking := newSticking()
+	c.hook = func(_ int, _ uint64, command string) error { return sticking.hook(command) }
+	c.startAll(1)
+	session := c.openSession(0, 1)
+	if _, err := session.Propose(patient(t), []byte("before")); err != nil {
+		t.Fatal(err)
+	}
+	call, err := sticking.lose(c, session)
+	if !errors.Is(err, context.Canceled) || !nodehost.MaybeApplied(err) {
 		t.Fatalf("a call whose context ended: %v", err)
 	}
-	close(release)
+	close(sticking.release)
 	for range 3 {
 		result, err := call.Propose(patient(t))
 		if err != nil || result.Value != 2 || string(result.Data) != "stick" {
