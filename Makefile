@@ -167,9 +167,11 @@ sim: bin/flotilla ## simulate fresh seeds for BUDGET (1m) in PROFILE (everything
 
 SOAK ?= 50
 
-soak: ## kill a process under load SOAK (50) times on each log store, and cut the power as often
-	go test ./nodehost -run '^(TestKillKeeps|TestNothingAcknowledgedIsLostInAPowerCut|TestAPowerCutWithoutSyncs)' -count=1 -v -tags invariants \
-		-timeout 2h -soak=$(SOAK)
+# Kills are paired with power cuts, which drop what was not synced, and those with runs without syncs, which have to lose something.
+soak: ## kill processes under load and during streams, and cut the power, SOAK (50) times each; stream 1 GiB through cuts
+	go test ./engine -run '^TestAPowerCut' -count=1 -v -tags invariants
+	go test ./nodehost -run '^(TestKill|TestNothingAcknowledgedIsLostInAPowerCut|TestAPowerCutWithoutSyncs|TestALargeStateIsStreamed)' -count=1 -v \
+		-tags invariants -timeout 3h -soak=$(SOAK)
 
 PROOF ?= bin/proof
 

@@ -20,8 +20,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == killChild {
-		runKillChild(os.Args[2:])
+	children := map[string]func(arguments []string){killChild: runKillChild, streamChild: runStreamChild}
+	if len(os.Args) > 1 && children[os.Args[1]] != nil {
+		children[os.Args[1]](os.Args[2:])
 		return
 	}
 	leaktest.Main(m)
