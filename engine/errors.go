@@ -91,6 +91,9 @@ var (
 	ErrStreamFailed = errors.New("flotilla: snapshot was not received")
 	// ErrInstallFailed says that a state machine did not recover from a snapshot that was received.
 	ErrInstallFailed = errors.New("flotilla: snapshot was not installed")
+	// ErrInstalling says that the replica's state is being replaced, by a snapshot of another replica or because it begins anew, so that none is
+	// taken or exported of it. Once it has another state, one can be.
+	ErrInstalling = errors.New("flotilla: the state is being replaced")
 	// ErrSnapshotDamaged says that a snapshot cannot be recovered from: the text names the file, and the error is that of the file, too.
 	ErrSnapshotDamaged = errors.New("flotilla: snapshot cannot be used")
 	// ErrMachineStuck says that a state machine stands still inside a call that goes through its whole state.

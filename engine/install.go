@@ -139,8 +139,8 @@ func (w *StepWorker) installSaved(r *Replica, number uint64) {
 // beginRecovery is step 4. No snapshot is taken meanwhile: one that is under way is of no more use.
 func (w *StepWorker) beginRecovery(r *Replica, i *installation) {
 	e := w.engine
-	r.endSnapshots(ErrStopped)
-	r.endViews(ErrStopped)
+	r.endSnapshots(ErrInstalling)
+	r.endViews(ErrInstalling)
 	job := newUserJob("recovery of its state machine", r.shardID, r.replicaID)
 	i.job = job
 	job.replica = r

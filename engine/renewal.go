@@ -68,8 +68,8 @@ func (w *StepWorker) beginRenewal(r *Replica) {
 	for len(r.transfers) > 0 {
 		w.endTransfer(r, r.transfers[0].id, ErrNoLeader)
 	}
-	r.endSnapshots(ErrStopped)
-	r.endStreams(ErrStopped)
+	r.endSnapshots(ErrInstalling)
+	r.endStreams(ErrInstalling)
 	incarnation := r.renewal.incarnation
 	swap := applyItem{last: func() { w.engine.swapMachine(r, incarnation) }}
 	w.barriers = append(w.barriers, writeItem{group: w.engine.emptyGroup(), done: func(error) {

@@ -21,7 +21,7 @@ type exportJob struct {
 
 // Export saves a state machine on disk. write is called on a worker of the pool, with the function that saves: what that one writes is a whole
 // snapshot once it has returned without an error. done is called once, with the error of write or why it was not called. The
-// function returned asks for an early end. Errors: ErrNoSnapshots for any other state machine, ErrWitness, ErrStopped, ErrQuarantined, ErrStuck,
+// function returned asks for an early end. Errors: ErrNoSnapshots for any other state machine, ErrWitness, ErrStopped, ErrInstalling, ErrQuarantined, ErrStuck,
 // ErrSnapshotFailed with the cause. Safe for concurrent use.
 func (r *Replica) Export(write func(save func(io.Writer) (snapshot.Summary, error)) error, done func(error)) (cancel func(error)) {
 	var once sync.Once
@@ -43,8 +43,8 @@ func (r *Replica) Export(write func(save func(io.Writer) (snapshot.Summary, erro
 	}
 	job.after = func() { finish(r.exportOver(job)) }
 	job.abandon = func() { finish(fmt.Errorf("%w: shard %d: the export of its state machine", ErrStuck, r.shardID)) }
-	if !r.views.begin(job.userJob) {
-		finish(ErrStopped)
+	if err := r.views.begin(job.userJob); err != nil {
+		finish(err)
 		return func(error) {}
 	}
 	r.engine.saving.submit(job.userJob)

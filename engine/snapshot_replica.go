@@ -22,7 +22,7 @@ type replicaSnapshots struct {
 	waiting  []func(uint64, error) // who wants to know what becomes of job
 	next     []func(uint64, error) // who asked when job was prepared already, and wants one that is not older than the question
 	failures int                   // in a row
-	ended    bool                  // none is taken any more: the replica stops, or begins anew
+	ended    error                 // not nil: why none is taken any more
 	newest   snapshot.Name         // the last one that was taken or recovered from
 	length   uint64                // of its file
 }
@@ -56,7 +56,7 @@ func (r *Replica) takesSnapshots() error {
 
 // Snapshot takes a snapshot and calls done once with its index: everything that was applied before the call is in it. For a
 // state machine on disk it is a Sync. If nothing was applied since the last one, that one is the answer. Errors: ErrNoSnapshots, ErrWitness,
-// ErrStopped, ErrQuarantined, ErrDiskFull, ErrSnapshotFailed with the cause. Safe for concurrent use.
+// ErrStopped, ErrInstalling, ErrQuarantined, ErrDiskFull, ErrSnapshotFailed with the cause. Safe for concurrent use.
 func (r *Replica) Snapshot(done func(index uint64, err error)) {
 	done = guardedValue(done)
 	if err := r.takesSnapshots(); err != nil {
@@ -78,10 +78,11 @@ func (r *Replica) askSnapshot(done func(uint64, error)) {
 	s := &r.snapshots
 	s.mu.Lock()
 	switch {
-	case s.ended:
+	case s.ended != nil:
+		ended := s.ended
 		s.mu.Unlock()
 		if done != nil {
-			done(0, ErrStopped)
+			done(0, ended)
 		}
 		return
 	case s.job != nil && s.job.prepared && done != nil:
@@ -118,7 +119,7 @@ func (e *Engine) retrySnapshot(r *Replica) {
 func (r *Replica) endSnapshots(cause error) {
 	s := &r.snapshots
 	s.mu.Lock()
-	s.ended = true
+	s.ended = cause
 	job, next := s.job, s.next
 	s.next = nil
 	s.mu.Unlock()
@@ -143,7 +144,7 @@ func (r *Replica) recoveredFrom(name snapshot.Name, length uint64) {
 func (s *replicaSnapshots) reopen() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ended = false
+	s.ended = nil
 	s.asked.Store(false)
 }
 
@@ -151,7 +152,7 @@ func (s *replicaSnapshots) reopen() {
 func (s *replicaSnapshots) renew() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ended, s.failures, s.newest, s.length = false, 0, snapshot.Name{}, 0
+	s.ended, s.failures, s.newest, s.length = nil, 0, snapshot.Name{}, 0
 	s.asked.Store(false)
 	s.meter.begin(0)
 }
@@ -160,18 +161,18 @@ func (s *replicaSnapshots) renew() {
 func (r *Replica) snapshotOver(job *snapshotJob) {
 	s := &r.snapshots
 	e := r.engine
-	failed := job.err != nil && !errors.Is(job.err, rsm.ErrNothingApplied) && !errors.Is(job.err, ErrStopped)
+	failed := job.err != nil && !errors.Is(job.err, rsm.ErrNothingApplied) && !errors.Is(job.err, ErrStopped) && !errors.Is(job.err, ErrInstalling)
 	s.mu.Lock()
 	s.job = nil
 	waiting, next := s.waiting, s.next
 	s.waiting, s.next = nil, nil
-	again := !s.ended && len(next) > 0
+	again := s.ended == nil && len(next) > 0
 	if failed {
 		s.failures++
 	} else {
 		s.failures = 0
 	}
-	failures, ended := s.failures, s.ended
+	failures, ended := s.failures, s.ended != nil
 	if !again && (!failed || ended) {
 		s.asked.Store(false)
 	}

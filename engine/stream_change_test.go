@@ -87,32 +87,54 @@ func TestAReceiverThatIsRemoved(t *testing.T) {
 func TestAPowerCutAtAnyPointOfAnInstallation(t *testing.T) {
 	forKinds(t, streamed, func(t *testing.T, kind rsm.Kind) {
 		for point := 0; ; point++ {
-			c := newStreamCluster(t, 3, kind, nil)
-			_, _, lagging := c.behind(40)
-			c.cutOff(lagging, false)
-			reached := false
-			for steps := 0; steps < point && !reached; {
-				if c.step() {
-					steps++
-				} else {
-					c.advance()
-				}
-				reached = c.counters(lagging).SnapshotsInstalled > 0 && steps > 2
-			}
-			before := c.counters(lagging).SnapshotsInstalled > 0
-			c.crash(lagging)
-			c.startOn(lagging, nil)
+			c, lagging, installed := cutInstallation(t, kind, point, false)
 			c.waitState(lagging, 40)
 			c.fill(41, 42)
 			c.waitState(lagging, 42)
 			if n := len(c.eventsOf(engine.EventReplicaQuarantined)) + len(c.eventsOf(engine.EventReplicaDamaged)); n != 0 {
 				t.Fatalf("point %d: %d replicas were lost", point, n)
 			}
-			if before && reached {
+			if installed {
 				break
 			}
 		}
 	})
+}
+
+// The test above would notice: if syncs of the directory of snapshots do nothing, a replica comes back damaged from some point (R30).
+func TestAPowerCutWithoutSyncsDamagesAnInstallation(t *testing.T) {
+	forKinds(t, streamed, func(t *testing.T, kind rsm.Kind) {
+		for point := 0; ; point++ {
+			c, _, installed := cutInstallation(t, kind, point, true)
+			if len(c.eventsOf(engine.EventReplicaDamaged)) > 0 {
+				return
+			}
+			if installed {
+				t.Fatalf("%d points, and nothing was damaged", point)
+			}
+		}
+	})
+}
+
+// cutInstallation brings a cluster to some point of receiving and installing, cuts the power of the receiver, and starts it again.
+func cutInstallation(t *testing.T, kind rsm.Kind, point int, withoutSyncs bool) (c *streamCluster, lagging int, installed bool) {
+	c = newStreamCluster(t, 3, kind, nil)
+	_, _, lagging = c.behind(40)
+	s := c.list[lagging]
+	s.withoutSyncs = withoutSyncs
+	c.cutOff(lagging, false)
+	for steps := 0; steps < point && !installed; {
+		if c.step() {
+			steps++
+		} else {
+			c.advance()
+		}
+		installed = c.counters(lagging).SnapshotsInstalled > 0 && steps > 2
+	}
+	c.crash(lagging)
+	s.withoutSyncs = false
+	c.startOn(lagging, nil)
+	return c, lagging, installed
 }
 
 // Once an attempt has failed the log is not kept for a follower any more. One that then installs a snapshot behind which the log is gone already

@@ -60,10 +60,12 @@ type streamHost struct {
 	directory *snapshot.Directory
 	disk      *platter
 	suspend   func()
-	version   uint64 // of the format of the state
-	torn      bool   // a Recover is under way, or was when the power failed
-	fails     func(op errorfs.Op) error
-	tamper    func(lane transport.Lane, m *raftpb.Message) bool // false drops a message
+	// withoutSyncs lets syncs do nothing while it is set.
+	withoutSyncs bool
+	version      uint64 // of the format of the state
+	torn         bool   // a Recover is under way, or was when the power failed
+	fails        func(op errorfs.Op) error
+	tamper       func(lane transport.Lane, m *raftpb.Message) bool // false drops a message
 }
 
 // streamCluster is a cluster of hosts that keep snapshots, each on a disk of its own.
@@ -100,7 +102,7 @@ func newStreamCluster(t testing.TB, hosts int, kind rsm.Kind, change func(*engin
 
 // wrap makes the file system fail where a test wants it to.
 func (s *streamHost) wrap() {
-	s.files = errorfs.Wrap(s.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+	s.files = errorfs.Wrap(&forgetfulFS{s.fs, s}, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if s.fails == nil {
 			return nil
 		}
@@ -350,4 +352,46 @@ func (c *streamCluster) crash(i int) {
 	s.suspend = nil
 	s.testHost.open(c.options)
 	s.prepare()
+}
+
+// forgetfulFS is a disk that forgets to sync when its host says so.
+type forgetfulFS struct {
+	vfs.FS
+	host *streamHost
+}
+
+func (f *forgetfulFS) wrap(file vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &forgetfulFile{file, f.host}, nil
+}
+
+func (f *forgetfulFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	return f.wrap(f.FS.Create(name, category))
+}
+
+func (f *forgetfulFS) OpenDir(name string) (vfs.File, error) { return f.wrap(f.FS.OpenDir(name)) }
+
+type forgetfulFile struct {
+	vfs.File
+	host *streamHost
+}
+
+func (f *forgetfulFile) sync(do func() error) error {
+	if f.host.withoutSyncs {
+		return nil
+	}
+	return do()
+}
+
+func (f *forgetfulFile) Sync() error     { return f.sync(f.File.Sync) }
+func (f *forgetfulFile) SyncData() error { return f.sync(f.File.SyncData) }
+
+func (f *forgetfulFile) SyncTo(length int64) (full bool, err error) {
+	err = f.sync(func() error {
+		full, err = f.File.SyncTo(length)
+		return err
+	})
+	return full, err
 }

@@ -186,13 +186,18 @@ func TestAStateOfALaterVersionIsRefused(t *testing.T) {
 		s.version = 2
 	}
 	_, _, lagging := c.behind(50)
-	c.list[lagging].version = 1
+	restart := func(version uint64) { // with another program
+		c.crash(lagging)
+		c.list[lagging].version = version
+		c.startOn(lagging, nil)
+	}
+	restart(1)
 	c.cutOff(lagging, false)
 	c.until(time.Minute, "it is refused", func() bool { return len(c.eventsOf(engine.EventStreamFailed)) > 0 })
 	if event := c.eventsOf(engine.EventStreamFailed)[0]; !errors.Is(event.Err, rsm.ErrStateVersion) {
 		t.Errorf("%+v", event)
 	}
-	c.list[lagging].version = 2 // it was given the new program
+	restart(2)
 	c.waitState(lagging, 50)
 }
 

@@ -35,8 +35,8 @@ func (r *Replica) openView(stream *outgoing) {
 	view.pipe = newStreamPipe(size, uint64(e.options.SnapshotWindowBytes), e.sender.sig.set, yield, func(n int) { view.moved.Add(uint64(n)) })
 	view.prepare = func() bool { return r.prepareView(view) }
 	view.after = func() { r.viewOver(view) }
-	if !r.views.add(view) {
-		e.sender.open(openedStream{stream: stream, replica: r, reason: raftpb.ReasonStopped, err: ErrStopped})
+	if err := r.views.add(view); err != nil {
+		e.sender.open(openedStream{stream: stream, replica: r, reason: raftpb.ReasonStopped, err: err})
 		return
 	}
 	e.streaming.submit(view.userJob)

@@ -10,17 +10,17 @@ type replicaViews struct {
 	mu      sync.Mutex
 	list    []*viewStream
 	exports []*userJob
-	ended   bool // none begins any more
+	ended   error // not nil: why none begins any more
 }
 
-// begin takes an export; false means that none begins any more.
-func (v *replicaViews) begin(export *userJob) bool {
+// begin takes an export, or says why none begins any more.
+func (v *replicaViews) begin(export *userJob) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if !v.ended {
+	if v.ended == nil {
 		v.exports = append(v.exports, export)
 	}
-	return !v.ended
+	return v.ended
 }
 
 func (v *replicaViews) end(export *userJob) {
@@ -29,14 +29,13 @@ func (v *replicaViews) end(export *userJob) {
 	v.exports = slices.DeleteFunc(v.exports, func(other *userJob) bool { return other == export })
 }
 
-func (v *replicaViews) add(view *viewStream) bool {
+func (v *replicaViews) add(view *viewStream) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.ended {
-		return false
+	if v.ended == nil {
+		v.list = append(v.list, view)
 	}
-	v.list = append(v.list, view)
-	return true
+	return v.ended
 }
 
 func (v *replicaViews) remove(view *viewStream) {
@@ -60,7 +59,7 @@ func (r *Replica) endStreams(cause error) {
 func (r *Replica) endViews(cause error) {
 	v := &r.views
 	v.mu.Lock()
-	v.ended = true
+	v.ended = cause
 	views, exports := slices.Clone(v.list), slices.Clone(v.exports)
 	v.mu.Unlock()
 	for _, export := range exports {
@@ -76,5 +75,5 @@ func (r *Replica) endViews(cause error) {
 func (v *replicaViews) reopen() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.ended = false
+	v.ended = nil
 }

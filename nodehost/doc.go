@@ -68,6 +68,7 @@
 //	ErrLeaderChanged      leadership moved while the request was under way                             yes
 //	ErrNoSnapshots        Snapshot of a state machine that cannot be saved                               no
 //	ErrNothingApplied     Snapshot before anything was applied                                         no
+//	ErrInstalling         Snapshot, ExportSnapshot while the state is replaced by another replica's    no
 //	ErrSnapshotFailed     a snapshot could not be taken; matches the reason too                        no
 //	ErrRepairRefused      a replica cannot be rebuilt: healing is turned off, or nobody else has its data  no
 //	ErrNoSessions         OpenSession, and the state machine is on disk and keeps none                 no

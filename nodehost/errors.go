@@ -101,6 +101,9 @@ var (
 	// state machine did not recover from one that was received. Both come with Events.StreamFailed.
 	ErrStreamFailed  = engine.ErrStreamFailed
 	ErrInstallFailed = engine.ErrInstallFailed
+	// ErrInstalling says that the replica's state is being replaced, by a snapshot of another replica or because it begins anew, so that none is
+	// taken or exported of it. Once it has another state, one can be.
+	ErrInstalling = engine.ErrInstalling
 	// ErrSnapshotFailed says that a snapshot could not be taken, and why; the error matches the cause, too. The ones before are untouched.
 	ErrSnapshotFailed = engine.ErrSnapshotFailed
 	// ErrSnapshotDamaged says that a snapshot cannot be recovered from: the text names file, block and reason. It is told by Events, and is the

@@ -14,6 +14,8 @@ import (
 var producedElsewhere = map[string]string{
 	"ErrMachineStuck": "it comes after seconds, on a clock of its own in the engine's tests: TestAMachineThatStandsStillIsReportedAndKeepsOnePlace",
 
+	"ErrInstalling": "it takes a snapshot of the one that is replaced, in the engine's tests: TestWhoWaitsForASnapshotIsToldOfAnInstallation",
+
 	"ErrFenced": "the engine's own tests violate an assertion: TestAFencedReplicaIsSilentUntilItIsStartedAgain",
 }
 

@@ -24,7 +24,8 @@ func (h *NodeHost) openSnapshots() (err error) {
 // snapshot needs any more, but for ReplicaConfig.Snapshots.KeepEntries, is removed afterwards. If ctx ends first the snapshot goes on.
 //
 // Snapshots are taken without being asked for, too, as ReplicaConfig.Snapshots says. Errors: ErrNoSnapshots, ErrNothingApplied, ErrSnapshotFailed
-// with the cause, ErrDiskFull, ErrQuarantined, ErrWitness, ErrStopped, the cause of ctx.
+// with the cause, ErrDiskFull, ErrQuarantined, ErrWitness, ErrStopped, ErrInstalling while
+// the state is replaced by another replica's, the cause of ctx.
 func (s *Shard) Snapshot(ctx context.Context) (index uint64, err error) {
 	return ask(ctx, s, nothingChanges, s.replica.Snapshot)
 }

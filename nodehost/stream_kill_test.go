@@ -29,7 +29,7 @@ const (
 // drawn, and they come back. It has to catch up, the replicas never differ, none is damaged, and whatever was acknowledged is on every disk in the end.
 //
 // The kernel keeps what was written, synced or not (R30). What this test does not show for that reason is shown by power cuts at each step of an
-// installation, in package engine, which fail if syncs do nothing, and by those under load here.
+// installation (engine, TestAPowerCutAtAnyPointOfAnInstallation), which damage it if syncs do nothing, and by those under load here.
 func TestKillsDuringStreams(t *testing.T) {
 	if testing.Short() {
 		t.Skip("its hosts are other processes: no race is seen")

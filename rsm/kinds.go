@@ -182,6 +182,7 @@ type SessionWrite struct {
 
 // StateVersioner numbers the format of what Save writes. A snapshot of a higher number than the machine's own is refused with
 // ErrStateVersion; one of a lower number is Recover's to understand, by SnapshotReader.StateVersion. Without it the number is 0.
+// It is asked for once, when the state machine was made.
 type StateVersioner interface{ StateVersion() uint64 }
 
 // LeaderListener is told when the replica here begins and ceases to lead. It begins once the first entry of its term is applied, so

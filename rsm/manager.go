@@ -40,6 +40,7 @@ func (f *Failure) Unwrap() []error { return []error{ErrQuarantined, f.Cause} }
 type Manager struct {
 	machine StateMachine
 	kind    Kind
+	version uint64 // of the state's format, asked for once: who asks later may be a worker that a user's code must not hold up
 	applied atomic.Uint64
 	synced  atomic.Uint64
 	failure atomic.Pointer[Failure]
@@ -74,7 +75,7 @@ type place struct {
 
 // NewManager returns a manager whose state machine, one in memory, reflects the log up to and including applied.
 func NewManager(machine StateMachine, applied uint64) *Manager {
-	m := &Manager{machine: machine, kind: KindOf(machine)}
+	m := &Manager{machine: machine, kind: KindOf(machine), version: stateVersion(machine)}
 	m.survey()
 	m.reset(place{index: applied})
 	return m
@@ -265,7 +266,7 @@ func (m *Manager) Renew(ctx context.Context, factory func() (StateMachine, error
 	if err != nil {
 		return err
 	}
-	m.machine, m.kind, m.closed = machine, KindOf(machine), false
+	m.machine, m.kind, m.version, m.closed = machine, KindOf(machine), stateVersion(machine), false
 	m.failure.Store(nil)
 	if err := m.open(ctx); err != nil {
 		_ = m.closeLocked()

@@ -38,7 +38,7 @@ func (m *Manager) Recover(ctx context.Context, source *snapshot.Reader) error {
 // come. It is called on any goroutine, while the state machine is neither renewed nor closed. Errors: ErrNoSnapshots, ErrSnapshotKind,
 // ErrStateVersion.
 func (m *Manager) Accepts(meta *raftpb.SnapshotMeta) error {
-	switch version := m.stateVersion(); {
+	switch version := m.version; {
 	case m.kind == KindReplayed:
 		return fmt.Errorf("%w, so it recovers from none", ErrNoSnapshots)
 	case meta.Kind != m.kind.Snapshot():
