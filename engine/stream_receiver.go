@@ -244,6 +244,7 @@ func (r *receiver) store(now raft.Instant, stream *incoming, m *raftpb.Message) 
 	}
 	data := m.Payload[stream.offset-m.HintTerm:]
 	if err := r.write(stream, data); err != nil {
+		r.doubt(stream, err)
 		r.fail(now, stream, reasonOfReceive(err), err)
 		return false
 	}
@@ -296,6 +297,7 @@ func (i *incoming) approve(meta *raftpb.SnapshotMeta) error {
 func (r *receiver) finish(now raft.Instant, stream *incoming) {
 	summary, err := stream.check.Close()
 	if err != nil {
+		r.doubt(stream, err)
 		r.fail(now, stream, raftpb.ReasonDamaged, err)
 		return
 	}

@@ -163,6 +163,10 @@ func (s *sender) RunOnce(now raft.Instant) raft.Instant {
 
 // pulled follows one pull.
 func (s *sender) pulled(now raft.Instant, m *raftpb.Message, from string) {
+	if m.Reason == raftpb.ReasonDamaged {
+		s.doubted(m, from)
+		return
+	}
 	key := streamKey{m.ShardID, m.From, m.FromSession, m.HintIndex, from}
 	stream := s.find(key)
 	if stream == nil {
