@@ -34,7 +34,8 @@ type Options struct {
 	// SnapshotShare is the share of its time, above 0 and at most 1, that a worker takes for the snapshot of a state machine that goes on with
 	// Updates meanwhile; otherwise it sleeps. Default 0.25: the shard, and its neighbours, come first.
 	SnapshotShare float64
-	// StreamWorkers is how many state machines on disk are sent to other hosts at the same time; others wait. Default 4.
+	// StreamWorkers is how many state machines on disk are sent to other hosts at the same time; others wait. For each, up to SnapshotWindowBytes and
+	// a chunk are kept in memory. Default 4.
 	StreamWorkers int
 	// SnapshotSendBytesPerSecond bounds what this host sends of snapshots, all together; SnapshotStreamBytesPerSecond what it sends of one.
 	// Default 0: no limit but what receivers take.

@@ -83,15 +83,7 @@ func (p *streamPipe) await() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for !p.closed && uint64(len(p.pieces)*p.size) >= p.keep {
-		p.asleep = true
-		if p.yield == nil {
-			p.room.Wait()
-			continue
-		}
-		p.mu.Unlock()
-		going := p.yield()
-		p.mu.Lock()
-		if !going {
+		if !p.wait() {
 			return errStreamClosed
 		}
 	}
@@ -114,6 +106,27 @@ func (p *streamPipe) finish(err error) {
 	}
 	p.mu.Unlock()
 	p.wake()
+}
+
+// drain waits until the receiver has confirmed everything, or nobody wants it any more: until then it is memory.
+func (p *streamPipe) drain() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for !p.closed && len(p.pieces) > 0 && p.wait() {
+	}
+	p.asleep = false
+}
+
+// wait lets go of the lock until something may have changed. False: no worker is run again, so nothing will.
+func (p *streamPipe) wait() (going bool) {
+	p.asleep = true
+	if p.yield == nil {
+		p.room.Wait()
+		return true
+	}
+	p.mu.Unlock()
+	defer p.mu.Lock()
+	return p.yield()
 }
 
 // heldUp says whether the writer waits for the receiver, which is not its fault.

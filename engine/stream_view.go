@@ -11,13 +11,14 @@ import (
 // viewStream is a state machine on disk that is being sent: a view is prepared between two Updates, and its bytes, in the format of a
 // snapshot's file, are made as they are sent. No file is written here; the receiver spools (R25).
 //
-// The job holds a place of a pool of its own until the last byte is made, so that streams to slow receivers do not keep other replicas
-// from taking their snapshots. A receiver that goes away, and a replica that stops, close the pipe, which ends the Save.
+// The job holds a place of a pool of its own until the last byte is confirmed, so that streams to slow receivers do not keep other replicas
+// from taking their snapshots, and that no more than a window for each place is kept in memory, however many streams there are. A receiver that goes away, and a replica that stops, close the pipe, which ends the Save.
 type viewStream struct {
 	*userJob
 	stream *outgoing
 	pipe   *streamPipe
 	close  func() error // of the image; nil while there is none
+	saved  bool         // and it was called
 	err    error
 }
 
@@ -72,26 +73,38 @@ func (r *Replica) prepareView(view *viewStream) bool {
 			_, err = writer.Close()
 		}
 		view.err = err
+		r.viewSaved(view)
+		view.pipe.drain()
 	}
 	return true
 }
 
-// viewOver ends the job, whatever became of it. The pipe stays with the stream until its last byte is confirmed.
-func (r *Replica) viewOver(view *viewStream) {
-	if cause := context.Cause(view.ctx); view.close == nil && view.err == nil && cause != nil {
-		view.err = cause // it was canceled before it had a place
-	}
+// viewSaved lets go of the state machine, whatever became of the Save. The pipe's last bytes are still to be sent.
+func (r *Replica) viewSaved(view *viewStream) {
 	if view.err != nil {
 		view.err = fmt.Errorf("%w: shard %d, replica %d: %w", ErrSnapshotFailed, r.shardID, r.replicaID, view.err)
 	}
 	view.pipe.finish(view.err)
-	r.views.remove(view)
 	if view.close == nil {
-		r.engine.sender.open(openedStream{stream: view.stream, replica: r, reason: raftpb.ReasonNotReady, err: view.err})
 		return
 	}
 	if err := view.close(); err != nil {
 		r.engine.options.Logger.Warn("a view was not closed", "shard", r.shardID, "replica", r.replicaID, "error", err)
 	}
+	view.saved = true
 	r.engine.submitOne(r, r.applyQueue.release())
+}
+
+// viewOver ends the job, whatever became of it.
+func (r *Replica) viewOver(view *viewStream) {
+	if cause := context.Cause(view.ctx); view.close == nil && view.err == nil && cause != nil {
+		view.err = cause // it was canceled before it had a place
+	}
+	if !view.saved { // it never ran, or broke off
+		r.viewSaved(view)
+	}
+	r.views.remove(view)
+	if view.close == nil {
+		r.engine.sender.open(openedStream{stream: view.stream, replica: r, reason: raftpb.ReasonNotReady, err: view.err})
+	}
 }
