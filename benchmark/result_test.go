@@ -119,14 +119,14 @@ func TestSystemFilesAreRead(t *testing.T) {
 	if got := to.stealPercent(from); got != 5 {
 		t.Errorf("steal is %g %%", got)
 	}
-	processors := time.Duration(runtime.NumCPU())
+	all := time.Duration(runtime.NumCPU()) * time.Second // of processor time
 	began := time.Now()
 	from = usage{ProcessUsage: ProcessUsage{At: began}, idle: 100, ticks: 1000}
-	to = usage{ProcessUsage: ProcessUsage{At: began.Add(time.Second), CPU: processors * time.Second / 2}, idle: 120, ticks: 1100}
+	to = usage{ProcessUsage: ProcessUsage{At: began.Add(time.Second), CPU: all / 2}, idle: 120, ticks: 1100}
 	if got := to.otherPercent(from); got < 29.9 || got > 30.1 {
 		t.Errorf("of eight tenths that were busy this process had five: others %g %%", got)
 	}
-	to.CPU = processors * time.Second
+	to.CPU = all
 	if got := to.otherPercent(from); got != 0 {
 		t.Errorf("others had less than nothing: %g %%", got)
 	}
