@@ -56,6 +56,9 @@ func (r *receiver) follow(now raft.Instant, order receiveOrder) {
 	case current == nil:
 	case order.needless:
 		current.needless = true
+		if current.instead != nil { // or the leader's log would wait for its source, too
+			current.instead.needless = true
+		}
 	default:
 		r.remove(current)
 		r.abandon(current)
