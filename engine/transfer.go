@@ -17,7 +17,7 @@ type transfer struct {
 
 // Transfer asks for leadership to be handed to target, 0 for the best voter, and calls done once: with nil when the target has
 // committed an entry in its term, or else with an ErrTransferFailed that matches the reason, too: ErrNotMember, ErrNotVoter,
-// ErrTargetBehind, ErrTargetFailed, ErrNotLeader, ErrNoLeader, ErrTransferring. If MaybeApplied is true of it, the target may yet
+// ErrTargetBehind, ErrTargetFailed, ErrNotLeader, ErrNoLeader, ErrTransferring, ErrBusy (the leader does not know this learner yet). If MaybeApplied is true of it, the target may yet
 // come to lead. Safe for concurrent use.
 func (r *Replica) Transfer(target uint64, done func(error)) {
 	done = guarded(done)
@@ -59,12 +59,12 @@ func (w *StepWorker) refuseTransfer(r *Replica, id uint64, reason raftpb.Reason,
 		return
 	}
 	var cause error
-	switch reason {
-	case raftpb.ReasonBehind:
+	switch {
+	case reason == raftpb.ReasonBehind:
 		cause = ErrTargetBehind
-	case raftpb.ReasonFailed:
+	case reason == raftpb.ReasonFailed:
 		cause = ErrTargetFailed
-	case raftpb.ReasonNotReady:
+	case reason == raftpb.ReasonNotReady && maybe:
 		cause = ErrTimeout
 	default:
 		cause = w.errorOf(r, reason)

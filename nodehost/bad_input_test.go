@@ -104,6 +104,10 @@ func TestMistakesAreNamed(t *testing.T) {
 		_, term, _ := c.shard(2, 1).Leader()
 		return term > 1
 	})
+	c.steady(1)
+	c.eventually("the leader knows the learner", func() bool {
+		return !errors.Is(c.shard(2, 1).TransferLeader(patient(t), 77), nodehost.ErrBusy)
+	})
 	for i, host := range c.hosts {
 		shard := c.shard(i, 1)
 		_, term, _ := shard.Leader()

@@ -43,7 +43,7 @@ func (s *Shard) Leader() (replicaID, term uint64, ok bool) {
 // replica. Meanwhile proposals are refused with ErrTransferring; a target that is not ready within an election timeout is given
 // up, and the leader goes on. Errors: ErrTransferFailed, which matches the reason, too: ErrNotMember, ErrNotVoter,
 // ErrTargetBehind, ErrTargetFailed, ErrNotLeader (another one came to lead), ErrNoLeader, ErrTransferring (another transfer is
-// under way), ErrTimeout. If MaybeApplied is true of it, the target was told to take over and may yet do so.
+// under way), ErrBusy (this learner is new to the leader), ErrTimeout. If MaybeApplied is true of it, the target was told to take over and may yet do so.
 func (s *Shard) TransferLeader(ctx context.Context, target uint64) error {
 	_, err := ask(ctx, s, mayChange, func(done func(struct{}, error)) {
 		s.replica.Transfer(target, func(err error) { done(struct{}{}, err) })

@@ -35,7 +35,7 @@ type leaderTransfer struct {
 //	ReasonFailed        the target is not heard, cannot campaign, or did not win; no voter can take over, if target is 0
 //	ReasonNotLeader     there is no leader, or another replica came to lead
 //	ReasonTransferring  another transfer is under way
-//	ReasonNotReady      nothing is known after two election timeouts
+//	ReasonNotReady      nothing is known after two election timeouts; or, at once, the leader does not know this member yet
 //
 // MaybeApplied of the Refusal says that the target was told to campaign and may yet win.
 func (c *Core) TransferLeader(now Instant, id, target uint64) raftpb.Reason {
@@ -47,6 +47,8 @@ func (c *Core) TransferLeader(now Instant, id, target uint64) raftpb.Reason {
 		return c.leaderless()
 	case c.transfer.waits:
 		return raftpb.ReasonTransferring
+	case target != c.leader && c.role != RoleLeader && !c.introduced():
+		return raftpb.ReasonNotReady
 	}
 	w := transferWaiter{id: id, target: target, from: c.leader, term: c.term, deadline: now + 2*c.electionTimeout()}
 	switch {
