@@ -43,9 +43,9 @@ func (h *lanesHost) move(from, to string) {
 func (h *lanesHost) all(more ...string) {
 	h.t.Helper()
 	for want, arguments := range map[string][]string{
-		"2 voter at 127.":     {"log", "inspect", h.path("host")},
-		": 1 replicas, ":      {"log", "verify", h.path("host")},
-		"3\tterm 1\tcommands": {"log", "dump", h.path("host"), "--shard", "7", "--from", "1", "--to", "5"},
+		"2 voter at 127.":           {"log", "inspect", h.path("host")},
+		": 1 replicas, ":            {"log", "verify", h.path("host")},
+		"\tcommands\t\"command 0\"": {"log", "dump", h.path("host"), "--shard", "7", "--from", "1", "--to", "5"},
 	} {
 		out, errOut, code := command(append(arguments, more...)...)
 		if code != exitOK || !strings.Contains(out, want) || strings.Contains(out, "DAMAGED") {
