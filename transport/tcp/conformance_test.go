@@ -50,6 +50,7 @@ func (l loopbackNetwork) options(identity transport.HostIdentity) Options {
 		ListenAddress: identity.Address, Identity: identity, TLS: l.tls,
 		BulkQueueBytes: 1 << 20, SnapshotQueueBytes: 1 << 20, ControlQueueBytes: 256 << 10,
 		ReconnectMin: time.Millisecond, ReconnectMax: 10 * time.Millisecond,
+		DialTimeout: time.Minute, ControlWriteTimeout: time.Minute, // many connections at once take their time on a busy machine
 	}
 }
 

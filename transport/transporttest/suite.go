@@ -22,7 +22,7 @@ type Network interface {
 }
 
 // Patience is how long a case waits for something that must happen; it only bounds a failing run.
-const Patience = 30 * time.Second
+const Patience = time.Minute
 
 const deployment = "conformance"
 
