@@ -22,10 +22,14 @@ type CrashOptions struct {
 	IgnoreSyncs bool
 }
 
-// RunCrash runs Crash with a few seeds, and once with syncs that do nothing, which must be noticed. open opens the
+// RunCrash runs Crash with a few seeds, with one if tests are short, and once with syncs that do nothing, which must be noticed. open opens the
 // store in directory "log" of a file system.
 func RunCrash(t *testing.T, open func(fs vfs.FS) (logdb.LogDB, error)) {
-	for seed := range uint64(3) {
+	seeds := uint64(3)
+	if testing.Short() {
+		seeds = 1
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprintf("seed%d", seed), func(t *testing.T) {
 			points, err := Crash(open, CrashOptions{Seed: seed})
 			if err != nil {

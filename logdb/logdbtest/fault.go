@@ -17,9 +17,12 @@ import (
 var errInjected = errors.New("logdbtest: injected failure")
 
 // RunFaults lets single mutations of the file system fail, one in each run of a workload, with an error of the device or a full disk in turns:
-// about thirty, spread evenly over all that the store makes. open is as in RunCrash.
+// about thirty, ten if tests are short, spread evenly over all that the store makes. open is as in RunCrash.
 func RunFaults(t *testing.T, open func(fs vfs.FS) (logdb.LogDB, error)) {
-	const tries = 30
+	tries := int64(30)
+	if testing.Short() {
+		tries = 10
+	}
 	total, err := Fault(open, 1, -1, nil)
 	if err != nil {
 		t.Fatalf("without a fault: %v", err)
