@@ -22,6 +22,7 @@ func installOf(meta *raftpb.SnapshotMeta) install {
 func (w *World) checkInstall(h *host, s *shard, m *mirror, u *update) {
 	at := &u.install
 	w.counters.add(countInstalls, 1)
+	w.nemesis.duringInstallation(h)
 	s.proveByTime(at.index, at.term)
 	if at.index > s.proven {
 		w.violate("commit", "shard %d: replica %d begins its log behind entry %d; a majority holds durably, in the term of the entry, only up to %d", s.id,

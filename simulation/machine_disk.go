@@ -276,6 +276,12 @@ func (m *diskMachine) Recover(_ context.Context, from rsm.SnapshotReader) error 
 	if err := m.write(recordUnusable, nil); err != nil {
 		return err
 	}
+	if m.generation%2 == 0 { // sometimes a power cut leaves that
+		if err := errors.Join(m.file.Sync(), m.syncName()); err != nil {
+			return err
+		}
+	}
+	m.host.hand()
 	if err := m.recover(from); err != nil {
 		return err
 	}

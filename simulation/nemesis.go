@@ -14,6 +14,8 @@ type nemesis struct {
 	world  *World
 	random random
 	cuts   [][]int // how many faults cut the way from one host to another
+	// installs is the one that draws for duringInstallation.
+	installs *nemesis
 }
 
 func newNemesis(w *World) *nemesis {
@@ -21,6 +23,7 @@ func newNemesis(w *World) *nemesis {
 	for i := range n.cuts {
 		n.cuts[i] = make([]int, len(w.hosts))
 	}
+	n.installs = &nemesis{world: w, random: random{state: mix(w.options.Seed ^ 0x696e7374)}, cuts: n.cuts}
 	return n
 }
 
@@ -102,6 +105,18 @@ func (n *nemesis) crash(h *host, least, most time.Duration) {
 	n.note(h, "crash", h.epoch, 0)
 	h.crash()
 	n.during(least, most, func() { n.world.bootIfDown(h) })
+}
+
+// duringInstallation ends a process now and then while one of its state machines is to recover from a snapshot: that takes so short that crashes at
+// random moments hardly ever meet it.
+func (n *nemesis) duringInstallation(h *host) {
+	w, own := n.world, n.installs
+	if w.quiet || h.doom > 0 || w.plan.rates[countCrash] == 0 || slices.Contains(w.options.Without, counterNames[countCrash]) || !own.random.chance(0.2) {
+		return
+	}
+	w.counters.add(countCrash, 1)
+	h.doom = 1 + own.random.below(100)
+	h.doomed = func() { own.crash(h, 0, 400*time.Millisecond) }
 }
 
 func (n *nemesis) injectProcess(kind counter, h *host) bool {
