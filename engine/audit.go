@@ -40,11 +40,12 @@ func (w *StepWorker) auditWhenDue(r *Replica) {
 	}
 }
 
-// proposeAudit proposes an entry of an audit. Nobody waits for it; the pending batch is there to be found when it comes back.
+// proposeAudit proposes an entry of an audit. Nobody waits for it; the pending batch is there to be found when it comes back. It passes what waits in
+// the queue, and takes over the deadline of that: those of pending batches stay in order, which expire counts on.
 func (w *StepWorker) proposeAudit(r *Replica, body []byte) {
 	w.propose(r, &pendingBatch{
 		arena: raftpb.AppendEntry(make([]byte, raftpb.HeaderSize), body), count: 1, kind: raftpb.KindAudit,
-		completions: []Completion{func(rsm.Result, error) {}},
+		completions: []Completion{func(rsm.Result, error) {}}, seen: r.queuedSince,
 	})
 }
 
