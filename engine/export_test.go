@@ -13,3 +13,9 @@ func (r *Replica) SabotageOpenBatches() {
 		p.arena = p.arena[:0]
 	}
 }
+
+// VerifyNewest reads the newest snapshot as if a receiver had doubted it.
+func (r *Replica) VerifyNewest() { r.verifySnapshot(r.snapshots.newest) }
+
+// EndSnapshots ends them as the renewal or the stop of the replica does.
+func (r *Replica) EndSnapshots(cause error) { r.endSnapshots(cause) }

@@ -85,7 +85,6 @@ type Replica struct {
 	progressAt                  raft.Instant // last commit, or last batch taken
 	lookedAt                    raft.Instant // when the queue was last looked at while it waited
 	queuedSince                 raft.Instant // since when the oldest batch is known to wait in the queue, 0 for none
-	verifying                   atomic.Bool  // a snapshot that somebody doubts
 	// applyWanted asks the apply worker to signal the step worker after its next turn.
 	applyWanted atomic.Bool
 

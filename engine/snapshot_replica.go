@@ -25,6 +25,8 @@ type replicaSnapshots struct {
 	ended    error                 // not nil: why none is taken any more
 	newest   snapshot.Name         // the last one that was taken or recovered from
 	length   uint64                // of its file
+	// verification reads a snapshot that somebody doubts.
+	verification *userJob
 }
 
 // snapshotJob is a snapshot that is being taken.
@@ -115,16 +117,19 @@ func (e *Engine) retrySnapshot(r *Replica) {
 	}
 }
 
-// endSnapshots lets no further snapshot begin and cancels the one under way. Acts that are queued behind wait for its end.
+// endSnapshots lets no further snapshot begin and cancels what is under way. Acts that are queued behind wait for its end.
 func (r *Replica) endSnapshots(cause error) {
 	s := &r.snapshots
 	s.mu.Lock()
 	s.ended = cause
-	job, next := s.job, s.next
+	job, next, verification := s.job, s.next, s.verification
 	s.next = nil
 	s.mu.Unlock()
 	for _, done := range next {
 		done(0, cause)
+	}
+	if verification != nil {
+		r.engine.saving.cancel(verification, cause)
 	}
 	if job != nil {
 		r.engine.saving.cancel(job.userJob, cause)

@@ -33,22 +33,41 @@ func (s *sender) doubted(m *raftpb.Message, from string) {
 	}
 }
 
-// verifySnapshot reads a snapshot of a replica, one at a time, as a job: it may be long.
+// verifySnapshot reads a snapshot of a replica, one at a time, as a job: it may be long. It ends with the taking of snapshots: who is renewed or
+// started again may have a good one under the same name soon.
 func (r *Replica) verifySnapshot(name snapshot.Name) {
-	if r.verifying.Swap(true) {
-		return
-	}
 	job := newUserJob("verification of a snapshot", r.shardID, r.replicaID)
 	job.replica = r
 	err := errStreamClosed
 	job.run = func() { err = r.readSnapshot(job, name) }
 	job.after = func() {
-		r.verifying.Store(false)
-		if isDamagedSnapshot(err) {
+		if r.snapshots.verified() && isDamagedSnapshot(err) {
 			r.replaceDamaged(name, err)
 		}
 	}
-	r.engine.saving.submit(job)
+	if r.snapshots.verify(job) {
+		r.engine.saving.submit(job)
+	}
+}
+
+// verify takes note of a verification, if none is under way and snapshots are taken at all.
+func (s *replicaSnapshots) verify(job *userJob) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.verification != nil || s.ended != nil {
+		return false
+	}
+	s.verification = job
+	return true
+}
+
+// verified ends it, and says whether what it found still matters.
+func (s *replicaSnapshots) verified() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	matters := context.Cause(s.verification.ctx) == nil && s.ended == nil
+	s.verification = nil
+	return matters
 }
 
 func (r *Replica) readSnapshot(job *userJob, name snapshot.Name) error {
@@ -89,7 +108,7 @@ func (r *Replica) replaceDamaged(name snapshot.Name, cause error) {
 	}
 	s.mu.Unlock()
 	r.Snapshot(func(_ uint64, err error) {
-		if err != nil && !errors.Is(err, ErrStopped) {
+		if err != nil && !errors.Is(err, ErrStopped) && !errors.Is(err, ErrInstalling) {
 			r.engine.options.Logger.Warn("no snapshot takes the place of a damaged one", "shard", r.shardID, "replica", r.replicaID, "error", err)
 		}
 	})

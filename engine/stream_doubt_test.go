@@ -97,3 +97,19 @@ func TestASnapshotThatIsWholeStays(t *testing.T) {
 		t.Errorf("%d are said to be damaged, %d snapshots were taken", n, c.counters(other).Snapshots-before)
 	}
 }
+
+// What a verification finds is of no concern once the replica's snapshots have ended: a renewed one may have a good file under the same name.
+func TestAVerificationEndsWithItsReplica(t *testing.T) {
+	c := newStreamCluster(t, 3, rsm.KindMemory, nil)
+	leader, _, _ := c.behind(100)
+	path := c.rot(leader)
+	c.list[leader].replicas[1].VerifyNewest()
+	c.list[leader].replicas[1].EndSnapshots(engine.ErrStopped)
+	c.run(time.Second)
+	if damaged := c.eventsOf(engine.EventSnapshotDamaged); len(damaged) != 0 {
+		t.Errorf("%+v", damaged)
+	}
+	if _, err := c.list[leader].fs.Stat(path); err != nil {
+		t.Errorf("the file of whoever comes next: %v", err)
+	}
+}

@@ -1,6 +1,8 @@
 package rebuild
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -80,6 +82,9 @@ func (r *Recovery) Risks() (risks []string) {
 		add("replica %d is marked as one that lost something: what was decided may be missing")
 	}
 	self := r.self()
+	if r.Stored.Bootstrap.Incarnation == 0 {
+		add("replica %d has lost the record of who it is: what was decided may be missing")
+	}
 	if self.Incarnation != 0 && self.Incarnation != r.Stored.Bootstrap.Incarnation {
 		add("replica %d has lost its state once, and was not healed to the end: what was decided may be missing")
 	}
@@ -92,12 +97,15 @@ func (r *Recovery) Risks() (risks []string) {
 // Write makes the survivor, at an address, the only member, in one write.
 func (r *Recovery) Write(address string) (raftpb.Membership, error) {
 	index, term := r.Stored.Last+1, max(r.Stored.State.Term, LastTerm(&r.Stored))+raft.RebuiltTerms
-	self := raftpb.Member{ReplicaID: r.Key.ReplicaID, Kind: raftpb.Voter, Incarnation: r.Stored.Bootstrap.Incarnation, Address: address}
+	bootstrap := r.Stored.Bootstrap
+	bootstrap.Complete = true
+	if bootstrap.Incarnation == 0 { // without one no start would believe the log
+		bootstrap.Incarnation = newIncarnation(r.Key, index, term)
+	}
+	self := raftpb.Member{ReplicaID: r.Key.ReplicaID, Kind: raftpb.Voter, Incarnation: bootstrap.Incarnation, Address: address}
 	config := raftpb.Membership{ID: index, Members: []raftpb.Member{self}}
 	batch := raftpb.NewMembership(r.Key.ShardID, config)
 	batch.Stamp(term, index)
-	bootstrap := r.Stored.Bootstrap
-	bootstrap.Complete = true
 	group := r.stores.Log.NewGroup()
 	err := group.Save(&raftpb.Save{
 		ShardID: r.Key.ShardID, ReplicaID: r.Key.ReplicaID, Bootstrap: &bootstrap,
@@ -112,4 +120,14 @@ func (r *Recovery) Write(address string) (raftpb.Membership, error) {
 	}
 	// What it had promised, it had promised in a shard that is no more. Until that is forgotten it would abstain, and be recovered again.
 	return config, r.stores.Promises.Record([]engine.PromiseRecord{{Key: r.Key, Forgotten: true}})
+}
+
+// newIncarnation is the same whenever the same replica is rebuilt from the same log.
+func newIncarnation(key logdb.ReplicaKey, index, term uint64) uint64 {
+	var text []byte
+	for _, n := range []uint64{key.ShardID, key.ReplicaID, index, term} {
+		text = binary.LittleEndian.AppendUint64(text, n)
+	}
+	digest := sha256.Sum256(text)
+	return binary.LittleEndian.Uint64(digest[:]) | 1 // never 0
 }
