@@ -147,6 +147,8 @@ func (p *streamPipe) chunk(offset uint64, most int) (data []byte, total uint64, 
 	switch {
 	case p.err != nil:
 		return nil, 0, p.err
+	case p.closed: // its bytes are gone, whatever was written of them
+		return nil, 0, errStreamClosed
 	case offset < p.base:
 		return nil, 0, fmt.Errorf("%w: at byte %d, asked for byte %d", errStreamForgotten, p.base, offset)
 	case p.ended:
@@ -172,11 +174,12 @@ func (p *streamPipe) forget(offset uint64) {
 	p.room.Signal()
 }
 
-// close implements streamBytes: the writer gets an error.
+// close implements streamBytes: the writer gets an error, and so does the sender, unless it is the one who closes.
 func (p *streamPipe) close() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.closed = true
 	p.pieces = nil
 	p.room.Signal()
+	p.mu.Unlock()
+	p.wake()
 }

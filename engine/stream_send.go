@@ -139,7 +139,7 @@ func (s *sender) alive(now raft.Instant, stream *outgoing) raft.Instant {
 // reasonOfStream says to a receiver why it gets no more.
 func reasonOfStream(err error) raftpb.Reason {
 	switch {
-	case errors.Is(err, ErrStopped), errors.Is(err, ErrInstalling):
+	case errors.Is(err, ErrStopped), errors.Is(err, ErrInstalling), errors.Is(err, errStreamClosed):
 		return raftpb.ReasonStopped
 	case errors.Is(err, errStreamForgotten):
 		return raftpb.ReasonConflict
