@@ -18,7 +18,6 @@ var emptyCells = map[Role]map[raftpb.MessageType]string{
 		raftpb.MessageBootstrapResponse: "the exchange is complete",
 	},
 	RolePreCandidate: {
-		raftpb.MessageHealResponse:           "the leader that says so is lost; the next one looks again",
 		raftpb.MessageVoteResponse:           "its own campaign of this term was denied or timed out",
 		raftpb.MessageReplicateResponse:      "answers a leader of this term that stepped down within it",
 		raftpb.MessageHeartbeatResponse:      "answers a leader of this term that stepped down within it",
@@ -31,7 +30,6 @@ var emptyCells = map[Role]map[raftpb.MessageType]string{
 		raftpb.MessageBootstrapResponse:      "the exchange is complete",
 	},
 	RoleCandidate: {
-		raftpb.MessageHealResponse:           "nobody led this term before",
 		raftpb.MessagePreVoteResponse:        "the pre-vote was won already",
 		raftpb.MessageReplicateResponse:      "nobody led this term before",
 		raftpb.MessageHeartbeatResponse:      "nobody led this term before",
@@ -46,7 +44,7 @@ var emptyCells = map[Role]map[raftpb.MessageType]string{
 	RoleLeader: {
 		raftpb.MessagePull:                  "it replicates to whoever lacks entries",
 		raftpb.MessagePullResponse:          "it was elected meanwhile",
-		raftpb.MessageHealResponse:          "only a follower is told what it lost, and only an abstaining replica asks",
+		raftpb.MessageHealResponse:          "only a follower is told what it lost, and a leader asks for nothing",
 		raftpb.MessagePreVoteResponse:       "a pre-vote from before the election was won",
 		raftpb.MessageVoteResponse:          "the election is won",
 		raftpb.MessageReadIndexResponse:     "a leader forwards no reads",

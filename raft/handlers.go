@@ -63,7 +63,6 @@ func init() {
 	follower[raftpb.MessagePullResponse] = (*Core).handlePullResponse
 	candidate := follower
 	candidate[raftpb.MessageTimeoutNow] = nil
-	candidate[raftpb.MessageHealResponse] = nil
 	candidate[raftpb.MessageReadIndexResponse] = nil
 	candidate[raftpb.MessageProposeResponse] = nil
 	candidate[raftpb.MessageTransferLeaderResponse] = nil
