@@ -188,7 +188,7 @@ proof: ## write the tables of PROOF/mutants.tsv and PROOF/simulated.json into do
 # SEEDS and BUDGET as for sim, in each profile; docs/proof.md is made of what is added to PROOF/simulated.json.
 simulated: bin/flotilla ## simulate fresh seeds for BUDGET (1m) in every profile, for docs/proof.md
 	@mkdir -p $(PROOF)
-	for profile in calm crashy partitions leases clocks disks snapshots sessions everything; do \
+	for profile in calm crashy partitions leases clocks disks snapshots sessions operator everything; do \
 		bin/flotilla sim --seeds $(SEEDS) --budget $(BUDGET) --profile $$profile --quiet --report $(PROOF)/simulated.json || [ $$? -eq 2 ] || exit 1; \
 	done
 

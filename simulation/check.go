@@ -16,9 +16,13 @@ func keyOfShard(s *shard, h *host) logdb.ReplicaKey {
 	return logdb.ReplicaKey{ShardID: s.id, ReplicaID: uint64(h.index + 1)}
 }
 
-func (w *World) shard(id uint64) *shard {
+// shardAt returns the shard of that number as a host knows it: a host that was left out when the shard was rebuilt has a former life of it.
+func (w *World) shardAt(h *host, id uint64) *shard {
 	if id == 0 || id > uint64(len(w.shards)) {
 		return nil
+	}
+	if p := h.places[id-1]; p != nil {
+		return p.shard
 	}
 	return w.shards[id-1]
 }
@@ -27,7 +31,7 @@ func (w *World) shard(id uint64) *shard {
 func (w *World) sent(h *host, to int, m *raftpb.Message) {
 	w.trace.add(record{at: w.now, kind: recordSend, detail: uint8(m.Type), host: int32(h.index), other: int32(to), shard: m.ShardID,
 		numbers: [6]uint64{m.Term, m.LogIndex, m.LogTerm, m.Commit, m.Request<<8 | uint64(m.Reason), m.HintIndex}})
-	s := w.shard(m.ShardID)
+	s := w.shardAt(h, m.ShardID)
 	if s == nil {
 		w.violate("addressing", "host %d sends %v", h.index+1, m)
 		return
@@ -87,6 +91,8 @@ func (w *World) checkLeader(h *host, s *shard, m *raftpb.Message) {
 	mine := claim{m.From, m.FromSession}
 	known, claimed := s.leaders[m.Term]
 	switch {
+	case !claimed && s.successor != nil:
+		w.violate("former life", "shard %d: replica %d leads term %d of a shard that was rebuilt without it", s.id, m.From, m.Term)
 	case !claimed:
 		s.leaders[m.Term] = mine
 		s.newestTerm = max(s.newestTerm, m.Term)
@@ -144,7 +150,7 @@ func (w *World) checkAcknowledgement(h *host, m *raftpb.Message) {
 // (log matching), and cuts nothing that is committed.
 func (w *World) checkWrite(h *host, u *update) {
 	w.happened++
-	s := w.shard(u.key.ShardID)
+	s := w.shardAt(h, u.key.ShardID)
 	m := h.disk.memory[u.key]
 	if m == nil {
 		m = &mirror{}
@@ -213,7 +219,7 @@ func (w *World) checkMatching(s *shard, m *mirror, index, replica uint64) {
 	case v.hash == 0:
 		v.hash = e.hash
 	case v.hash != e.hash:
-		w.violate("log matching", "shard %d: replica %d writes another entry %d of term %d than was there before", s.id, replica, index, e.term)
+		w.violate("log matching", "shard %d: replica %d writes another entry %d of term %d than was there before (%x, %x)", s.id, replica, index, e.term, e.hash, v.hash)
 	case v.previousTerm != previous:
 		w.violate("log matching", "shard %d: entry %d of term %d follows an entry of term %d at replica %d, of term %d elsewhere", s.id,
 			index, e.term, previous, replica, v.previousTerm)
@@ -222,7 +228,7 @@ func (w *World) checkMatching(s *shard, m *mirror, index, replica uint64) {
 
 // checkDurable follows writes that became durable.
 func (w *World) checkDurable(h *host, m *mirror, u *update) {
-	s := w.shard(u.key.ShardID)
+	s := w.shardAt(h, u.key.ShardID)
 	own := voter{host: h.index, incarnation: m.incarnation}
 	if s.begun[own] == 0 {
 		s.begun[own] = max(1, w.now)
@@ -358,7 +364,13 @@ func (w *World) reported(h *host, e engine.Event) {
 // whether or not anybody was told, the next start finds it. Only a replica that lost something begins anew, and none before the shard
 // knows it by what it becomes.
 func (w *World) checkBegunAnew(p *place, incarnation uint64) {
-	if !p.lost {
+	switch {
+	case p.imports(incarnation):
+		return
+	case p.repairing:
+		p.repairing, p.lost, p.lostAt = false, true, w.now
+		w.counters.add(countRepaired, 1)
+	case !p.lost:
 		w.violate("healing", "%s threw its state away, but its storage lost nothing", p.describe())
 	}
 	p.healed, p.removing = true, false
@@ -373,7 +385,13 @@ func (w *World) checkAbstaining(h *host, e engine.Event) {
 	if e.Peer == 0 || e.Peer > uint64(len(w.hosts)) {
 		return
 	}
-	if p := w.hosts[e.Peer-1].places[e.ShardID-1]; p != nil && !p.lost {
+	p := w.hosts[e.Peer-1].places[e.ShardID-1]
+	switch {
+	case p == nil || p.lost || p.shard.successor != nil || w.shardAt(h, e.ShardID) != p.shard:
+	case p.repairing: // a leader that is to be repaired takes no part from then on, unless a restart forgets it
+		w.lose(p)
+		p.rests = true
+	default:
 		w.violate("promises", "host %d says that replica %d of shard %d lost what it had promised, but its storage lost nothing", h.index+1,
 			e.Peer, e.ShardID)
 	}

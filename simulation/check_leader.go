@@ -8,7 +8,7 @@ import (
 
 // heard notes that a message has reached a place.
 func (w *World) heard(target, from *host, m *raftpb.Message) {
-	s := w.shard(m.ShardID)
+	s := w.shardAt(target, m.ShardID)
 	if s == nil {
 		return
 	}

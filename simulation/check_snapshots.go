@@ -133,7 +133,7 @@ func (d *disk) prefix(m *mirror, stored *raftpb.Stored, known ...*mirror) bool {
 // checkCompaction looks at log that is let go of: it is decided, and of the log that is there; what a restart needs of it is in a snapshot,
 // which the start shows.
 func (w *World) checkCompaction(h *host, u *update, term uint64) {
-	s := w.shard(u.key.ShardID)
+	s := w.shardAt(h, u.key.ShardID)
 	m := h.disk.memory[u.key]
 	w.counters.add(countCompactions, 1)
 	switch {

@@ -40,6 +40,7 @@ type operation struct {
 	version  uint64
 	made     uint64 // the version that a write made when it was applied
 	floor    uint64 // what a request that ended before this one began has shown
+	applied  *shard // in which life of the shard a write was applied first
 }
 
 // clients are processes outside the hosts. Each operation is asked of one replica, once, and never again: what its outcome
@@ -83,7 +84,7 @@ func (c *clients) arrive() {
 // request draws a shard and one of its replicas, more often than not the leader.
 func (c *clients) request() {
 	s := pick(&c.random, c.world.shards)
-	p := pick(&c.random, s.places)
+	p := s.askedPlace(&c.random)
 	if p.witness() {
 		return
 	}
@@ -221,6 +222,9 @@ func (c *clients) written(o *operation, result rsm.Result, err error) {
 		return
 	}
 	w := c.world
+	if err == nil {
+		c.checkFormer(o)
+	}
 	switch {
 	case engine.MaybeApplied(err):
 		c.end(o, statusUnknown, err)
@@ -256,6 +260,7 @@ func (c *clients) seen(o *operation, value any, err error) {
 		c.end(o, statusRefused, err)
 		return
 	}
+	c.checkFormer(o)
 	answer := value.(lookup)
 	o.index, o.version = answer.index, answer.register.version
 	if o.index < o.floor {
@@ -305,13 +310,16 @@ func (c *clients) end(o *operation, s status, err error) {
 // decided notes where an operation was applied for the first time, which has to be the only one.
 func (c *clients) decided(s *shard, index, id, version uint64) {
 	w := c.world
+	if s.successor != nil { // what was decided before it was rebuilt may be applied by who comes back
+		return
+	}
 	if id == 0 || id > uint64(len(c.operations)) {
 		w.violate("integrity", "shard %d: entry %d holds operation %d, which nobody asked for", s.id, index, id)
 		return
 	}
 	o := c.operations[id-1]
 	switch {
-	case o.shard != s || o.read:
+	case o.shard.id != s.id || o.read:
 		w.violate("integrity", "shard %d: entry %d holds operation %d of shard %d", s.id, index, id, o.shard.id)
 	case o.index != 0:
 		w.violate("outcomes", "shard %d: operation %d is applied at entry %d and at entry %d", s.id, id, o.index, index)
@@ -323,7 +331,7 @@ func (c *clients) decided(s *shard, index, id, version uint64) {
 	if o.status == statusUnknown {
 		w.counters.add(countRemoteUnknown, 1)
 	}
-	o.index, o.made = index, version
+	o.index, o.made, o.applied = index, version, s
 }
 
 // orphan ends what was asked of a host that crashed.

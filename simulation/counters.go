@@ -125,6 +125,22 @@ const (
 	countSnapshotDamaged
 	countSnapshotLost
 
+	countRepair
+	countMarkRepair
+	countExport
+	countImport
+	countRecover
+
+	countRepaired
+	countExported
+	countExportRefused
+	countImported
+	countImportRefused
+	countRebuildCut
+	countRecovered
+	countFormerReturned
+	countFormerTold
+
 	counterCount
 )
 
@@ -144,21 +160,26 @@ var counterNames = [counterCount]string{
 	"lanes-cut-apart", "lanes-added",
 	"snapshot-call", "snapshot-space", "snapshot-flip",
 	"snapshot-calls-failed", "snapshots-found-damaged", "replicas-without-snapshot",
+	"repair", "mark-for-repair", "export", "import", "recover",
+	"repaired", "exported", "exports-refused", "imported", "imports-refused", "rebuilds-cut", "recovered", "former-replicas-returned", "former-replicas-told",
 }
 
 // Faults returns the names of the kinds of faults.
 func Faults() []string {
-	return slices.Concat(counterNames[:firstOutcome], counterNames[firstFileFault:firstFileOutcome], counterNames[firstSnapshotFault:firstSnapshotOutcome])
+	return slices.Concat(counterNames[:firstOutcome], counterNames[firstFileFault:firstFileOutcome], counterNames[firstSnapshotFault:firstSnapshotOutcome],
+		counterNames[firstAct:firstActOutcome])
 }
 
 // firstOutcome is the first counter that is not a fault of every run. Faults of files, which only runs on files have, and what becomes
-// of them, come behind, and then those of files of snapshots.
+// of them, come behind, then those of files of snapshots, and then what operators do.
 const (
 	firstOutcome         = countOperations
 	firstFileFault       = countNoSpace
 	firstFileOutcome     = countFileSyncFailed
 	firstSnapshotFault   = countSnapshotCall
 	firstSnapshotOutcome = countSnapshotCallFailed
+	firstAct             = countRepair
+	firstActOutcome      = countRepaired
 )
 
 // Counters count what a run met, by name.
@@ -183,6 +204,9 @@ func (c *Counters) Faults() uint64 {
 		total += c[i]
 	}
 	for i := firstSnapshotFault; i < firstSnapshotOutcome; i++ {
+		total += c[i]
+	}
+	for i := firstAct; i < firstActOutcome; i++ {
 		total += c[i]
 	}
 	return total
@@ -233,6 +257,8 @@ func (c *Counters) String() string {
 			s.WriteString("\nfiles:")
 		case firstSnapshotFault:
 			s.WriteString("\nfiles of snapshots:")
+		case firstAct:
+			s.WriteString("\noperators:")
 		}
 		fmt.Fprintf(&s, " %s=%d", name, c[i])
 	}

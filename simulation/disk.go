@@ -104,7 +104,7 @@ func (g *group) Save(save *raftpb.Save) error {
 	h, w := g.disk.host, g.disk.host.world
 	w.trace.add(record{at: w.now, kind: recordWrite, host: int32(h.index), shard: save.ShardID, numbers: [6]uint64{
 		save.Number, save.State.Term, save.State.Vote, save.TruncateFrom, uint64(len(save.Batches)), u.first + uint64(len(u.entries)) - 1}})
-	if s := w.shard(save.ShardID); s != nil {
+	if s := w.shardAt(h, save.ShardID); s != nil {
 		s.noteConfigurations(save)
 		s.sessions.note(save)
 	}

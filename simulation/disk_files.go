@@ -198,7 +198,7 @@ func (d *disk) readMirror(key logdb.ReplicaKey) (*mirror, error) {
 		return nil, err
 	}
 	m := &mirror{incarnation: stored.Bootstrap.Incarnation, state: stored.State}
-	if !d.prefix(m, &stored, d.memory[key], d.durable[key], d.older[key]) {
+	if !d.prefix(m, &stored, d.durable[key], d.memory[key], d.older[key]) {
 		return nil, fmt.Errorf("%v: the log begins behind entry %d of term %d, which it never held", key, stored.Compacted, stored.CompactedTerm)
 	}
 	for m.last() < stored.Last {

@@ -100,6 +100,16 @@
 // hosts, while attempts are under way and when answers got lost; shards that hold fewer sessions than there are clients evict them; copies of
 // calls that ended long ago arrive late. At the end every replica is asked once more for the last call of each session.
 //
+// # What operators do
+//
+// In profile "operator", and in half of the seeds of "everything", operators act as docs/operations.md has it (nemesis_operator.go, rebuild.go): replicas are
+// repaired, while they run or at their next start; snapshots are exported; a shard is rebuilt from an export or from the best log that is left, with the
+// code of production (package internal/rebuild) on the simulated disks, and with power cuts in the midst. Some of those who are left out come back with what they had.
+//
+// A rebuilt shard is another one to the checkers (rebirth.go): it begins with exactly the entries and the state that it was rebuilt from, and what
+// was decided behind them is gone with the former life. Each life is linearizable by itself. Whoever is left of a former one leads nothing and answers nothing, and
+// is told so once it reaches a member of the present one.
+//
 // # What it cannot see
 //
 // Data races and whatever else needs two goroutines at once; sockets, TLS; and, but for runs with Pebble, a log store's own goroutines and

@@ -25,9 +25,9 @@ type registerState struct {
 	reads   int // of this version
 }
 
-func registerModel() porcupine.Model {
+func registerModel(base uint64) porcupine.Model {
 	return porcupine.Model{
-		Init: func() any { return registerState{} },
+		Init: func() any { return registerState{version: base} },
 		Step: func(state, input, output any) (bool, any) {
 			now, in, out := state.(registerState), input.(registerInput), output.(registerOutput)
 			if in.read {
@@ -42,32 +42,40 @@ func registerModel() porcupine.Model {
 // that was applied may have taken effect at any time after its call; the version that it made is known from the state
 // machines. One that never was applied is left out.
 func (w *World) checkHistories() {
-	histories := make([][keyCount][]porcupine.Operation, len(w.shards))
 	versions := w.decidedVersions()
+	for _, s := range w.shards {
+		for ; s != nil; s = s.former {
+			w.checkHistory(s, versions)
+		}
+	}
+}
+
+// checkHistory looks at one life of a shard. A rebuilt one begins with the registers as they were in what it was rebuilt from.
+func (w *World) checkHistory(s *shard, versions []uint64) {
+	var histories [keyCount][]porcupine.Operation
 	for _, o := range w.clients.operations {
+		if o.shard != s && o.applied != s {
+			continue
+		}
 		operation := porcupine.Operation{ClientId: int(o.id), Input: registerInput{read: o.read}, Call: o.called, Return: o.returned,
 			Output: registerOutput{version: o.version}}
 		switch {
-		case o.status == statusAnswered:
-		case o.read || o.index == 0:
+		case o.status == statusAnswered && o.shard == s:
+		case o.read || o.applied != s:
 			continue
 		default:
 			operation.Return = w.now + 1
 			operation.Output = registerOutput{version: versions[o.id-1]}
 		}
-		list := &histories[o.shard.id-1][o.key]
-		*list = append(*list, operation)
+		histories[o.key] = append(histories[o.key], operation)
 	}
-	model := registerModel()
-	for i := range histories {
-		for key := range histories[i] {
-			noteReads(histories[i][key])
-			switch porcupine.CheckOperationsTimeout(model, histories[i][key], historyPatience) {
-			case porcupine.Illegal:
-				w.violate("linearizability", "shard %d: the history of register %d is not linearizable", i+1, key)
-			case porcupine.Unknown:
-				w.violate("linearizability", "shard %d: the history of register %d could not be checked in time", i+1, key)
-			}
+	for key := range histories {
+		noteReads(histories[key])
+		switch porcupine.CheckOperationsTimeout(registerModel(s.base[key]), histories[key], historyPatience) {
+		case porcupine.Illegal:
+			w.violate("linearizability", "shard %d: the history of register %d is not linearizable", s.id, key)
+		case porcupine.Unknown:
+			w.violate("linearizability", "shard %d: the history of register %d could not be checked in time", s.id, key)
 		}
 	}
 }
@@ -90,12 +98,14 @@ func noteReads(history []porcupine.Operation) {
 func (w *World) decidedVersions() []uint64 {
 	versions := make([]uint64, len(w.clients.operations))
 	for _, s := range w.shards {
-		var current [keyCount]uint64
-		for i := range s.commands {
-			if id := s.commands[i].operation; id != 0 {
-				o := w.clients.operations[id-1]
-				current[o.key]++
-				versions[id-1] = current[o.key]
+		for ; s != nil; s = s.former {
+			current := s.base
+			for i := s.births; i < uint64(len(s.commands)); i++ {
+				if id := s.commands[i].operation; id != 0 {
+					o := w.clients.operations[id-1]
+					current[o.key]++
+					versions[id-1] = current[o.key]
+				}
 			}
 		}
 	}

@@ -31,7 +31,7 @@ func TestRegisterModel(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			noteReads(c.history)
-			if got := porcupine.CheckOperations(registerModel(), c.history); got != c.want {
+			if got := porcupine.CheckOperations(registerModel(0), c.history); got != c.want {
 				t.Errorf("linearizable: %v, want %v", got, c.want)
 			}
 		})

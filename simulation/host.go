@@ -94,6 +94,7 @@ type place struct {
 	hurt uint32
 	// Of a state machine on disk: what it had applied when a Sync that has ended began, 0 since a Recover; and what it has written last.
 	synced, written uint64
+	acts            // what operators do
 	// healed says that the shard knows the replica by another incarnation since, which has promised nothing yet.
 	healed bool
 }
@@ -126,6 +127,12 @@ func (h *host) boot() {
 		w.violate("snapshot", "host %d: the directory of snapshots does not open: %v", h.index+1, err)
 		return
 	}
+	if directory != nil {
+		if err := h.stores(directory, nil).FinishImport(); err != nil {
+			w.violate("import", "host %d: an import that was decided is not finished: %v", h.index+1, err)
+			return
+		}
+	}
 	e, err := engine.New(engine.Options{
 		Snapshots: directory, Yield: h.hand, SnapshotWorkers: 1 + int(h.epoch%2), RecoverWorkers: 2, StreamWorkers: 2,
 		SnapshotChunkBytes: w.plan.snapshots.chunk, SnapshotWindowBytes: 2 * w.plan.snapshots.chunk,
@@ -152,7 +159,9 @@ func (h *host) boot() {
 		w.violate("simulator", "transport of host %d: %v", h.index+1, err)
 	}
 	for _, p := range h.places {
-		if p != nil && p.wanted {
+		if p != nil && p.erase {
+			p.remove()
+		} else if p != nil && p.wanted {
 			p.start()
 		}
 	}
@@ -182,6 +191,7 @@ func (h *host) crash() {
 				p.removeMachine()
 			}
 			p.removed, p.removing = false, false
+			p.awakes()
 		}
 	}
 	w.network.hostGone(h)
@@ -193,7 +203,7 @@ func (h *host) crash() {
 // start begins to run the replica of a place.
 func (p *place) start() {
 	h := p.host
-	if !h.up || p.state != placeStopped {
+	if !h.up || p.state != placeStopped || p.away || !p.present() {
 		return
 	}
 	p.state = placeStarting
@@ -282,7 +292,7 @@ func (p *place) remove() {
 	p.state = placeStarting
 	life := h.life
 	known := p.shard.knows(p)
-	p.joins = p.joins || !known // whoever starts it again knows that the shard exists
+	p.joins = p.joins || !known || p.shard.successor != nil // whoever starts it again knows that the shard exists
 	h.world.lose(p)
 	log := h.disk.memory[keyOf(p)]
 	h.disk.backup = nil // with the data the record of its promises goes, and nothing would notice an older copy
@@ -301,6 +311,9 @@ func (p *place) remove() {
 			p.lost, p.healed = false, false
 		}
 		p.state = placeStopped
+		if err == nil && p.erased() {
+			return
+		}
 		p.settle()
 	})
 }

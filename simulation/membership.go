@@ -246,7 +246,7 @@ func (s *shard) holds(holders uint64, v voter) bool {
 // prove looks whether an entry of term at index is held by a quorum of what is in effect at the leader of its term.
 func (s *shard) prove(index, term uint64) {
 	v := s.variant(index, term)
-	if v == nil || index <= s.proven {
+	if v == nil || index <= s.proven || s.successor != nil { // a former life decides nothing any more
 		return
 	}
 	leader := s.world.hosts[v.leader]

@@ -168,7 +168,10 @@ func (p *place) leave() {
 	}
 	p.gone = false
 	p.wanted = true
-	p.removed = !p.shard.knows(p) && p.host.random.chance(0.6)
+	if p.shard.successor != nil { // for good
+		p.away, p.erase = true, true
+	}
+	p.removed = p.erase || !p.shard.knows(p) && p.host.random.chance(0.6)
 	p.stop()
 }
 
@@ -176,7 +179,10 @@ func (p *place) leave() {
 func (w *World) checkRemoved(h *host, e engine.Event) {
 	p := h.places[e.ShardID-1]
 	s := p.shard
-	said := false
+	said := s.successor != nil
+	if said {
+		w.counters.add(countFormerTold, 1)
+	}
 	for i := range s.configurations {
 		c := &s.configurations[i]
 		said = said || c.index <= uint64(len(s.committed)) && findMember(&c.membership, p) == nil

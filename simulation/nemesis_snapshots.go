@@ -168,7 +168,7 @@ func (w *World) checkDamagedSnapshot(h *host, e engine.Event) {
 		return
 	}
 	w.counters.add(countSnapshotDamaged, 1)
-	if !h.snapshots.isFlipped(p) && !p.lost {
+	if !h.snapshots.isFlipped(p) && !p.lost && !p.repairing { // a rebuilding that ended in the midst has removed them
 		w.violate("snapshot", "host %d: shard %d: what nobody has damaged is said to be damaged: %v", h.index+1, e.ShardID, e.Err)
 		return
 	}

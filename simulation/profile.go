@@ -46,6 +46,10 @@ var profiles = []profile{
 		countPartition: 3, countBreak: 6, countSlowWay: 3, countLossyWay: 4, countSlowApply: 6, countSlowDisk: 3, countStall: 1, countFailedSync: 1, countWipe: 0.5,
 		countChange: 6, countCancelChange: 0.5,
 	}},
+	{"operator", map[counter]float64{
+		countCrash: 8, countPowerLoss: 0.5, countGracefulRestart: 2, countReplicaStop: 3, countTransfer: 4, countPause: 2, countCut: 4, countOneWayCut: 3, countPartition: 2,
+		countBreak: 3, countSlowDisk: 2, countFailedSync: 1, countWipe: 0.6, countLogWipe: 0.4, countOldDisk: 2, countRemove: 0.3, countChange: 6, countCancelChange: 0.5,
+	}},
 	{"everything", map[counter]float64{
 		countCrash: 7, countPowerLoss: 0.6, countGracefulRestart: 2, countReplicaStop: 3, countTransfer: 5,
 		countCut: 5, countOneWayCut: 4, countPartition: 2, countFlap: 1.5, countSlowWay: 2, countLossyWay: 2.5, countDamagingWay: 1.5, countBreak: 3,

@@ -60,6 +60,7 @@ const (
 // mend ends every fault. What a disk or an engine has latched is cured by a restart of the host, as an operator would.
 func (w *World) mend() {
 	w.quiet = true
+	w.finishActs()
 	w.network.calm()
 	for _, h := range w.hosts {
 		h.doom = 0
@@ -171,6 +172,9 @@ func (w *World) disagreement() string {
 	for _, s := range w.shards {
 		if !s.recoverable() {
 			continue
+		}
+		if p := s.unaware(); p != nil {
+			return p.describe() + " is of a former life of the shard and was not told"
 		}
 		last := uint64(len(s.commands))
 		for last > 0 && s.commands[last-1].operation == 0 {

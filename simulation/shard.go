@@ -36,8 +36,13 @@ type shard struct {
 	begun          map[voter]int64 // since when incarnations were durable somewhere; looked up, never iterated
 	configurations []configuration // by their entries, the initial one first
 	incarnations   []voter         // that held an entry; a bit of variant.holders each
-	shown          []moment        // when which entry was shown, ascending
-	floor          uint64          // highest index that a finished request has shown
+	successor      *shard          // the shard of that number that was rebuilt and took its place
+	births         uint64          // entries that it began with, see rebirth
+	base           [keyCount]uint64
+	former         *shard
+	exports        []*export
+	shown          []moment // when which entry was shown, ascending
+	floor          uint64   // highest index that a finished request has shown
 }
 
 // variant is an entry that somebody wrote at an index.

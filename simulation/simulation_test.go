@@ -82,7 +82,9 @@ func wantSessions(t *testing.T, total *Counters) {
 // The same seed gives the same run, to the last record of the trace and the last byte of every disk, whatever the machine does:
 // on one processor and on two, with and without a trace file.
 func TestSameSeedSameRun(t *testing.T) {
-	for profile, logDB := range map[string]string{"everything": seglogLogDB, "crashy": modelLogDB, "snapshots": seglogLogDB, "sessions": modelLogDB} {
+	for profile, logDB := range map[string]string{
+		"everything": seglogLogDB, "crashy": modelLogDB, "snapshots": seglogLogDB, "sessions": modelLogDB, "operator": seglogLogDB,
+	} {
 		options := Options{Seed: 5, Profile: profile, LogDB: logDB, Duration: 10 * time.Second}
 		before := runtime.GOMAXPROCS(1)
 		first := run(t, options)

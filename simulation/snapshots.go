@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"errors"
 	"iter"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -30,7 +31,7 @@ func (p *snapshotPlan) policy() engine.SnapshotPolicy {
 
 // drawSnapshots draws small intervals, so that a follower that was cut off for a second finds the log compacted.
 func drawSnapshots(r *random, o *Options) snapshotPlan {
-	wanted := o.Profile == "snapshots" || o.Profile == "sessions" || o.Profile == "everything" && r.chance(0.5)
+	wanted := o.Profile == "snapshots" || o.Profile == "sessions" || o.Profile == "operator" || o.Profile == "everything" && r.chance(0.5)
 	p := snapshotPlan{
 		every: pick(r, []uint64{10, 30, 100, 300}), keep: pick(r, []int64{-1, 3, 20, 100}), retain: 1 + r.below(3), compress: r.chance(0.3),
 		padding: pick(r, []int{0, 2000, 20_000}), chunk: pick(r, []int{256, 2048, 64 << 10}), rate: pick(r, []int64{0, 0, 20_000, 100_000}),
@@ -43,19 +44,26 @@ func drawSnapshots(r *random, o *Options) snapshotPlan {
 
 // snapshotFiles are the files of a host's snapshots: they outlive its process, but for what was not synced.
 type snapshotFiles struct {
-	memory  *vfs.MemFS
-	files   *files // of the present life
-	flipped []snapshot.Name
-	failed  uint64 // calls, in former lives
+	memory *vfs.MemFS
+	files  *files // of the present life
+	// directory is that of the present life.
+	directory *snapshot.Directory
+	flipped   []snapshot.Name
+	failed    uint64 // calls, in former lives
 }
 
 func newSnapshotFiles() *snapshotFiles { return &snapshotFiles{memory: vfs.NewCrashableMem()} }
 
 // open begins a life.
 func (f *snapshotFiles) open(r *random) (*snapshot.Directory, error) {
+	if err := errors.Join(f.memory.MkdirAll(hostDirectory, 0o700), syncDirectory(f.memory, "")); err != nil {
+		return nil, err
+	}
 	f.files = newFiles(f.memory, r.fork())
-	f.files.directories, f.files.repeatable = []string{snapshotDirectory}, true
-	return snapshot.OpenDirectory(f.files, snapshotDirectory)
+	f.files.directories, f.files.repeatable = []string{snapshotDirectory, hostDirectory}, true
+	directory, err := snapshot.OpenDirectory(f.files, snapshotDirectory)
+	f.directory = directory
+	return directory, err
 }
 
 // openDirectories begins a life of the files of snapshots and state machines, as far as the run has some.

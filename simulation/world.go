@@ -24,6 +24,8 @@ type World struct {
 	sessions *sessions       // nil in a run without
 	changes  []*memberChange // whose outcome is open
 	nemesis  *nemesis
+	// rebuildings are the shards that are being rebuilt.
+	rebuildings []*rebuilding
 
 	trace     trace
 	counters  Counters

@@ -70,15 +70,19 @@ func (s *Stores) begin(meta *raftpb.SnapshotMeta, there []logdb.ReplicaKey) erro
 	if bootstrap.Incarnation == 0 {
 		return fmt.Errorf("%w: replica %d is no member of its membership", ErrImportRefused, meta.ReplicaID)
 	}
+	term, err := s.termOf(meta, there, bootstrap.Incarnation)
+	if err != nil {
+		return err
+	}
 	group := s.Log.NewGroup()
 	var forgotten []engine.PromiseRecord
 	for _, key := range there {
 		group.Remove(key)
 		forgotten = append(forgotten, engine.PromiseRecord{Key: key, Forgotten: true})
 	}
-	err := group.Save(&raftpb.Save{
+	err = group.Save(&raftpb.Save{
 		ShardID: meta.ShardID, ReplicaID: meta.ReplicaID, Bootstrap: &bootstrap, Installing: meta,
-		State: raftpb.HardState{Term: meta.Term + raft.RebuiltTerms, Commit: meta.Index}, StateChanged: true, MustSync: true,
+		State: raftpb.HardState{Term: term, Commit: meta.Index}, StateChanged: true, MustSync: true,
 	})
 	if err != nil {
 		return err
@@ -87,6 +91,25 @@ func (s *Stores) begin(meta *raftpb.SnapshotMeta, there []logdb.ReplicaKey) erro
 		return err
 	}
 	return s.Promises.Record(forgotten)
+}
+
+// termOf returns the term that the replica begins in. It is above those of the snapshot and of all that the host has of the shard, which may
+// have been rebuilt since the snapshot was taken. It need not be the same on all hosts.
+func (s *Stores) termOf(meta *raftpb.SnapshotMeta, there []logdb.ReplicaKey, incarnation uint64) (uint64, error) {
+	highest := meta.Term
+	for _, key := range there {
+		stored, err := s.Log.Load(key)
+		switch {
+		case errors.Is(err, logdb.ErrNotFound) || errors.Is(err, logdb.ErrDamaged):
+		case err != nil:
+			return 0, err
+		case stored.Bootstrap.Incarnation == incarnation: // this was done before a crash
+			return stored.State.Term, nil
+		default:
+			highest = max(highest, stored.State.Term)
+		}
+	}
+	return highest + raft.RebuiltTerms, nil
 }
 
 // replaceFiles is step 3.

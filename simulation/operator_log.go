@@ -1,0 +1,88 @@
+package simulation
+
+import (
+	"errors"
+
+	"github.com/flotilla-raft/flotilla/engine"
+	"github.com/flotilla-raft/flotilla/internal/rebuild"
+	"github.com/flotilla-raft/flotilla/logdb"
+	"github.com/flotilla-raft/flotilla/raft"
+	"github.com/flotilla-raft/flotilla/snapshot"
+)
+
+// hostDirectory is where a host keeps an import that was decided, beside its snapshots.
+const hostDirectory = "host"
+
+var errPower = errors.New("simulation: the power was cut")
+
+// operatorLog is the log store of a host that does not run, in the hands of its operator: a Commit that is not cut has ended when it returns.
+type operatorLog struct {
+	*disk
+	snapshots *snapshotFiles
+	cut       func() bool // what is handed over next is cut
+}
+
+// Commit implements logdb.LogDB.
+func (l *operatorLog) Commit(groups []logdb.Group, done func(error)) {
+	if l.snapshots.struck() { // what comes now comes too late
+		done(errPower)
+		return
+	}
+	ended := false
+	l.disk.Commit(groups, func(err error) {
+		if !ended {
+			ended = true
+			done(err)
+		}
+	})
+	if l.cut != nil && l.cut() {
+		ended = true
+		done(errPower)
+		return
+	}
+	for !ended {
+		l.disk.store.Complete(1)
+	}
+}
+
+// struck says that the power was cut.
+func (f *snapshotFiles) struck() bool {
+	f.files.mu.Lock()
+	defer f.files.mu.Unlock()
+	return f.files.image != nil
+}
+
+// stores are those of a host that does not run.
+func (h *host) stores(directory *snapshot.Directory, cut func() bool) *rebuild.Stores {
+	return &rebuild.Stores{FS: h.snapshots.files, Dir: hostDirectory, Log: &operatorLog{disk: h.disk, snapshots: h.snapshots, cut: cut},
+		Snapshots: directory, Promises: hostPromises{h}}
+}
+
+// hostPromises is a host's record of promises.
+type hostPromises struct{ host *host }
+
+// Promised implements engine.PromiseStore.
+func (p hostPromises) Promised(key logdb.ReplicaKey) raft.Promised {
+	return p.host.promise.Promised(key)
+}
+
+// Record implements engine.PromiseStore.
+func (p hostPromises) Record(records []engine.PromiseRecord) error {
+	if p.host.snapshots.struck() {
+		return errPower
+	}
+	return p.host.promise.Record(records)
+}
+
+// Replicas implements rebuild.Promises.
+func (p hostPromises) Replicas() (keys []logdb.ReplicaKey) {
+	for _, place := range p.host.places {
+		if place == nil {
+			continue
+		}
+		if _, there := p.host.promise.records[keyOf(place)]; there {
+			keys = append(keys, keyOf(place))
+		}
+	}
+	return keys
+}
