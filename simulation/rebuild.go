@@ -27,6 +27,7 @@ func (n *nemesis) stopAll(s *shard) {
 	for _, h := range n.world.hosts {
 		if h.places[s.id-1] != nil {
 			n.crash(h, 0, 2*time.Second)
+			h.disk.backup = nil // nothing would notice a copy of a former life
 		}
 	}
 }
@@ -218,6 +219,7 @@ func (r *rebuilding) try(p *place) {
 	done := r.attempt(p, !w.quiet && r.random.chance(0.5))
 	h.disk.crash()
 	h.snapshots.crash()
+	h.disk.backup = nil
 	w.after(r.random.between(0, int64(time.Second)), func() { w.bootIfDown(h) })
 	if !done && !r.isDone(p) {
 		w.counters.add(countRebuildCut, 1)
