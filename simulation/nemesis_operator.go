@@ -14,7 +14,7 @@ import (
 // actRates says how often operators do something in a minute, for all hosts together.
 var actRates = map[string][firstActOutcome - firstAct]float64{
 	// repairs, marks for repair, exports, imports, recoveries
-	"operator":   {5, 2, 8, 2.5, 2.5},
+	"operator":   {5, 2, 25, 4, 2.5},
 	"everything": {1, 0.5, 3, 0.6, 0.6},
 }
 
@@ -64,7 +64,13 @@ func (n *nemesis) act(kind counter, h *host) bool {
 	case countExport:
 		return n.export(h)
 	case countImport:
-		return n.importShard(pick(&n.random, n.world.shards))
+		var exported []*shard
+		for _, s := range n.world.shards {
+			if len(s.exports) > 0 {
+				exported = append(exported, s)
+			}
+		}
+		return len(exported) > 0 && n.importShard(pick(&n.random, exported))
 	}
 	return n.recoverShard(pick(&n.random, n.world.shards))
 }
@@ -76,10 +82,11 @@ func (n *nemesis) repair(h *host) bool {
 		return false
 	}
 	n.note(h, counterNames[countRepair], p.shard.id, 0)
+	asked := p.repairing
 	p.repairing = true // it may begin anew before it is known here that it was asked
 	p.replica.Repair(func(err error) {
 		if err != nil {
-			p.repairing = false
+			p.repairing = asked
 		}
 	})
 	h.wake()
