@@ -40,6 +40,8 @@ type host struct {
 	engine   *engine.Engine
 	slots    []slot
 	places   []*place // by shard, nil where the shard has no member here
+	// overtakes is the place in whose stead that of a former life is there, while an import into that one is finished.
+	overtakes *place
 
 	leaderChecks []leaderCheck
 	commitChecks []commitCheck
@@ -128,7 +130,7 @@ func (h *host) boot() {
 		return
 	}
 	if directory != nil {
-		if err := h.stores(directory, nil).FinishImport(); err != nil {
+		if err := h.finishImport(h.stores(directory, nil)); err != nil {
 			w.violate("import", "host %d: an import that was decided is not finished: %v", h.index+1, err)
 			return
 		}

@@ -26,6 +26,7 @@ type acts struct {
 	rests       bool   // it takes no part for that, though its storage lost nothing
 	begins      uint64 // incarnation that an import gives it
 	rebuilt     bool   // by the import or the recovery under way
+	former      *place // that the host had of the life before
 }
 
 func (n *nemesis) beginActs() {

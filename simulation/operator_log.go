@@ -58,6 +58,54 @@ func (h *host) stores(directory *snapshot.Directory, cut func() bool) *rebuild.S
 		Snapshots: directory, Promises: hostPromises{h}}
 }
 
+// decidedImport returns of which shard an import was decided on a host and is not known to be finished, and the incarnation that it gives; 0 if none was.
+func (h *host) decidedImport() (shardID, incarnation uint64) {
+	memory := h.snapshots.memory
+	file, err := memory.Open(memory.PathJoin(hostDirectory, "import"))
+	if err != nil {
+		return 0, 0
+	}
+	reader, err := snapshot.NewReader(file)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return 0, 0
+	}
+	meta := reader.Meta()
+	for i := range meta.Config.Membership.Members {
+		if member := &meta.Config.Membership.Members[i]; member.ReplicaID == meta.ReplicaID {
+			incarnation = member.Incarnation
+		}
+	}
+	return meta.ShardID, incarnation
+}
+
+// finishImport finishes an import that was decided. The shard may have been rebuilt once more since: then what is written is of the life before, and
+// is judged by that. If the power goes meanwhile, it is so until it is known what of it is there, and the caller calls finished then.
+func (h *host) finishImport(stores *rebuild.Stores) error {
+	shardID, incarnation := h.decidedImport()
+	if shardID == 0 {
+		return stores.FinishImport()
+	}
+	h.overtakes = h.places[shardID-1]
+	for p := h.overtakes; p != nil; p = p.former {
+		if p.begins == incarnation {
+			h.places[shardID-1] = p
+			break
+		}
+	}
+	if err := stores.FinishImport(); err != nil {
+		return err
+	}
+	h.finished()
+	return nil
+}
+
+// finished puts the place of the present life of a shard back.
+func (h *host) finished() {
+	if p := h.overtakes; p != nil {
+		h.places[p.shard.id-1], h.overtakes = p, nil
+	}
+}
+
 // hostPromises is a host's record of promises.
 type hostPromises struct{ host *host }
 

@@ -62,7 +62,7 @@ func (s *shard) begin(index, term uint64, m *raftpb.Membership) {
 
 // settleOn gives the shard a place on a host, in place of that of a former life.
 func (s *shard) settleOn(h *host, joins bool) *place {
-	p := &place{host: h, shard: s, wanted: true, joins: joins}
+	p := &place{host: h, shard: s, wanted: true, joins: joins, acts: acts{former: h.places[s.id-1]}}
 	h.places[s.id-1] = p
 	at := len(s.places)
 	for i, other := range s.places {

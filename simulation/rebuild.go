@@ -218,6 +218,7 @@ func (r *rebuilding) try(p *place) {
 	h.crash()
 	done := r.attempt(p, !w.quiet && r.random.chance(0.5))
 	h.disk.crash()
+	h.finished()
 	h.snapshots.crash()
 	h.disk.backup = nil
 	w.after(r.random.between(0, int64(time.Second)), func() { w.bootIfDown(h) })
@@ -242,8 +243,8 @@ func (r *rebuilding) isDone(p *place) bool {
 	if m != nil && m.incarnation == p.begins {
 		return true
 	}
-	names, _ := p.host.snapshots.memory.List(hostDirectory)
-	return slices.Contains(names, "import")
+	shardID, incarnation := p.host.decidedImport()
+	return shardID == p.shard.id && incarnation == p.begins
 }
 
 // attempt runs what package rebuild has for it.
@@ -260,7 +261,7 @@ func (r *rebuilding) attempt(p *place, cut bool) (done bool) {
 		cutWrite = func() bool { return r.random.chance(0.3) }
 	}
 	stores := h.stores(directory, cutWrite)
-	if err = stores.FinishImport(); err == nil {
+	if err = h.finishImport(stores); err == nil {
 		if r.export == nil {
 			err = r.recover(stores, p)
 		} else {
