@@ -113,21 +113,27 @@ func (d *disk) interrupted() {
 }
 
 // prefix gives a log that was read from a store the entries that are compacted there, which it has no more. They are known from what was
-// handed to the store, if that was the same log.
+// handed to the store, if that was the same log: of the same incarnation if there is such. A replica may have been a witness before, of
+// which the log has the same entries without what is in them.
 func (d *disk) prefix(m *mirror, stored *raftpb.Stored, known ...*mirror) bool {
 	m.compacted, m.floor = stored.Compacted, stored.Compacted
 	if stored.Installing != nil {
 		m.installing = stored.Installing.Index
 	}
+	if stored.Compacted == 0 {
+		return true
+	}
+	var same *mirror
 	for _, k := range known {
-		if stored.Compacted == 0 || k != nil && k.holds(stored.Compacted, stored.CompactedTerm) {
-			if stored.Compacted > 0 {
-				m.entries = slices.Clone(k.entries[:stored.Compacted])
-			}
-			return true
+		if k != nil && k.holds(stored.Compacted, stored.CompactedTerm) && (same == nil || same.incarnation != m.incarnation && k.incarnation == m.incarnation) {
+			same = k
 		}
 	}
-	return stored.Compacted == 0
+	if same == nil {
+		return false
+	}
+	m.entries = slices.Clone(same.entries[:stored.Compacted])
+	return true
 }
 
 // checkCompaction looks at log that is let go of: it is decided, and of the log that is there; what a restart needs of it is in a snapshot,

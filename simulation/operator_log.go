@@ -78,8 +78,8 @@ func (h *host) decidedImport() (shardID, incarnation uint64) {
 	return meta.ShardID, incarnation
 }
 
-// finishImport finishes an import that was decided. The shard may have been rebuilt once more since: then what is written is of the life before, and
-// is judged by that. If the power goes meanwhile, it is so until it is known what of it is there, and the caller calls finished then.
+// finishImport finishes an import that was decided. The shard may have been rebuilt once more since: then what is written is of the life
+// before, and is judged by that. If the power goes meanwhile, it is so until it is known what of it is there, and the caller calls finished then.
 func (h *host) finishImport(stores *rebuild.Stores) error {
 	shardID, incarnation := h.decidedImport()
 	if shardID == 0 {
