@@ -120,8 +120,8 @@ func (s *shard) unaware() *place {
 		}
 		for _, member := range known.members {
 			other := s.world.hosts[member.host].places[s.id-1]
-			if other == nil || other.shard != s || !other.belongs() || other.lost {
-				continue
+			if other == nil || other.shard != s || !other.belongs() || other.lost || !known.votes(member.host, member.incarnation) {
+				continue // a candidate asks voters alone
 			}
 			// That it is told by a shard that was rebuilt shows in the numbers of the memberships, or in the term.
 			if known.index < s.committedConfiguration().index || h.disk.memory[keyOf(p)].state.Term+raft.RebuiltTerms <= h.world.hosts[member.host].disk.memory[keyOf(other)].state.Term {
