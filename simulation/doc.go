@@ -102,7 +102,7 @@
 //
 // # What operators do
 //
-// In profile "operator", and in half of the seeds of "everything", operators act as docs/operations.md has it (nemesis_operator.go, rebuild.go): replicas are
+// In profile "operator", operators act as docs/operations.md has it (nemesis_operator.go, rebuild.go): replicas are
 // repaired, while they run or at their next start; snapshots are exported; a shard is rebuilt from an export or from the best log that is left, with the
 // code of production (package internal/rebuild) on the simulated disks, and with power cuts in the midst. Some of those who are left out come back with what they had.
 //

@@ -15,7 +15,6 @@ import (
 var actRates = map[string][firstActOutcome - firstAct]float64{
 	// repairs, marks for repair, exports, imports, recoveries
 	"operator":   {5, 2, 25, 4, 2.5},
-	"everything": {1, 0.5, 3, 0.6, 0.6},
 }
 
 // acts are what a place knows of them.
