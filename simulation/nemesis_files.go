@@ -91,5 +91,6 @@ func (d *disk) mayFail() bool {
 func (f *files) armed() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.damaged || f.losing != loseNothing || f.syncError != nil || f.room >= 0
+	// A sync that failed in the background is known to the engine by its next write only.
+	return f.damaged || f.losing != loseNothing || f.syncError != nil || f.counts.failedSyncs > 0 || f.room >= 0
 }
