@@ -14,7 +14,7 @@ import (
 // actRates says how often operators do something in a minute, for all hosts together.
 var actRates = map[string][firstActOutcome - firstAct]float64{
 	// repairs, marks for repair, exports, imports, recoveries
-	"operator":   {5, 2, 25, 4, 2.5},
+	"operator": {5, 2, 25, 4, 2.5},
 }
 
 // acts are what a place knows of them.
