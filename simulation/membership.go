@@ -184,10 +184,11 @@ func (s *shard) keeps(v voter, without []*place) bool {
 }
 
 // anew says that a replica that lost its state is known by an incarnation that began since. Mostly it was healed; one that was added, and
-// lost its state before it ever answered, is made a member as what answers first, and there is nothing to heal.
+// lost its state before it ever answered, is made a member as what answers first, and there is nothing to heal. So is one that was no member, under
+// no membership ever written, when its storage was found damaged, and that came back from a power cut as what it had been: it had promised nothing.
 func (p *place) anew() bool {
 	own := voter{host: p.host.index, incarnation: p.incarnation()}
-	if p.healed || p.shard.begun[own] <= p.lostAt {
+	if p.healed || p.shard.begun[own] <= p.lostAt && !p.promisedNothing(own) {
 		return p.healed
 	}
 	for i := range p.shard.configurations {
@@ -198,6 +199,19 @@ func (p *place) anew() bool {
 		}
 	}
 	return false
+}
+
+// promisedNothing says that no membership that was written before a replica lost something names what it is now.
+func (p *place) promisedNothing(own voter) bool {
+	for i := range p.shard.configurations {
+		c := &p.shard.configurations[i]
+		for _, v := range c.members {
+			if c.at <= p.lostAt && v.host == own.host && (v.incarnation == own.incarnation || v.incarnation == 0) {
+				return false
+			}
+		}
+	}
+	return own.incarnation != 0
 }
 
 // incarnation returns what the place's replica is, 0 if nothing is stored of it.
