@@ -35,7 +35,7 @@ func (n *nemesis) begin() {
 		}
 		own := &nemesis{world: n.world, random: draws.fork(), cuts: n.cuts}
 		if n.world.plan.rates[kind] > 0 && !slices.Contains(n.world.options.Without, counterNames[kind]) {
-			own.next(kind)
+			own.repeat(kind, n.world.plan.rates[kind], func() bool { return own.inject(kind) })
 		}
 	}
 	n.beginFiles()
@@ -43,17 +43,17 @@ func (n *nemesis) begin() {
 	n.beginActs()
 }
 
-// next waits for the next fault of a kind.
-func (n *nemesis) next(kind counter) {
+// repeat injects faults of a kind, rate of them in a minute, until the end of all faults. It counts those for which inject returns true.
+func (n *nemesis) repeat(kind counter, rate float64, inject func() bool) {
 	w := n.world
-	w.after(n.random.exponential(float64(time.Minute)/w.plan.rates[kind]), func() {
+	w.after(n.random.exponential(float64(time.Minute)/rate), func() {
 		if w.quiet {
 			return
 		}
-		if n.inject(kind) {
+		if inject() {
 			w.counters.add(kind, 1)
 		}
-		n.next(kind)
+		n.repeat(kind, rate, inject)
 	})
 }
 

@@ -22,21 +22,15 @@ func (n *nemesis) beginFiles() {
 		kind := firstFileFault + counter(i)
 		own := &nemesis{world: w, random: n.random.fork(), cuts: n.cuts}
 		if rate > 0 && !slices.Contains(w.options.Without, counterNames[kind]) {
-			own.nextFile(kind, rate)
+			own.repeat(kind, rate, func() bool {
+				own.injectFile(kind, pick(&own.random, w.hosts))
+				return false // it is counted when it takes effect
+			})
 		}
 	}
 }
 
-func (n *nemesis) nextFile(kind counter, rate float64) {
-	n.world.after(n.random.exponential(float64(time.Minute)/rate), func() {
-		if !n.world.quiet {
-			n.injectFile(kind, pick(&n.random, n.world.hosts))
-			n.nextFile(kind, rate)
-		}
-	})
-}
-
-// injectFile does one fault to the files of a host. It is counted when it takes effect.
+// injectFile does one fault to the files of a host.
 func (n *nemesis) injectFile(kind counter, h *host) {
 	w, s := n.world, h.disk.onFiles()
 	if s == nil || !h.up {

@@ -38,21 +38,9 @@ func (n *nemesis) beginActs() {
 		kind := firstAct + counter(i)
 		own := &nemesis{world: w, random: draws.fork(), cuts: n.cuts}
 		if rate > 0 && !slices.Contains(w.options.Without, counterNames[kind]) {
-			own.nextAct(kind, rate)
+			own.repeat(kind, rate, func() bool { return own.act(kind, pick(&own.random, w.hosts)) })
 		}
 	}
-}
-
-func (n *nemesis) nextAct(kind counter, rate float64) {
-	n.world.after(n.random.exponential(float64(time.Minute)/rate), func() {
-		if n.world.quiet {
-			return
-		}
-		if n.act(kind, pick(&n.random, n.world.hosts)) {
-			n.world.counters.add(kind, 1)
-		}
-		n.nextAct(kind, rate)
-	})
 }
 
 func (n *nemesis) act(kind counter, h *host) bool {

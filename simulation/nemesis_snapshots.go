@@ -36,21 +36,9 @@ func (n *nemesis) beginSnapshotFaults() {
 		kind := firstSnapshotFault + counter(i)
 		own := &nemesis{world: w, random: draws.fork(), cuts: n.cuts}
 		if rate > 0 && !own.random.chance(0.15) && !slices.Contains(w.options.Without, counterNames[kind]) {
-			own.nextSnapshotFault(kind, rate)
+			own.repeat(kind, rate, func() bool { return own.injectSnapshotFault(kind, pick(&own.random, w.hosts)) })
 		}
 	}
-}
-
-func (n *nemesis) nextSnapshotFault(kind counter, rate float64) {
-	n.world.after(n.random.exponential(float64(time.Minute)/rate), func() {
-		if n.world.quiet {
-			return
-		}
-		if n.injectSnapshotFault(kind, pick(&n.random, n.world.hosts)) {
-			n.world.counters.add(kind, 1)
-		}
-		n.nextSnapshotFault(kind, rate)
-	})
 }
 
 func (n *nemesis) injectSnapshotFault(kind counter, h *host) bool {
