@@ -339,7 +339,7 @@ func (w *applyWorker) apply(r *Replica, items []applyItem) {
 	w.batches.Reset()
 }
 
-// noteApplied asks for a snapshot if one is due.
+// noteApplied asks for a snapshot if one is due, and lets the watch ask for one that will be.
 func (w *applyWorker) noteApplied(r *Replica, items []applyItem) {
 	bytes := uint64(0)
 	for i := range items {
@@ -349,6 +349,7 @@ func (w *applyWorker) noteApplied(r *Replica, items []applyItem) {
 	if r.snapshots.meter.note(entries, bytes) {
 		r.snapshotDue()
 	}
+	r.noteSync(raft.Instant(w.since.Load()))
 }
 
 // abandon answers whoever waits for an item that will not be done.

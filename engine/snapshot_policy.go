@@ -4,14 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 )
 
 // SnapshotPolicy says when snapshots of a replica are taken, and how much log is kept behind them. The zero value is useful: a
 // snapshot for each 64 MiB of log, or for as much log as the last snapshot was long if that is more, so that what
 // is written for snapshots is never more than what was written for the log.
 //
-// For a state machine on disk a snapshot is a Sync: nothing is written but what the machine itself does. One that takes no snapshots
-// has no use for a policy; its log is kept for ever.
+// For a state machine on disk a snapshot is a Sync: nothing is written but what the machine itself does. It follows after some time, too. One
+// that takes no snapshots has no use for a policy; its log is kept for ever.
 type SnapshotPolicy struct {
 	// Disabled turns off that snapshots are taken without being asked for. By hand they still are.
 	Disabled bool
@@ -20,6 +21,10 @@ type SnapshotPolicy struct {
 	// Bytes lets a snapshot follow this many bytes of log after the last one, unless the last one was longer than that: then as many
 	// as it was long. Default DefaultSnapshotBytes.
 	Bytes uint64
+	// SyncInterval lets a Sync of a state machine on disk follow at the latest so long after a command was applied that is in none: what a
+	// restart after a power cut has to replay of a shard with few writes is bounded by it, and a shard without any is left alone. It is for
+	// no other kind of state machine. Default DefaultSyncInterval, at least 100 ms and at most an hour; a negative time lets Entries and Bytes alone decide.
+	SyncInterval time.Duration
 	// KeepEntries is how many entries are kept in the log below the newest snapshot, so that who is a little behind need not be
 	// sent a snapshot. Default DefaultKeepEntries; a negative number keeps none.
 	KeepEntries int64
@@ -34,14 +39,23 @@ type SnapshotPolicy struct {
 const (
 	// DefaultSnapshotBytes bounds what a restart has to replay to about a second.
 	DefaultSnapshotBytes = 64 << 20
+	// DefaultSyncInterval lets ten thousand shards that are written to all the time sync about two hundred times a second together.
+	DefaultSyncInterval = time.Minute
 	// DefaultKeepEntries is some milliseconds of a busy shard, minutes of a quiet one.
 	DefaultKeepEntries = 4096
 	// DefaultRetainSnapshots leaves one to fall back on.
 	DefaultRetainSnapshots = 2
 )
 
+const (
+	minSyncInterval = 100 * time.Millisecond
+	maxSyncInterval = time.Hour
+)
+
 func (p *SnapshotPolicy) setDefaults() {
 	setDefault(&p.Bytes, DefaultSnapshotBytes)
+	setDefault(&p.SyncInterval, DefaultSyncInterval)
+	p.SyncInterval = max(p.SyncInterval, 0)
 	setDefault(&p.KeepEntries, DefaultKeepEntries)
 	setDefault(&p.Retain, DefaultRetainSnapshots)
 	p.KeepEntries = max(p.KeepEntries, 0)
@@ -55,6 +69,10 @@ func (p *SnapshotPolicy) Validate() error {
 	}
 	if p.Bytes > math.MaxInt64 {
 		faults = errors.Join(faults, fmt.Errorf("Snapshots.Bytes is %d, accepted is 0 (default) to %d", p.Bytes, int64(math.MaxInt64)))
+	}
+	if p.SyncInterval > 0 && (p.SyncInterval < minSyncInterval || p.SyncInterval > maxSyncInterval) {
+		faults = errors.Join(faults, fmt.Errorf("Snapshots.SyncInterval is %s, accepted is 0 (default), a negative time (none), or %s to %s",
+			p.SyncInterval, minSyncInterval, maxSyncInterval))
 	}
 	return faults
 }
@@ -70,11 +88,13 @@ type snapshotMeter struct {
 	atEntries      uint64
 	atBytes        uint64
 	random         uint64
+	sync           syncInterval
 }
 
 // begin starts an interval behind a snapshot of a length, 0 for none.
 func (m *snapshotMeter) begin(length uint64) {
 	m.entries, m.bytes = 0, 0
+	m.sync.begin()
 	m.atEntries, m.atBytes = math.MaxUint64, m.draw(max(m.policy.Bytes, length))
 	if m.policy.Entries > 0 {
 		m.atEntries = m.draw(m.policy.Entries)

@@ -4,6 +4,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -13,12 +14,27 @@ func TestAPolicyNamesEveryFault(t *testing.T) {
 	if err := faulty.Validate(); err == nil || !strings.Contains(err.Error(), "Snapshots.Retain is 101") || !strings.Contains(err.Error(), "Snapshots.Bytes is") {
 		t.Error(err)
 	}
+	for _, faulty := range []time.Duration{1, minSyncInterval - 1, maxSyncInterval + 1} {
+		p := SnapshotPolicy{SyncInterval: faulty}
+		if err := p.Validate(); err == nil || !strings.Contains(err.Error(), "Snapshots.SyncInterval is "+faulty.String()) {
+			t.Errorf("%s: %v", faulty, err)
+		}
+	}
+	for _, good := range []time.Duration{-1, minSyncInterval, maxSyncInterval} {
+		p := SnapshotPolicy{SyncInterval: good}
+		if err := p.Validate(); err != nil {
+			t.Error(err)
+		}
+		if p.setDefaults(); p.SyncInterval != max(good, 0) {
+			t.Errorf("%s became %s", good, p.SyncInterval)
+		}
+	}
 	var zero SnapshotPolicy
 	if err := zero.Validate(); err != nil {
 		t.Error(err)
 	}
 	zero.setDefaults()
-	if zero != (SnapshotPolicy{Bytes: DefaultSnapshotBytes, KeepEntries: DefaultKeepEntries, Retain: DefaultRetainSnapshots}) {
+	if zero != (SnapshotPolicy{Bytes: DefaultSnapshotBytes, SyncInterval: DefaultSyncInterval, KeepEntries: DefaultKeepEntries, Retain: DefaultRetainSnapshots}) {
 		t.Errorf("%+v", zero)
 	}
 }

@@ -68,7 +68,7 @@ func (r *Replica) Snapshot(done func(index uint64, err error)) {
 	r.askSnapshot(done)
 }
 
-// snapshotDue asks for one that the policy wants. It is called by the apply worker, once until that one is over.
+// snapshotDue asks for one that the policy wants, once until that one is over. It is called by the apply worker, and by the watch.
 func (r *Replica) snapshotDue() {
 	if !r.snapshots.asked.Swap(true) {
 		r.askSnapshot(nil)

@@ -341,7 +341,11 @@ func (s *start) beginSnapshots(r *Replica) {
 		return
 	}
 	r.snapshots.meter.random = r.engine.options.Random()
-	if r.machine.Kind() != rsm.KindOnDisk {
+	if r.machine.Kind() == rsm.KindOnDisk {
+		if !p.Disabled {
+			r.snapshots.meter.sync.length = p.SyncInterval
+		}
+	} else {
 		if names := s.files(); len(names) > 0 && names[0].Index <= s.applied {
 			r.snapshots.newest = names[0]
 			if size, err := r.engine.options.Snapshots.Size(names[0]); err == nil {

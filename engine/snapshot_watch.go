@@ -18,13 +18,14 @@ const (
 )
 
 // jobWatch is the worker with an eye on the jobs: it reports those that stand still, answers for those that do not end although they were
-// canceled, and tries failed snapshots again. It never blocks, so that a disk which stands still cannot hide what it looks for.
+// canceled, tries failed snapshots again, and asks for the Syncs that are due by the time (sync_interval.go). It never blocks, so that a disk which stands still cannot hide what it looks for.
 type jobWatch struct {
 	engine *Engine
 	sig    signal
 
 	mu      sync.Mutex
 	retries []retry
+	syncs   timedSyncs
 
 	jobs []*userJob // owned by RunOnce
 }
@@ -56,7 +57,7 @@ func (w *jobWatch) RunOnce(now raft.Instant) raft.Instant {
 	for _, job := range w.jobs {
 		w.look(now, job)
 	}
-	next := w.retry(now)
+	next := min(w.retry(now), w.syncsDue(now))
 	if len(w.jobs) > 0 {
 		next = min(next, now+raft.Instant(watchEvery))
 	}

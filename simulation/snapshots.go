@@ -3,6 +3,7 @@ package simulation
 import (
 	"errors"
 	"iter"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -26,7 +27,10 @@ type snapshotPlan struct {
 }
 
 func (p *snapshotPlan) policy() engine.SnapshotPolicy {
-	return engine.SnapshotPolicy{Entries: p.every, KeepEntries: p.keep, Retain: p.retain, Compress: p.compress}
+	return engine.SnapshotPolicy{
+		Entries: p.every, KeepEntries: p.keep, Retain: p.retain, Compress: p.compress,
+		SyncInterval: time.Duration(p.every) * 50 * time.Millisecond, // 0.5 s to 15 s: a shard that is written to more often is synced by entries
+	}
 }
 
 // drawSnapshots draws small intervals, so that a follower that was cut off for a second finds the log compacted.
