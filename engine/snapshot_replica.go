@@ -189,7 +189,11 @@ func (r *Replica) snapshotOver(job *snapshotJob) {
 	for _, done := range next {
 		r.askSnapshot(done)
 	}
-	if failed && !ended && r.machine.Failure() == nil {
+	switch {
+	case ended:
+	case !failed:
+		r.syncAgain()
+	case r.machine.Failure() == nil:
 		e.watch.later(r, failures)
 	}
 	if job.held {

@@ -18,7 +18,8 @@ const (
 )
 
 // jobWatch is the worker with an eye on the jobs: it reports those that stand still, answers for those that do not end although they were
-// canceled, tries failed snapshots again, and asks for the Syncs that are due by the time (sync_interval.go). It never blocks, so that a disk which stands still cannot hide what it looks for.
+// canceled, tries failed snapshots again, and asks for the Syncs that are due by the time (sync_interval.go). It never blocks, so that a disk
+// which stands still cannot hide what it looks for.
 type jobWatch struct {
 	engine *Engine
 	sig    signal

@@ -53,6 +53,15 @@ func (r *Replica) syncAt(now raft.Instant) {
 	}
 }
 
+// syncAgain is called behind a Sync. One that took longer than an interval was still under way when the interval that began behind its
+// preparation ended: the watch asked for nothing then, and has the replica no more.
+func (r *Replica) syncAgain() {
+	s := &r.snapshots.meter.sync
+	if due := s.due.Load(); due != 0 && !s.watched.Swap(true) {
+		r.engine.watch.syncLater(r, raft.Instant(due))
+	}
+}
+
 // timedSync is a replica that the watch has.
 type timedSync struct {
 	replica *Replica

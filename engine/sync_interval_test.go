@@ -90,6 +90,30 @@ func TestASyncByHandBeginsAnotherInterval(t *testing.T) {
 	}
 }
 
+// A Sync that takes longer than the interval is followed by another one, if there is something for it.
+func TestAMachineIsSyncedAgainBehindALongSync(t *testing.T) {
+	s := newSyncedHost(t, rsm.KindOnDisk, engine.SnapshotPolicy{SyncInterval: syncInterval})
+	stands := true
+	s.hooks.sync = func() error {
+		s.routines.stand(func() bool { return stands })
+		return nil
+	}
+	s.besideOthers()
+	s.fill(1, 1)
+	s.run(2 * syncInterval)
+	s.fill(2, 2) // the machine has it when it syncs, but it came too late for the Sync to say so
+	s.run(2 * syncInterval)
+	if s.disk.syncs != 0 || !s.watching() {
+		t.Fatalf("%d Syncs; the watch waits: %t", s.disk.syncs, s.watching())
+	}
+	stands = false
+	s.until(time.Minute, "another Sync", func() bool { return s.disk.syncs == 2 })
+	s.run(10 * time.Minute)
+	if s.disk.syncs != 2 || s.watching() {
+		t.Errorf("%d Syncs; the watch waits: %t", s.disk.syncs, s.watching())
+	}
+}
+
 // Commands that come all the time are synced once in each interval.
 func TestABusyMachineOnDiskIsSyncedOnceInAnInterval(t *testing.T) {
 	s := newSyncedHost(t, rsm.KindOnDisk, engine.SnapshotPolicy{SyncInterval: syncInterval})
