@@ -185,6 +185,9 @@ func TestHandshakeBetweenVersions(t *testing.T) {
 	if !errors.Is(err, transport.ErrVersion) || !strings.Contains(err.Error(), "ours 2, theirs 1") {
 		t.Errorf("PeerDown with %v", err)
 	}
+	if err := b.Transport.Close(); err != nil { // it counts after it has answered
+		t.Fatal(err)
+	}
 	if a.Peer(address).Counters().HandshakesRefused == 0 || b.StrangerCounters().HandshakesRefused == 0 {
 		t.Error("the refused handshake was not counted on both sides")
 	}
