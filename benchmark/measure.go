@@ -150,7 +150,7 @@ func (m *measurement) conclude(from, to usage, counted, ended counters) {
 	seconds := to.At.Sub(from.At).Seconds()
 	writes, reads := float64(m.total.writes.TotalCount()), float64(m.total.reads.TotalCount())
 	operations := max(writes+reads, 1)
-	m.steal, m.others = to.stealPercent(from), to.otherPercent(from)
+	m.steal, m.others = m.stealPercent(to, from), to.otherPercent(from)
 	m.result = Result{
 		Transport: m.Transport, Hosts: m.Hosts, Shards: m.Shards, Payload: m.Payload, InFlight: m.InFlight, ReadRatio: m.ReadRatio,
 		DelayMilliseconds: float64(m.Delay) / float64(time.Millisecond), SnapshotEntries: m.SnapshotEntries, Reads: m.Reads, OwnContext: m.OwnContext,

@@ -33,12 +33,17 @@ const (
 //
 // or says what failed. An unequal machine is only reported if nothing worse is.
 func Run(ctx context.Context, config Config, engines []Engine, out io.Writer) (*Report, error) {
-	return runWith(ctx, config, engines, out, measureYardsticks)
+	return runWith(ctx, config, engines, out, gauge{measureYardsticks, usage.stealPercent})
 }
 
-// runWith is Run with a way to measure the yardsticks in a directory.
-func runWith(ctx context.Context, config Config, engines []Engine, out io.Writer,
-	yardsticks func(string) (Yardsticks, error)) (report *Report, err error) {
+// gauge tells how fast the machine is: by yardsticks in a directory between the runs, and by what was stolen from it during one.
+type gauge struct {
+	yardsticks   func(directory string) (Yardsticks, error)
+	stealPercent func(to, from usage) float64
+}
+
+// runWith is Run with a way to look at the machine.
+func runWith(ctx context.Context, config Config, engines []Engine, out io.Writer, gauge gauge) (report *Report, err error) {
 	if err := config.Validate(engines); err != nil {
 		return nil, err
 	}
@@ -56,18 +61,18 @@ func runWith(ctx context.Context, config Config, engines []Engine, out io.Writer
 	if data.warning != "" {
 		fmt.Fprintln(out, "WARNING:", data.warning)
 	}
-	b := &bench{Config: config, engines: engines, data: data, out: out, yardsticks: yardsticks, report: &Report{}}
+	b := &bench{Config: config, engines: engines, data: data, out: out, gauge: gauge, report: &Report{}}
 	return b.report, b.run(ctx)
 }
 
 // bench is one call of Run.
 type bench struct {
 	Config
-	engines    []Engine
-	data       *dataDirectory
-	out        io.Writer
-	yardsticks func(directory string) (Yardsticks, error)
-	report     *Report
+	gauge
+	engines []Engine
+	data    *dataDirectory
+	out     io.Writer
+	report  *Report
 }
 
 // run makes the repeats of all engines in turns, so that a machine that drifts is shared by all, and then sums up.
