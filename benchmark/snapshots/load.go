@@ -16,8 +16,9 @@ type load struct {
 	left     atomic.Int64 // to be sent yet
 	accepted atomic.Uint64
 	failures atomic.Uint64
-	last     atomic.Int64 // when the last command was acknowledged
-	gap      atomic.Int64 // longest time between two acknowledgements since it was reset
+	unknown  atomic.Uint64 // of the failures, those that may have been applied all the same
+	last     atomic.Int64  // when the last command was acknowledged
+	gap      atomic.Int64  // longest time between two acknowledgements since it was reset
 	clients  sync.WaitGroup
 }
 
@@ -57,6 +58,9 @@ func (l *load) later() {
 
 func (l *load) done(_ rsm.Result, err error) {
 	if err != nil {
+		if nodehost.MaybeApplied(err) {
+			l.unknown.Add(1)
+		}
 		l.later()
 		return
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/flotilla-raft/flotilla/benchmark"
 	"github.com/flotilla-raft/flotilla/internal/leaktest"
 	"github.com/flotilla-raft/flotilla/internal/spantest"
+	"github.com/flotilla-raft/flotilla/nodehost"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
@@ -35,10 +36,15 @@ func smallConfig(t *testing.T, workload string, requirements ...string) benchmar
 	return config
 }
 
+// bench makes a run. Where a machine stands still a leader may be lost, and what was asked of it be without an outcome: that error is returned, all others but those
+// of requirements end the test.
 func bench(t *testing.T, config benchmark.Config) (*Report, error) {
 	t.Helper()
 	var out strings.Builder
 	report, err := Bench(context.Background(), config, &out)
+	if nodehost.MaybeApplied(err) {
+		return report, err
+	}
 	if err != nil && !errors.Is(err, benchmark.ErrRequirement) {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
@@ -52,7 +58,7 @@ func bench(t *testing.T, config benchmark.Config) (*Report, error) {
 
 func TestRestart(t *testing.T) {
 	for _, store := range []string{"seglog", "pebble"} {
-		config := smallConfig(t, benchmark.WorkloadRestart, "restart.applied==2001", "restart.read_s<=60")
+		config := smallConfig(t, benchmark.WorkloadRestart, "restart.applied>=2001", "restart.read_s<=60")
 		config.LogDB = store
 		report, err := bench(t, config)
 		if f := report.Median; err != nil || f.Started <= 0 || f.Led < f.Started || f.Read < f.Led {
