@@ -51,18 +51,18 @@ func require(t *testing.T, text string) benchmark.Requirement {
 }
 
 // The whole thing with real processes: a host is closed, another killed, every shard comes back, the replicas agree, the
-// report is written and the data are gone. On a busy machine leaders may move between when they were spread and the event; then it is
-// done once more, with other election timeouts.
+// report is written and the data are gone. On a busy machine leaders may move between when they were spread and the event, or an
+// election may need more attempts than there is patience for; then it is done once more, with other election timeouts.
 func TestBenchWithRealProcesses(t *testing.T) {
 	for _, timeout := range []time.Duration{200 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second} {
 		if benchWithRealProcesses(t, timeout) {
 			return
 		}
 	}
-	t.Error("the leaders never stayed")
+	t.Error("the leaders never stayed, or never came back")
 }
 
-// benchWithRealProcesses reports whether the leaders stayed.
+// benchWithRealProcesses reports whether the leaders stayed until the event and came back after it.
 func benchWithRealProcesses(t *testing.T, electionTimeout time.Duration) bool {
 	config, program := smallConfig(t)
 	config.ElectionTimeout = electionTimeout
@@ -70,6 +70,10 @@ func benchWithRealProcesses(t *testing.T, electionTimeout time.Duration) bool {
 	config.Require = []benchmark.Requirement{require(t, "kill.unrecovered==0"), require(t, "close.unrecovered==0")}
 	var out strings.Builder
 	report, err := Bench(t.Context(), config, program, &out)
+	if errors.Is(err, benchmark.ErrRequirement) { // the patience is some election timeouts
+		t.Logf("%v\n%s", err, out.String())
+		return false
+	}
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}

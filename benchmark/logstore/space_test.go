@@ -30,7 +30,7 @@ func TestSpaceIsMeasuredOnEveryStore(t *testing.T) {
 		}
 		for _, r := range results {
 			if r.BatchesPerSecond <= 0 || r.DeviceBytesPerByte <= 0 || r.LiveBytes <= 0 || r.DiskBytes < r.LiveBytes || r.IdleShardBytes <= 0 || r.Log.GroupBytes == 0 {
-				t.Errorf("nothing measured: %+v", r)
+				return fmt.Sprintf("nothing measured: %+v", r)
 			}
 		}
 		return ""
