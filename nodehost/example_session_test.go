@@ -18,12 +18,12 @@ func ExampleSession() {
 		log.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	host, err := nodehost.New(nodehost.Config{Dir: dir, Address: "127.0.0.1:24881"})
+	host, err := nodehost.New(nodehost.Config{Dir: dir, Address: addresses[1]})
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer host.Close()
-	replica := nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 1, Members: map[uint64]string{1: "127.0.0.1:24881"}}
+	replica := nodehost.ReplicaConfig{ShardID: 1, ReplicaID: 1, Members: map[uint64]string{1: addresses[1]}}
 	factory := func(shardID, replicaID uint64) (rsm.StateMachine, error) { return &counter{}, nil }
 	if err := host.StartReplica(ctx, replica, factory); err != nil {
 		log.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/flotilla-raft/flotilla/nodehost"
 	"github.com/flotilla-raft/flotilla/rsm"
@@ -25,24 +26,27 @@ func (c *counter) Update(entries []rsm.Entry) error {
 func (c *counter) Lookup(any) (any, error) { return c.total, nil }
 func (c *counter) Close() error            { return nil }
 
+// addresses are where the hosts reach each other, by replica ID. In earnest each is on a machine of its own.
+var addresses = map[uint64]string{1: "127.0.0.1:24871", 2: "127.0.0.1:24872", 3: "127.0.0.1:24873"}
+
 // Three hosts, here in one process, replicate a shard. A command is proposed on one host and read on another.
 func Example() {
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
 	dir, err := os.MkdirTemp("", "flotilla")
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
 
-	members := map[uint64]string{1: "127.0.0.1:24871", 2: "127.0.0.1:24872", 3: "127.0.0.1:24873"}
 	shards := make(map[uint64]*nodehost.Shard)
-	for id, address := range members {
+	for id, address := range addresses {
 		host, err := nodehost.New(nodehost.Config{Dir: filepath.Join(dir, fmt.Sprint(id)), Address: address})
 		if err != nil {
 			log.Fatal(err)
 		}
 		defer host.Close()
-		replica := nodehost.ReplicaConfig{ShardID: 1, ReplicaID: id, Members: members}
+		replica := nodehost.ReplicaConfig{ShardID: 1, ReplicaID: id, Members: addresses}
 		factory := func(shardID, replicaID uint64) (rsm.StateMachine, error) { return &counter{}, nil }
 		if err := host.StartReplica(ctx, replica, factory); err != nil {
 			log.Fatal(err)
@@ -51,17 +55,20 @@ func Example() {
 			log.Fatal(err)
 		}
 	}
-	for _, shard := range shards {
-		if _, err := shard.WaitLeader(ctx); err != nil {
-			log.Fatal(err)
-		}
+	// A session waits for a leader, tries again if that one is lost, and has the command applied once all the same.
+	session, err := shards[1].OpenSession(ctx)
+	if err != nil {
+		log.Fatal(err)
 	}
-	result, err := shards[1].Propose(ctx, []byte("hello, fleet"))
+	result, err := session.Propose(ctx, []byte("hello, fleet"))
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println("applied:", result.Value)
 	total, err := shards[2].Read(ctx, nil)
+	for err != nil && ctx.Err() == nil { // no leader is known here yet, or it was lost: a read may be asked for any number of times
+		total, err = shards[2].Read(ctx, nil)
+	}
 	if err != nil {
 		log.Fatal(err)
 	}
