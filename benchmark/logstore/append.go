@@ -2,19 +2,10 @@ package logstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
-	"github.com/cockroachdb/pebble/v2/vfs"
-
-	"github.com/flotilla-raft/flotilla/benchmark"
 )
 
 // AppendResult is what one store did with a number of appenders and a payload, and what the limit did beside it.
@@ -24,7 +15,7 @@ type AppendResult struct {
 	Payload   int    `json:"payload"`
 
 	AppendsPerSecond float64 `json:"appends_per_second"`
-	SyncsPerSecond   float64 `json:"syncs_per_second"`
+	SyncsPerSecond   float64 `json:"syncs_per_second"` // writes that gathered Commits; Commits where the store does not tell
 	BytesPerSecond   float64 `json:"bytes_per_second"` // batches with their headers
 	BytesPerSync     float64 `json:"bytes_per_sync"`
 	LatencyP50       float64 `json:"latency_p50_us"`
@@ -33,8 +24,8 @@ type AppendResult struct {
 	// DiskBytesPerByte is what the process handed to the block layer for each byte of a batch, padding included.
 	DiskBytesPerByte float64 `json:"disk_bytes_per_byte"`
 
-	Limit               string  `json:"limit"` // the best technique
-	LimitSyncsPerSecond float64 `json:"limit_syncs_per_second"`
+	Limit               string  `json:"limit"`                  // the best technique
+	LimitSyncsPerSecond float64 `json:"limit_syncs_per_second"` // in the turns between those of the store
 	// Ratio is SyncsPerSecond over LimitSyncsPerSecond, both with the same bytes per sync; the ratio of bandwidths is the same.
 	Ratio float64 `json:"ratio"`
 }
@@ -71,103 +62,6 @@ func RunAppend(ctx context.Context, config AppendConfig, out io.Writer) ([]Appen
 		}
 	}
 	return medians, nil
-}
-
-// measureAppend measures a store, and then the limit with as many bytes a sync.
-func measureAppend(ctx context.Context, config *AppendConfig, store Store, appenders, payload int) (AppendResult, error) {
-	directory, err := os.MkdirTemp(config.Directory, "append")
-	if err != nil {
-		return AppendResult{}, fmt.Errorf("logstore: %w", err)
-	}
-	defer os.RemoveAll(directory)
-	result, err := measureStore(ctx, config, store, directory, appenders, payload)
-	if err != nil || result.BytesPerSync == 0 { // a machine so busy that nothing became durable has nothing to compare
-		return result, err
-	}
-	for _, technique := range techniques() {
-		if ctx.Err() != nil {
-			return result, context.Cause(ctx)
-		}
-		syncs, err := technique.syncs(directory, int(result.BytesPerSync), config.Warmup/4, config.Duration/4)
-		if errors.Is(err, errUnsupported) {
-			continue
-		}
-		if err != nil {
-			return result, err
-		}
-		if syncs > result.LimitSyncsPerSecond {
-			result.LimitSyncsPerSecond, result.Limit = syncs, technique.String()
-		}
-	}
-	if result.LimitSyncsPerSecond > 0 {
-		result.Ratio = result.SyncsPerSecond / result.LimitSyncsPerSecond
-	}
-	return result, nil
-}
-
-func measureStore(ctx context.Context, config *AppendConfig, store Store, directory string, appenders, payload int) (result AppendResult, err error) {
-	result = AppendResult{Store: store.Name, Appenders: appenders, Payload: payload}
-	db, err := store.Open(directory, vfs.Default)
-	if err != nil {
-		return result, err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	g := newGatherer(db)
-	var measuring atomic.Bool
-	stopped := make(chan struct{})
-	failures := make(chan error, appenders)
-	histograms := make([]*hdrhistogram.Histogram, appenders)
-	var batch int
-	var running sync.WaitGroup
-	for i := range appenders {
-		a := newAppender(g, uint64(i+1), payload, 1, config.KeepBytes)
-		batch = len(a.batch)
-		h := hdrhistogram.New(1, int64(time.Minute), 2)
-		histograms[i] = h
-		running.Go(func() {
-			failures <- a.run(stopped, measuring.Load, func(took time.Duration) { _ = h.RecordValue(int64(took)) })
-		})
-	}
-	wait(ctx, config.Warmup)
-	measuring.Store(true)
-	before := benchmark.ReadProcessUsage()
-	commits, bytes := g.counts()
-	wait(ctx, config.Duration)
-	after := benchmark.ReadProcessUsage()
-	commitsAfter, bytesAfter := g.counts()
-	measuring.Store(false)
-	close(stopped)
-	running.Wait()
-	for range appenders {
-		err = errors.Join(err, <-failures)
-	}
-	if err == nil {
-		err = context.Cause(ctx)
-	}
-	result.fill(before, after, commitsAfter-commits, bytesAfter-bytes, batch, histograms)
-	return result, err
-}
-
-func (r *AppendResult) fill(before, after benchmark.ProcessUsage, commits, bytes uint64, batch int, histograms []*hdrhistogram.Histogram) {
-	all := hdrhistogram.New(1, int64(time.Minute), 2)
-	for _, h := range histograms {
-		all.Merge(h)
-	}
-	seconds := after.At.Sub(before.At).Seconds()
-	if commits == 0 || seconds == 0 {
-		return
-	}
-	appends := float64(all.TotalCount())
-	r.AppendsPerSecond = appends / seconds
-	r.SyncsPerSecond = float64(commits) / seconds
-	r.BytesPerSecond = r.AppendsPerSecond * float64(batch)
-	r.BytesPerSync = float64(bytes) / float64(commits)
-	r.LatencyP50 = float64(all.ValueAtPercentile(50)) / 1e3
-	r.LatencyP99 = float64(all.ValueAtPercentile(99)) / 1e3
-	r.CPUPerSync = float64((after.CPU - before.CPU).Microseconds()) / float64(commits)
-	if appends > 0 {
-		r.DiskBytesPerByte = float64(after.DiskBytes-before.DiskBytes) / (appends * float64(batch))
-	}
 }
 
 // medianAppend takes the median of each figure; the limit's technique is that of the repeat with the median ratio.

@@ -9,9 +9,11 @@
 //
 //	appender ─ Group.Save ─► gatherer ─ Commit(groups) ─► LogDB ─ done ─► gatherer ─► the appenders of that commit
 //
-// Beside each store, in turns with it, runs the limit: one goroutine that writes the same number of bytes as the store gathered for one
-// commit on average, and syncs, by the best of {append, fallocate, overwrite} × {buffered, O_DIRECT}. The ratio of both is
-// what counts; absolute figures say more about the machine.
+// Beside each store runs the limit: one goroutine that writes the same number of bytes as the store gathered for one sync on average, and syncs, by
+// the best of {append, fallocate, overwrite} × {buffered, O_DIRECT}, in as much space as the store's files take. Both take turns, several in a second,
+// since a device may change its pace by half within one; while one has the disk the other rests. Before that the store is brought to a
+// steady state, with files that are used again, and all techniques are tried. The ratio of both is what counts; absolute figures say
+// more about the machine.
 //
 // # Space
 //

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 	"unsafe"
 
@@ -13,7 +12,9 @@ import (
 
 const (
 	blockSize = 4 << 10
-	fileSize  = 64 << 20 // of a file of the limit; rounded up for large writes
+	// minFileSize and maxFileSize bound the size of a file of the limit; it is larger only for large writes.
+	minFileSize = 64 << 20
+	maxFileSize = 1 << 30
 )
 
 // Technique is a way to make bytes durable.
@@ -45,23 +46,6 @@ func techniques() []Technique {
 // errUnsupported says that the file system does not offer a technique.
 var errUnsupported = errors.New("logstore: technique is not supported here")
 
-// syncs writes size bytes and syncs, again and again for the duration, and returns how often a second.
-func (t Technique) syncs(directory string, size int, warmup, duration time.Duration) (float64, error) {
-	aligned := (size + blockSize - 1) / blockSize * blockSize
-	w, err := t.open(filepath.Join(directory, "limit"), aligned)
-	if err != nil {
-		return 0, err
-	}
-	defer w.close()
-	if err := w.loop(warmup, nil); err != nil {
-		return 0, err
-	}
-	count := 0
-	begin := time.Now()
-	err = w.loop(duration, &count)
-	return float64(count) / time.Since(begin).Seconds(), err
-}
-
 // writer is one file of the limit, begun anew when it is full.
 type writer struct {
 	technique Technique
@@ -69,16 +53,34 @@ type writer struct {
 	file      *os.File
 	size      int64
 	at        int64
-	buffer    []byte
+	buffer    []byte // what is written at a time
 }
 
-func (t Technique) open(name string, aligned int) (*writer, error) {
-	w := &writer{technique: t, name: name, buffer: alignedBuffer(aligned)}
-	w.size = fileSize / int64(aligned) * int64(aligned)
-	if w.size < 4*int64(aligned) {
-		w.size = 4 * int64(aligned)
+// open makes a file of at least minFileSize, with room for at least four writes of size bytes; where blocks are overwritten, of room bytes.
+func (t Technique) open(name string, size int, room int64) (*writer, error) {
+	w := &writer{technique: t, name: name, size: minFileSize}
+	if t.Layout == "overwrite" {
+		w.size = min(max(w.size, room), maxFileSize)
 	}
+	w.size = max(w.size, 4*int64(alignUp(size))) / blockSize * blockSize
 	return w, w.create()
+}
+
+func alignUp(size int) int { return (size + blockSize - 1) / blockSize * blockSize }
+
+// resize changes how many bytes are written at a time: whole blocks.
+func (w *writer) resize(size int) error {
+	aligned := alignUp(size)
+	if aligned > cap(w.buffer) {
+		w.buffer = alignedBuffer(2 * aligned)
+	}
+	w.buffer = w.buffer[:aligned]
+	if int64(aligned) <= w.size {
+		return nil
+	}
+	w.size = 4 * int64(aligned)
+	_ = w.file.Close()
+	return w.create()
 }
 
 // alignedBuffer returns memory that O_DIRECT accepts, filled with bytes that are not all 0.

@@ -20,6 +20,12 @@ func techniques() []Technique { return nil }
 
 var errUnsupported = errors.New("logstore: technique is not supported here")
 
-func (t Technique) syncs(string, int, time.Duration, time.Duration) (float64, error) {
-	return 0, errUnsupported
-}
+type writer struct{ technique Technique }
+
+func (t Technique) open(string, int, int64) (*writer, error) { return nil, errUnsupported }
+
+func (w *writer) resize(int) error { return errUnsupported }
+
+func (w *writer) loop(time.Duration, *int) error { return errUnsupported }
+
+func (w *writer) close() {}
