@@ -100,6 +100,7 @@
 //
 // The next segment is prepared beforehand, its blocks written and its name durable. A file that was a segment is taken first: overwriting blocks that
 // were written before costs no journal commit. Up to three of them are kept while somebody writes; when nobody does, none above the limit below.
+// The keeper is woken with each segment that is begun, and gets the writer before the next group: so segments are given back as fast as they are filled.
 // Else a new file is filled with zeros by the keeper, once the active segment is half full, four times as fast as that goes on. If neither is
 // ready the segment grows as it is written, which makes every sync wait for the file system's journal. So the keeper makes haste then if the groups are small,
 // as with the first segment of a store that has little to do, and the writer leaves a segment that grows as soon as the next is ready, if not half of it is written.

@@ -192,6 +192,7 @@ type cleaning struct {
 	keys    []logdb.ReplicaKey
 	at      int
 	written []writtenGroup
+	again   bool // it was looked through before, and something was left
 }
 
 // writtenGroup is where something was moved to.
@@ -218,19 +219,26 @@ func (s *Store) clean() (more bool, err error) {
 		k.cleaning = &cleaning{segment: oldest, keys: s.index.keys()}
 		s.index.mu.RUnlock()
 	}
-	if !s.affords() {
-		return false, nil
-	}
-	if k.cleaning.at < len(k.cleaning.keys) {
+	if k.cleaning.at < len(k.cleaning.keys) && !s.died(k.cleaning) {
+		if !s.affords() {
+			return false, nil
+		}
 		return true, s.movePiece(k.cleaning)
 	}
 	done := k.cleaning
 	if s.inUse(done.segment) {
-		done.at = 0 // something could not be moved: again from the start
+		done.at, done.again = 0, true // something could not be moved: again from the start
 		return true, nil
 	}
 	k.cleaning = nil
 	return true, s.drop(done)
+}
+
+// died reports whether nothing counts as live in the segment any more, so that there is nothing to look for.
+func (s *Store) died(c *cleaning) bool {
+	s.index.mu.RLock()
+	defer s.index.mu.RUnlock()
+	return c.segment.live == 0 && !c.again
 }
 
 // toClean returns the oldest segment if it is to be emptied now: if the segments take more than one and a half times what is live and two of
@@ -249,7 +257,9 @@ func (s *Store) clean() (more bool, err error) {
 // Where batches are so small that the headers of their records are half, or segments so small that their ends are, the limit is not reached: then what is live is
 // moved once, and not again before much more is dead.
 //
-// A segment of which not a quarter is live is moved all the same: what is moved stands close together, so more bytes are gained than are moved.
+// A segment of which not a quarter is live is moved all the same: what is moved stands close together, so more bytes are gained than are moved. One of
+// which next to nothing is live is emptied at once, whatever the files take: votes and bootstraps that hardly ever change would hold up all that is
+// dead behind it, until many files come free together, more than are kept, and meanwhile none is there to be written again.
 func (s *Store) toClean() *segment {
 	files, live := s.sizes()
 	s.index.mu.RLock()
@@ -258,7 +268,7 @@ func (s *Store) toClean() *segment {
 		return nil
 	}
 	oldest, size := s.order[0], int64(s.options.SegmentBytes)
-	if oldest.live == 0 {
+	if oldest.live <= oldest.size/nearlyEmpty {
 		return oldest
 	}
 	allowed := live + live/2 + 2*size
@@ -300,6 +310,9 @@ func (r *round) fruitless(oldest, newest *segment, files, live, dead int64) bool
 	*r = round{until: newest.number, waste: files - live, dead: dead}
 	return false
 }
+
+// nearlyEmpty is the part of a segment up to which what is live in it is next to nothing.
+const nearlyEmpty = 256
 
 // idle reports whether nobody has written for a while.
 func (s *Store) idle() bool { return s.keeper.now-s.keeper.lastWrite >= 10*s.options.IdleDelay }

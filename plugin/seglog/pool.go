@@ -169,9 +169,12 @@ func (s *Store) fillTarget() int64 {
 	return min(size, target)
 }
 
-// hurries reports whether the keeper has something to fill that the writer wants soon. In a segment that grows as it is written, as the first of a
-// store does, each sync waits for the file system's journal, too: a lone command takes half as long again. With large groups that is little beside the bytes, of
-// which filling is as many again; there the next file comes when it comes. The caller owns the writer.
+// hurries reports whether the keeper is to look now rather than in a while: a segment was filled, so the next is to be prepared and an old one
+// may be empty, or a new file is not filled as far as it should be. Segments may be full many times in an IdleDelay.
+//
+// In a segment that grows as it is written, as the first of a store does, each sync waits for the file system's journal, too: a lone command takes half
+// as long again. So there the next file is filled in haste. With large groups that is little beside the bytes, of which filling is as many again; there
+// the next file comes when it comes. The caller owns the writer.
 func (s *Store) hurries() bool {
 	w := &s.writer
 	written := s.counters.written.Load()
@@ -179,7 +182,11 @@ func (s *Store) hurries() bool {
 	if haste != s.pool.haste.Load() {
 		s.pool.haste.Store(haste)
 	}
-	return haste && s.pool.hungry.Load() && s.pool.filled.Load() < s.fillTarget()
+	if w.tended != w.active.number {
+		w.tended = w.active.number
+		return true
+	}
+	return s.pool.hungry.Load() && s.pool.filled.Load() < s.fillTarget()
 }
 
 // leavesBare reports whether the writer goes on with the prepared segment though the active one has room: because the active one grows as it is

@@ -34,7 +34,9 @@ type Store struct {
 
 	mu       sync.Mutex
 	stepping bool
-	freed    *sync.Cond // stepping was cleared
+	awaited  int        // who waits in run for the writer
+	handed   bool       // the writer was handed to one of those, and stepping stays set
+	freed    *sync.Cond // handed was set
 	queue    []*groupCommit
 	spare    []*groupCommit
 	closing  bool
@@ -132,14 +134,21 @@ func (s *Store) fail(err error) {
 	}
 }
 
-// release gives the writer up.
+// release gives the writer up. Who waits for it in run gets it at once: against a writer that has something to write all the time it would not
+// win it by chance, and the keeper has to give segments back as fast as they are filled.
 func (s *Store) release() {
 	s.mu.Lock()
 	for !s.anythingDue() && s.completeResting() {
 	}
+	if s.awaited > 0 {
+		s.awaited--
+		s.handed = true
+		s.freed.Signal()
+		s.mu.Unlock()
+		return
+	}
 	s.stepping = false
 	due := s.anythingDue()
-	s.freed.Broadcast()
 	s.mu.Unlock()
 	if due {
 		s.wakeWriter()
@@ -185,8 +194,12 @@ func (s *Store) completeResting() bool {
 // run lets f use the writer once nobody else does.
 func (s *Store) run(f func()) {
 	s.mu.Lock()
-	for s.stepping {
-		s.freed.Wait()
+	if s.stepping {
+		s.awaited++
+		for !s.handed {
+			s.freed.Wait()
+		}
+		s.handed = false
 	}
 	s.stepping = true
 	s.mu.Unlock()

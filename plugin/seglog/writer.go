@@ -16,6 +16,7 @@ type writer struct {
 	witness  uint64 // groups up to this one are said to be durable in one that was written later
 	lastData uint64 // the last group with records
 	floor    uint64
+	tended   uint64 // the segment for which the keeper was woken when it was begun
 	header   []byte // one block, aligned
 	// operations are those of the group that is being written, owners their replicas, nil for a void one.
 	operations []operation
