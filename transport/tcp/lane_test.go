@@ -3,6 +3,7 @@ package tcp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -282,5 +283,28 @@ func TestStrangersAreBounded(t *testing.T) {
 	p := b.Peer(h.Identity().Address)
 	for p.Counters().Connects == 0 { // refused until the strangers' connections have ended
 		p.Send(transport.LaneControl, []raftpb.Message{ping(1)})
+	}
+}
+
+// What the system says of a connection that it ended it says once: to the watcher, and then the writer finds a broken pipe, which tells nobody why.
+func TestTheReasonIsTheOneThatTells(t *testing.T) {
+	pipe, closed := fmt.Errorf("writing: %w", syscall.EPIPE), fmt.Errorf("writing: %w", net.ErrClosed)
+	for _, test := range []struct{ written, seen, want error }{
+		{pipe, syscall.ETIMEDOUT, syscall.ETIMEDOUT},
+		{closed, transport.ErrFrame, transport.ErrFrame},
+		{pipe, io.EOF, syscall.EPIPE},
+		{pipe, net.ErrClosed, syscall.EPIPE},
+		{os.ErrDeadlineExceeded, net.ErrClosed, os.ErrDeadlineExceeded},
+	} {
+		lost := make(chan error, 1)
+		lost <- test.seen
+		if got := reason(t.Context(), test.written, lost); !errors.Is(got, test.want) {
+			t.Errorf("written %v, seen %v: %v, want %v", test.written, test.seen, got, test.want)
+		}
+	}
+	closing, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got := reason(closing, closed, make(chan error)); got != closed {
+		t.Errorf("without a watcher: %v", got)
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"syscall"
 	"time"
 
 	"github.com/flotilla-raft/flotilla/transport"
@@ -83,7 +85,7 @@ func (s *sender) pump(ctx context.Context, conn net.Conn) error {
 		if len(s.frames) > 0 {
 			if err := s.write(conn); err != nil {
 				_ = conn.Close()
-				return reason(err, lost)
+				return reason(ctx, err, lost)
 			}
 			continue
 		}
@@ -97,17 +99,21 @@ func (s *sender) pump(ctx context.Context, conn net.Conn) error {
 	}
 }
 
-// reason prefers what the watcher saw to a write that failed only because the watcher had closed the connection.
-func reason(err error, lost <-chan error) error {
-	if !errors.Is(err, net.ErrClosed) {
+// reason prefers what the watcher saw to a write that failed only because the connection had ended before: closed by the watcher, or by
+// the system, which says why once. If it was the watcher that was told so, whoever writes then finds a broken pipe. The connection is
+// closed by now, so the watcher is about to end; there is none if the transport closes.
+func reason(ctx context.Context, err error, lost <-chan error) error {
+	if !errors.Is(err, net.ErrClosed) && !errors.Is(err, syscall.EPIPE) {
 		return err
 	}
 	select {
 	case seen := <-lost:
-		return seen
-	default:
-		return err
+		if !errors.Is(seen, net.ErrClosed) && !errors.Is(seen, io.EOF) {
+			return seen
+		}
+	case <-ctx.Done():
 	}
+	return err
 }
 
 // watch reads from an outgoing connection, on which the peer never says anything: it returns when the peer has gone.
