@@ -8,7 +8,7 @@ const maxChangeWaits = 64
 // changeState is what callers on this host wait for, and what was forwarded to this replica.
 type changeState struct {
 	waits []changeWait
-	taken [64]forwardedChange // the newest requests that were decided; a ring
+	taken *[64]forwardedChange // the newest requests that were decided; a ring, nil while there was none
 	next  int
 }
 
@@ -28,6 +28,9 @@ type forwardedChange struct{ session, request uint64 }
 // back. A change that a caller guards by IfID is safe in any case.
 func (s *changeState) take(m *raftpb.Message) bool {
 	key := forwardedChange{m.FromSession, m.Request}
+	if s.taken == nil {
+		s.taken = new([64]forwardedChange)
+	}
 	for i := range s.taken {
 		if s.taken[i] == key {
 			return false

@@ -10,7 +10,8 @@ import (
 // disk, network or global randomness; whoever owns it makes all calls, one at a time, and Drain hands out what is to be
 // done. doc.go tells the whole story.
 type Core struct {
-	// What every event touches.
+	// What every event touches comes first and together: with a thousand busy shards each line of memory is one that an input waits
+	// for. See warm.go.
 	role        Role
 	storage     StorageState
 	quarantined bool
@@ -20,9 +21,9 @@ type Core struct {
 	heartbeatsDue bool // leader: a heartbeat that waited for an answer may go out
 	crowded       bool // leader: a quorum has more to apply than MaxBacklogBytes
 	installing    bool // a snapshot is being fetched
+	leaderKnows   bool // a message of the leader named this replica's incarnation
+	changing      bool // leader: continueChange has something to do
 	term          uint64
-	vote          uint64
-	sealed        uint64 // a term of a former session in which a vote may be forgotten: none is given in it (R14)
 	leader        uint64 // 0 when none is known
 	claim         claim  // who leads or led this term, as far as it is known
 	commit        uint64
@@ -33,57 +34,59 @@ type Core struct {
 	heartbeatAt   Instant // leader; also the pace of bootstrap requests
 	checkAt       Instant // leader: check-quorum
 	retryAt       Instant // a log read failed and is tried again
-	ack           acknowledgement
-	beat          heartbeatAnswer
-	log           raftLog
-	save          saveState
-	peers         []*peer // members but this replica, ascending by ID
+	heardAt       Instant // when the leader was last heard
+	timeout       Instant // the randomized election timeout now in force
+
+	ack   acknowledgement
+	beat  heartbeatAnswer
+	log   raftLog
+	save  saveState
+	peers []*peer // members but this replica, ascending by ID
 
 	termStart       uint64 // leader: index of the first entry of its term
 	uncommitted     int    // leader: bytes above commit
 	leaderSession   uint64
 	leaderIncarnate uint64
-	leaderKnows     bool    // a message of the leader named this replica's incarnation
-	heardAt         Instant // when the leader was last heard
-	timeout         Instant // the randomized election timeout now in force
-	request         uint64  // number of the last request sent; counts up for the whole session
+	request         uint64 // number of the last request sent; counts up for the whole session
+	compactTo       uint64 // see Compact
 
-	reads    readState
-	transfer transferState
-	yield    yield
-	pull     pullState
-	install  installState
-	lease    leaseState
-	fresh    freshnessState
-	pending  pendingState
-	heal     healState
-	standIns witnessState
-	apply    applyState
-	tail     tailState
-
+	apply      applyState
+	pending    pendingState
+	reads      readState
+	lease      leaseState
+	fresh      freshnessState
+	configs    []raftpb.ConfigRecord // the newest committed one and all above
 	membership *raftpb.Membership
 	voters     electorates
-	changing   bool // leader: continueChange has something to do
-	changes    changeState
-	configs    []raftpb.ConfigRecord // the newest committed one and all above
-	bootstrap  raftpb.Bootstrap
-	asked      uint64 // bootstrapping: how often the other initial members were asked
-	addedAt    uint64 // ID of the first membership known here that has this replica
+	roundTrip  roundTrip
+	pull       pullState
+	install    installState
+	yield      yield
 
-	outbox    []raftpb.Message // waits for (term, vote) to be durable (R6)
-	readsOut  []ReadState
-	refusals  []Refusal
-	events    []Event
-	logReads  []LogRead
-	installs  []Install
-	compactTo uint64 // see Compact
-	readSeq   uint64 // number of the last log read
+	outbox   []raftpb.Message // waits for (term, vote) to be durable (R6)
+	readsOut []ReadState
+	refusals []Refusal
+	events   []Event
+	logReads []LogRead
+	installs []Install
 
-	random    random
-	roundTrip roundTrip
-	ignored   [raftpb.MessageTypeCount]uint64
-	dropped   uint64
 	options   Options
+	bootstrap raftpb.Bootstrap
+	changes   changeState
+	transfer  transferState // its first line
+
+	// The rest is for what happens now and then.
+	heal     healState
+	standIns witnessState
+	tail     tailState
+	vote     uint64
+	sealed   uint64 // a term of a former session in which a vote may be forgotten: none is given in it (R14)
+	asked    uint64 // bootstrapping: how often the other initial members were asked
+	addedAt  uint64 // ID of the first membership known here that has this replica
+	readSeq  uint64 // number of the last log read
+	random   random
+	ignored  *[raftpb.MessageTypeCount]uint64 // nil while there was none
+	dropped  uint64
 }
 
 // acknowledgement is what a follower owes its leader: at most one answer, for the newest request of this leader and term.
@@ -167,8 +170,11 @@ func (c *Core) Status() Status {
 	s := Status{
 		ShardID: c.options.ShardID, ReplicaID: c.options.ReplicaID, Role: c.role, Term: c.term, Vote: c.vote,
 		Leader: c.leader, Commit: c.commit, LastIndex: c.log.last, Durable: c.log.durable, Applied: c.applied,
-		Storage: c.storage, Quarantined: c.quarantined, WitnessStandIns: c.standIns.count, Installing: c.installing || c.install.recovering, Backlog: c.backlog(), Membership: c.membership, Ignored: c.ignored, Dropped: c.dropped,
+		Storage: c.storage, Quarantined: c.quarantined, WitnessStandIns: c.standIns.count, Installing: c.installing || c.install.recovering, Backlog: c.backlog(), Membership: c.membership, Dropped: c.dropped,
 		ElectionTimeout: c.options.ElectionTimeout, HeartbeatInterval: c.options.HeartbeatInterval,
+	}
+	if c.ignored != nil {
+		s.Ignored = *c.ignored
 	}
 	if c.role != RoleLeader {
 		return s

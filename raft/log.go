@@ -39,6 +39,9 @@ type raftLog struct {
 // sweepEvery is how many appends pass between two looks at the oldest runs, whose chunks may have been evicted.
 const sweepEvery = 64
 
+// newestRuns is how many runs are looked at one by one: those of a few messages under way.
+const newestRuns = 4
+
 // maxRuns bounds the list for a log whose cache never evicts.
 const maxRuns = 16384
 
@@ -81,14 +84,20 @@ func (l *raftLog) sweep() {
 	}
 }
 
-// find returns the position of the run that holds index, or false if it is not remembered.
+// find returns the position of the run that holds index, or false if it is not remembered. What is asked for is nearly always among the
+// newest; only for the others the oldest run is looked at, whose memory nobody has touched for long.
 func (l *raftLog) find(index uint64) (int, bool) {
 	n := l.runs.len()
-	if n == 0 || index < l.runs.front().first || index > l.last {
+	if n == 0 || index > l.last {
 		return 0, false
 	}
-	if back := l.runs.back(); index >= back.first {
-		return n - 1, true
+	for i := n - 1; i >= max(0, n-newestRuns); i-- {
+		if index >= l.runs.at(i).first {
+			return i, true
+		}
+	}
+	if index < l.runs.front().first {
+		return 0, false
 	}
 	return sort.Search(n, func(i int) bool { return l.runs.at(i).last() >= index }), true
 }

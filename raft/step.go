@@ -28,6 +28,9 @@ func (c *Core) Step(now Instant, m *raftpb.Message) {
 	}
 	h := handlers[c.role][m.Type]
 	if h == nil {
+		if c.ignored == nil {
+			c.ignored = new([raftpb.MessageTypeCount]uint64)
+		}
 		c.ignored[m.Type]++
 		c.event(Event{Kind: EventIgnored, Replica: m.From, ID: uint64(m.Type)})
 		return
