@@ -25,14 +25,10 @@ type Replica struct {
 	replicaID uint64
 	session   uint64
 	machine   *rsm.Manager
-	factory   rsm.Factory
-	witness   bool         // serves nothing
-	settings  raft.Options // without session, seed and next incarnation, which are drawn anew for every core
+	witness   bool // serves nothing
 
-	views      replicaViews // being sent
 	queue      proposalQueue
 	applyQueue applyQueue
-	snapshots  replicaSnapshots
 
 	// refusal, if set, answers every proposal at once, with no lock, allocation or clock.
 	refusal atomic.Pointer[error]
@@ -95,6 +91,12 @@ type Replica struct {
 	wheelSlot                int64
 	wheelDeadline            raft.Instant
 	wheelArmed               bool
+
+	// What is used now and then stands behind what every input touches.
+	factory   rsm.Factory
+	settings  raft.Options // without session, seed and next incarnation, which are drawn anew for every core
+	views     replicaViews // being sent
+	snapshots replicaSnapshots
 }
 
 // ShardID returns the shard.

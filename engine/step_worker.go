@@ -44,6 +44,7 @@ type StepWorker struct {
 	barriers   []writeItem // of replicas that were stopped in this iteration; they go behind its updates
 	promises   promiseBatch
 	counters   stepCounters
+	warming    warming
 
 	published struct {
 		iterations, touches, events, fenced, unroutable, stuck, leaseReads, roundReads atomic.Uint64
@@ -119,10 +120,12 @@ func (w *StepWorker) takeInputs() {
 	for _, f := range work.controls {
 		f(w)
 	}
-	for _, event := range work.saved {
+	for i, event := range work.saved {
+		w.warmSaved(work.saved, i)
 		w.stepSaved(event)
 	}
 	for i := range work.messages {
+		w.warmMessages(work.messages, i)
 		w.stepMessage(&work.messages[i])
 	}
 	for i := range work.reads {
@@ -131,7 +134,8 @@ func (w *StepWorker) takeInputs() {
 	for i := range work.links {
 		w.stepLink(&work.links[i])
 	}
-	for _, r := range work.requests {
+	for i, r := range work.requests {
+		w.warmRequests(work.requests, i)
 		r.hasRequests = true
 		w.touch(r)
 		if r.renewal != nil {
@@ -245,6 +249,7 @@ func (w *StepWorker) advanceTouched() {
 	n := len(w.touched)
 	w.counters.touches += uint64(n)
 	for i := 0; i < n; i++ {
+		w.warmTouched(i, n)
 		r := w.touched[i]
 		r.touched = false
 		if !r.absent() {

@@ -21,6 +21,7 @@ type writer struct {
 	// operations are those of the group that is being written, owners their replicas, nil for a void one.
 	operations []operation
 	owners     []*replica
+	warmed     uint64 // see warm
 }
 
 // step writes the oldest group that waits, and completes its Commits. The caller owns the writer.
@@ -114,6 +115,7 @@ func (s *Store) write(c *groupCommit) error {
 	s.index.mu.Lock()
 	born := s.index.born
 	for i := range w.operations {
+		w.warm(i)
 		s.index.apply(&w.operations[i], uint32(w.active.number))
 	}
 	born = s.index.born - born
