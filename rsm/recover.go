@@ -96,7 +96,8 @@ func (t *sessionTable) handOver(keeper SessionKeeper, index uint64) error {
 		delta.writes = append(delta.writes, SessionWrite{Key: sessionKey(s.client), Value: sessionRecord(s)})
 		for _, slot := range s.results() {
 			slot.stored = true
-			delta.writes = append(delta.writes, SessionWrite{Key: resultKey(s.client, slot.series), Value: resultRecord(&slot.result)})
+			result := s.result(slot)
+			delta.writes = append(delta.writes, SessionWrite{Key: resultKey(s.client, slot.series), Value: resultRecord(&result)})
 		}
 		if len(delta.writes) >= limit {
 			if err := flush(); err != nil {

@@ -55,6 +55,8 @@ type session struct {
 	newer, older *session
 	// slots is a ring by series, a power of two long. Every call above responded that was applied has a slot; what else is in there means nothing.
 	slots []slot
+	// data is a ring beside it with the bytes of results, nil until one has any: most have none, and a slot is read and written with every call.
+	data [][]byte
 
 	heavy  bool // slots have had more than a number: there is something to be done when they are forgotten
 	dirty  bool // in sessionTable.dirty
@@ -65,12 +67,24 @@ type session struct {
 // slot is what one call has answered.
 type slot struct {
 	series uint64
-	result Result
+	value  uint64
 	at     int32 // while the call is in the turn under way, 1 + its place among what is shown
 	stored bool  // a SessionKeeper has it
 }
 
 func (s *session) slot(series uint64) *slot { return &s.slots[series&uint64(len(s.slots)-1)] }
+
+// bytes returns the place of a call's bytes, which only a heavy session with data has.
+func (s *session) bytes(series uint64) *[]byte { return &s.data[series&uint64(len(s.data)-1)] }
+
+// result returns what a slot holds.
+func (s *session) result(slot *slot) Result {
+	result := Result{Value: slot.value}
+	if s.data != nil {
+		result.Data = *s.bytes(slot.series)
+	}
+	return result
+}
 
 // find returns the slot of a call that was applied and is not forgotten, or nil.
 func (s *session) find(series uint64) *slot {
@@ -86,17 +100,44 @@ func (s *session) find(series uint64) *slot {
 // make makes a slot for a call that has none. All calls above responded have different places in the ring.
 func (s *session) make(series uint64) *slot {
 	if window := series - s.responded; window > uint64(len(s.slots)) {
-		old := s.slots
-		s.slots = make([]slot, max(8, 1<<bits.Len64(window-1)))
-		for i := range old {
-			if old[i].series > s.responded {
-				*s.slot(old[i].series) = old[i]
-			}
-		}
+		s.grow(max(8, 1<<bits.Len64(window-1)))
 	}
 	slot := s.slot(series)
 	if s.heavy {
-		slot.result.Data, slot.stored = nil, false
+		slot.stored = false
+		if s.data != nil {
+			*s.bytes(series) = nil
+		}
+	}
+	slot.series = series
+	return slot
+}
+
+// grow makes the rings longer.
+func (s *session) grow(length int) {
+	slots, data := s.slots, s.data
+	s.slots = make([]slot, length)
+	if data != nil {
+		s.data = make([][]byte, length)
+	}
+	for i := range slots {
+		if series := slots[i].series; series > s.responded {
+			*s.slot(series) = slots[i]
+			if data != nil {
+				*s.bytes(series) = data[i]
+			}
+		}
+	}
+}
+
+// following is make for a call that has no slot, if that takes nothing but to number it: almost every one. It returns nil for any other.
+func (s *session) following(series uint64) *slot {
+	if s.heavy || series-s.responded-1 >= uint64(len(s.slots)) { // below 0 is far above
+		return nil
+	}
+	slot := s.slot(series)
+	if slot.series == series {
+		return nil
 	}
 	slot.series = series
 	return slot
@@ -104,9 +145,12 @@ func (s *session) make(series uint64) *slot {
 
 // set gives a slot its result.
 func (s *session) set(slot *slot, result Result) {
-	slot.result.Value, slot.at = result.Value, 0
+	slot.value, slot.at = result.Value, 0
 	if result.Data != nil {
-		slot.result.Data, s.heavy = result.Data, true
+		if s.data == nil {
+			s.data = make([][]byte, len(s.slots))
+		}
+		*s.bytes(slot.series), s.heavy = result.Data, true
 	}
 }
 
@@ -242,5 +286,8 @@ func (t *sessionTable) forget(s *session, slot *slot, responded uint64) {
 	if slot.stored {
 		t.removed = append(t.removed, resultKey(s.client, slot.series))
 	}
-	slot.series, slot.result.Data, slot.stored = 0, nil, false
+	if s.data != nil {
+		*s.bytes(slot.series) = nil
+	}
+	slot.series, slot.stored = 0, false
 }

@@ -37,8 +37,9 @@ func (t *sessionTable) encode(to io.Writer) error {
 		results := s.results()
 		put(s.client, s.lastUse, s.responded, uint64(len(results)))
 		for _, slot := range results {
-			put(slot.series-s.responded, slot.result.Value, uint64(len(slot.result.Data)))
-			_, _ = w.Write(slot.result.Data)
+			result := s.result(slot)
+			put(slot.series-s.responded, result.Value, uint64(len(result.Data)))
+			_, _ = w.Write(result.Data)
 		}
 	}
 	return w.Flush()

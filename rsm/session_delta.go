@@ -36,23 +36,27 @@ func (d *SessionDelta) Writes() []SessionWrite {
 		}
 	}
 	for i := range d.turn.marks {
-		d.call(&d.turn.marks[i])
+		d.calls(&d.turn.marks[i])
 	}
 	return d.writes
 }
 
-// call writes the result of a call of this turn, unless a later entry of the turn has ended its session or acknowledged it.
-func (d *SessionDelta) call(mark *mark) {
-	if mark.session == nil || mark.session.gone {
+// calls writes the results of calls of this turn, but of those whose session a later entry of the turn has ended, or that it has acknowledged.
+func (d *SessionDelta) calls(mark *mark) {
+	s := mark.session
+	if s == nil || s.gone {
 		return
 	}
-	slot := mark.session.find(mark.series)
-	if slot == nil || slot.at != mark.shown+1 {
-		return
+	shown := d.turn.toShow()[mark.shown : mark.shown+mark.count]
+	for i := range shown {
+		series := mark.series + uint64(i)
+		slot := s.find(series)
+		if slot == nil || slot.at != mark.shown+int32(i)+1 {
+			continue
+		}
+		slot.stored, s.heavy = true, true
+		d.writes = append(d.writes, SessionWrite{Key: resultKey(s.client, series), Value: resultRecord(&shown[i].Result)})
 	}
-	slot.stored, mark.session.heavy = true, true
-	record := resultRecord(&d.turn.toShow()[mark.shown].Result)
-	d.writes = append(d.writes, SessionWrite{Key: resultKey(mark.session.client, mark.series), Value: record})
 }
 
 // settle forgets what a delta has written.

@@ -20,7 +20,7 @@ type Turn struct {
 	audit                 auditEntry         // the last batch, if it is one
 	audited               Audited
 
-	// With sessions there is a mark for each of entries. Once one of them is not to be shown there are two slices more: what is shown, and
+	// With sessions there are marks for all of entries. Once one of them is not to be shown there are two slices more: what is shown, and
 	// why each of entries was refused.
 	sessions, selected bool
 	marks              []mark
