@@ -95,7 +95,7 @@ func (t *sessionTable) handOver(keeper SessionKeeper, index uint64) error {
 		s.stored = true
 		delta.writes = append(delta.writes, SessionWrite{Key: sessionKey(s.client), Value: sessionRecord(s)})
 		for _, slot := range s.results() {
-			slot.stored = true
+			slot.stored, s.heavy = true, true
 			result := s.result(slot)
 			delta.writes = append(delta.writes, SessionWrite{Key: resultKey(s.client, slot.series), Value: resultRecord(&result)})
 		}

@@ -224,6 +224,27 @@ func TestWhatAnInterruptedRecoverLeavesOfSessionsIsNotLookedAt(t *testing.T) {
 	}
 }
 
+// What a snapshot brings is acknowledged later like any other result. A result without bytes was not removed from the state machine's records then, which
+// were damaged for the next start.
+func TestResultsOfASnapshotAreRemovedWhenAcknowledged(t *testing.T) {
+	source := open(t, makers["on disk"](newDisk()))
+	applyCalls(t, source, register(7, 2), call{7, 1, 0, "a"}, call{7, 2, 0, "b"})
+	source.sessions.newest.data = nil
+	d := newDisk()
+	m := open(t, makers["on disk"](d))
+	if err := recoverFrom(m, snapshotOf(t, source)); err != nil {
+		t.Fatal(err)
+	}
+	applyCalls(t, m, call{7, 3, 2, "c"})
+	again, err := OpenManager(t.Context(), makers["on disk"](d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(sectionOf(t, &again.sessions), sectionOf(t, &m.sessions)) {
+		t.Error("the sessions that are kept are not those of the table")
+	}
+}
+
 func sectionOf(t testing.TB, table *sessionTable) []byte {
 	var section bytes.Buffer
 	if err := table.encode(&section); err != nil {
