@@ -89,13 +89,12 @@ func TestLeaseReadsTakeNoRound(t *testing.T) {
 // stood still in between.
 func TestReadIsNotDecidedByAnOldReadingOfTheClock(t *testing.T) {
 	c, leader := newLeasedCluster(t)
-	old := c.now
-	c.now += raft.Instant(10 * time.Second) // the process stands still; elsewhere another one may lead and commit
 	served := false
 	if err := leader.replicas[1].Read(nil, func(_ any, err error) { served = err == nil }); err != nil {
 		t.Fatal(err)
 	}
-	leader.workers[0].RunOnce(old)
+	leader.workers[0].RunOnce(c.now)        // by a reading that the process stood still after, before the read was asked for
+	c.now += raft.Instant(10 * time.Second) // elsewhere another one may lead and commit
 	leader.workers[0].RunOnce(c.now)
 	for _, worker := range leader.workers[1:] {
 		if worker.Ready() {
@@ -104,6 +103,29 @@ func TestReadIsNotDecidedByAnOldReadingOfTheClock(t *testing.T) {
 	}
 	if served {
 		t.Error("the read was served by a lease that was over when it was asked for")
+	}
+}
+
+// A process that stands still after it read the clock for a turn, while heartbeats come in, has no clock that drifts. Its step worker took what had
+// come by the old reading, and told that as the time of the receipt: its leader lost the lease for a while.
+func TestAProcessThatStandsStillHasNoClockThatDrifts(t *testing.T) {
+	c, leader := newLeasedCluster(t)
+	voter := c.hosts[0]
+	if voter == leader {
+		voter = c.hosts[1]
+	}
+	still := false
+	voter.held = func(w engine.Worker) bool { return still && w == voter.workers[0] }
+	for range 30 {
+		old := c.now
+		still = true
+		c.run(250 * time.Millisecond)
+		voter.workers[0].RunOnce(old)
+		still = false
+		c.run(150 * time.Millisecond)
+	}
+	if drifting, _ := c.found(engine.EventClockDrift); len(drifting) > 0 {
+		t.Errorf("a clock is said to drift %d times", len(drifting))
 	}
 }
 

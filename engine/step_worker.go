@@ -92,6 +92,11 @@ func (w *StepWorker) RunOnce(now raft.Instant) raft.Instant {
 	w.inbox, w.work = w.work, w.inbox
 	w.mu.Unlock()
 
+	if len(w.work.messages) > 0 && w.engine.suspensionCounts.Load() {
+		// now may be older than a message, by as long as the process stood still since it was read. A clock that is told, or compared with
+		// one that was told, by such a reading seems to drift, and costs leases: it is read again where there are any.
+		w.now = max(now, w.engine.options.Clock.Now())
+	}
 	w.observeStorage()
 	w.takeInputs()
 	w.due = w.wheel.fire(now, w.due[:0])

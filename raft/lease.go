@@ -181,7 +181,8 @@ func (c *Core) refuseLeaseReads(reason raftpb.Reason) {
 // clockWatch compares a voter's clock with this host's. An answer to a heartbeat tells the voter's clock at some moment between the
 // sending and the receipt. So between two answers this clock has gone on by at most the time from the sending of
 // the first to the receipt of the second; a voter whose clock went on by more than the bound allows for that has gained on this
-// one for certain, however slow the network is. One that falls behind only promises more than it says.
+// one for certain, however slow the network is. One that falls behind only promises more than it says. Both clocks are to be read when the message
+// was taken, or later, or a process that stood still between the two makes clocks that agree seem to drift: engine.StepWorker sees to that.
 //
 // Two comparisons go on at a time. A small drift shows only after many round trips. One that begins all at once would be hidden for as long in
 // what the bound had allowed until then, and shows soon in a comparison that began a short while ago.
