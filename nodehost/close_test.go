@@ -156,8 +156,8 @@ func TestCloseHandsLeadershipOver(t *testing.T) {
 	}
 	c.startAll(1)
 	c.propose(0, 1, "x")
-	leader := c.steady(1) // the target has an election timeout to catch up
-	for range 100 {       // the target has to catch up first
+	leader := c.hold(1) // the target has an election timeout to catch up
+	for range 100 {     // the target has to catch up first
 		if err := c.shard(leader, 1).ProposeAsync([]byte("under way"), func(rsm.Result, error) {}); err != nil {
 			t.Fatal(err)
 		}

@@ -93,7 +93,7 @@ type cluster struct {
 	machine   func(host int) rsm.StateMachine // instead of a journal, if set
 	saved     func(shard uint64) bool         // of which shards snapshots are taken all the time; nil: of none
 
-	requestTimeout time.Duration // 5 s if 0
+	requestTimeout time.Duration // if 0: 5 s, and patience on a host that is alone and so loses no request
 }
 
 func newCluster(t testing.TB, size int) *cluster {
@@ -113,8 +113,12 @@ func newCluster(t testing.TB, size int) *cluster {
 }
 
 func (c *cluster) config(i int) nodehost.Config {
+	requestTimeout := cmp.Or(c.requestTimeout, 5*time.Second)
+	if c.requestTimeout == 0 && len(c.addresses) == 1 {
+		requestTimeout = patience
+	}
 	config := nodehost.Config{
-		Dir: c.dirs[i], Address: c.addresses[i], ElectionTimeout: 300 * time.Millisecond, RequestTimeout: cmp.Or(c.requestTimeout, 5*time.Second),
+		Dir: c.dirs[i], Address: c.addresses[i], ElectionTimeout: 300 * time.Millisecond, RequestTimeout: requestTimeout,
 		Tuning: nodehost.Tuning{PromiseInterval: 20 * time.Millisecond},
 		Logger: slog.New(slog.NewTextHandler(testWriter{c.t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}

@@ -103,7 +103,8 @@ func TestFullDisksRefuseWritesAndServeReads(t *testing.T) {
 	})
 	write(t, c.shard(c.leader(1), 1), "one disk is full") // the host without room refuses, wherever the leader is
 
-	second := c.leader(1)
+	var second int
+	c.eventually("one of those with room leads", func() bool { second = c.leader(1); return second != leader })
 	release = append(release, ballast(t, c.dirs[second], smallReserve/2))
 	c.eventually("that the second one is full is seen", func() bool { return c.hosts[second].Info().DiskFull })
 	c.eventually("a refusal", func() bool {

@@ -91,7 +91,7 @@ func TestProposeAtTerm(t *testing.T) {
 	c := newCluster(t, 3)
 	c.startAll(1)
 	c.propose(0, 1, "x")
-	leader := c.steady(1)
+	leader := c.hold(1)
 	for i := range 3 {
 		shard := c.shard((leader+i)%3, 1)
 		c.eventually("accepted in the term", func() bool {
@@ -119,7 +119,6 @@ func TestProposeAtTerm(t *testing.T) {
 
 func TestWithoutAQuorumRequestsEnd(t *testing.T) {
 	c := newCluster(t, 3)
-	c.configure = func(_ int, config *nodehost.Config) { config.RequestTimeout = 500 * time.Millisecond }
 	c.startAll(1)
 	c.propose(0, 1, "x")
 	leader := c.leader(1)
@@ -145,7 +144,8 @@ func TestWithoutAQuorumRequestsEnd(t *testing.T) {
 		t.Fatalf("propose without a quorum: %v", err)
 		return false
 	})
-	if _, err := shard.Read(context.Background(), nil); !errors.Is(err, nodehost.ErrNoLeader) {
+	read := func() error { _, err := shard.Read(context.Background(), nil); return err }
+	if err := settled(t, read, nodehost.ErrNoLeader); !errors.Is(err, nodehost.ErrNoLeader) {
 		t.Errorf("read without a quorum: %v", err)
 	}
 	if err := shard.TransferLeader(context.Background(), 0); !errors.Is(err, nodehost.ErrTransferFailed) {
@@ -179,13 +179,14 @@ func TestRequestTimeout(t *testing.T) {
 	c.propose(0, 1, "x")
 	c.eventually("it sticks", func() bool {
 		_, err := c.shard(0, 1).Propose(context.Background(), []byte("stick"))
-		if !errors.Is(err, nodehost.ErrTimeout) {
+		if !errors.Is(err, nodehost.ErrTimeout) && !passing(err) {
 			t.Fatalf("propose: %v", err)
 		}
-		return nodehost.MaybeApplied(err) // or it was still queued
+		return errors.Is(err, nodehost.ErrTimeout) && nodehost.MaybeApplied(err) // or it was still queued
 	})
 	c.eventually("it is being applied", entered.Load)
-	if _, err := c.shard(0, 1).Read(context.Background(), nil); !errors.Is(err, nodehost.ErrTimeout) || nodehost.MaybeApplied(err) {
+	read := func() error { _, err := c.shard(0, 1).Read(context.Background(), nil); return err }
+	if err := settled(t, read, nodehost.ErrTimeout); !errors.Is(err, nodehost.ErrTimeout) || nodehost.MaybeApplied(err) {
 		t.Errorf("read: %v", err)
 	}
 }
@@ -280,7 +281,8 @@ func TestAFailedSyncEndsTheWritesOfTheHost(t *testing.T) {
 	c.propose(0, 1, "kept")
 	c.propose(0, 2, "kept")
 	failing.Store(true)
-	if _, err := c.shard(0, 1).Propose(context.Background(), []byte("lost")); err == nil || !nodehost.MaybeApplied(err) {
+	// Another write may meet the failure first: of a promise, or of a segment that is made ahead.
+	if _, err := c.shard(0, 1).Propose(context.Background(), []byte("lost")); err == nil || !nodehost.MaybeApplied(err) && !errors.Is(err, nodehost.ErrStorageFailed) {
 		t.Errorf("the proposal that met the failure: %v", err)
 	}
 	c.eventually("refused on both shards", func() bool {

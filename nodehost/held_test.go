@@ -30,8 +30,11 @@ func (c *cluster) hold(id uint64) (leader int) {
 	c.t.Helper()
 	var shards []*nodehost.Shard
 	for i := range c.hosts {
-		if c.hosts[i] != nil {
-			shards = append(shards, c.shard(i, id))
+		if c.hosts[i] == nil {
+			continue
+		}
+		if shard, err := c.hosts[i].Shard(id); err == nil { // else it has none
+			shards = append(shards, shard)
 		}
 	}
 	c.t.Cleanup(func() { c.setTimeouts(id, 0) })

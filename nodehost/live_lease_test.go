@@ -120,7 +120,7 @@ func TestLiveLeases(t *testing.T) {
 func TestLiveLeasesNoticeAWildClock(t *testing.T) {
 	l := startLeased(t, newDriftingClock(0, 1), newDriftingClock(0, 1), newDriftingClock(0, 1))
 	l.some()
-	leader := l.c.steady(liveShard)
+	leader := l.c.hold(liveShard)
 	l.during("the other clocks run wild", func() {
 		for host, clock := range l.clocks {
 			if host != leader {

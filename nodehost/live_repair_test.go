@@ -130,7 +130,7 @@ func TestLiveDamagedLogIsHealed(t *testing.T) {
 			restart(func() {})                                 // so that the marker stands where a log store expects no torn tail
 			l.during("damage", func() {
 				restart(func() { harm(t, l.c.dirs[host], 20) })
-				l.c.eventually("healing", func() bool { return healed.Load() == 1 })
+				l.c.eventually("healing", func() bool { return healed.Load() == 1 && damaged.Load() > 0 })
 				l.sameEverywhere(damagedShard, 0x616c6c69746f6c66) // "flotilla"
 			})
 			if damaged.Load() != 1 {
@@ -154,9 +154,13 @@ func TestLiveRepair(t *testing.T) {
 	host := (l.leader() + 1) % 3
 	before := l.incarnation(host, l.leader())
 	l.during("repair of a running replica", func() {
-		if err := l.c.shard(host, liveShard).Repair(patient(t)); err != nil {
-			t.Fatal(err)
-		}
+		l.c.eventually("a repair is asked for", func() bool { // it is refused while no leader is heard
+			err := l.c.shard(host, liveShard).Repair(patient(t))
+			if err != nil && !errors.Is(err, nodehost.ErrRepairRefused) {
+				t.Fatal(err)
+			}
+			return err == nil
+		})
 		l.healed(host, before)
 	})
 	before = l.incarnation(host, l.leader())

@@ -54,10 +54,12 @@ func (r *registers) Update(entries []rsm.Entry) error {
 	return nil
 }
 
+// Lookup returns the version of a register, of the first one if none is asked for.
 func (r *registers) Lookup(query any) (any, error) {
+	register, _ := query.(int)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.versions[query.(int)], nil
+	return r.versions[register], nil
 }
 
 func (r *registers) Close() error { return nil }

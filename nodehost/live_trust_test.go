@@ -20,11 +20,17 @@ import (
 // lose stops a host, does something to its data directory and starts it again with the shard.
 func (l *live) lose(host int, damage func(dir string)) {
 	l.c.t.Helper()
+	l.down(host, damage)
+	l.c.startShards(host, liveShard)
+}
+
+// down is lose up to the start of the host, without the shard.
+func (l *live) down(host int, damage func(dir string)) {
+	l.c.t.Helper()
 	l.c.stop(host)
 	l.detach(host)
 	damage(l.c.dirs[host])
 	l.c.start(host)
-	l.c.startShards(host, liveShard)
 }
 
 func (l *live) wipe(dir string) {
@@ -121,6 +127,7 @@ func TestLiveCutTail(t *testing.T) {
 				l.lose(host, l.cutTail)
 				l.healed(host, before)
 			})
+			l.c.eventually("it is said to abstain", func() bool { return abstained[host+1].Load() > 0 })
 			for id := range abstained {
 				if (abstained[id].Load() > 0) != (id == host+1) {
 					t.Errorf("replica %d is said to abstain %d times", id, abstained[id].Load())
@@ -148,12 +155,16 @@ func TestLiveOldCopy(t *testing.T) {
 	l.some()
 	l.caughtUp() // the others have met its later start
 	l.during("an old copy is put back", func() {
-		l.lose(host, func(dir string) {
+		l.down(host, func(dir string) {
 			l.wipe(dir)
 			if err := os.CopyFS(dir, os.DirFS(backup)); err != nil {
 				t.Fatal(err)
 			}
 		})
+		config := nodehost.ReplicaConfig{ShardID: liveShard, ReplicaID: uint64(host + 1), Members: l.c.members()}
+		if err := l.c.hosts[host].StartReplica(patient(t), config, l.c.factory(host)); err != nil && !errors.Is(err, nodehost.ErrStorageFailed) {
+			t.Fatal(err) // the others may have noticed it before
+		}
 		l.c.eventually("the copy is noticed", func() bool {
 			return errors.Is(l.c.hosts[host].Info().StorageFailure, nodehost.ErrRestoredDirectory)
 		})

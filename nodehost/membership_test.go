@@ -235,7 +235,7 @@ func TestAChangeThatIsStuckCanBeCanceled(t *testing.T) {
 	c := newCluster(t, 4)
 	c.startFirst(1, 3)
 	c.propose(0, 1, "x")
-	leader := c.steady(1)
+	leader := c.hold(1)
 	follower := (leader + 1) % 3
 	add := func(i int) error {
 		_, err := c.shard(i, 1).AddReplica(patient(t), 4, raftpb.Voter, c.addresses[3])
