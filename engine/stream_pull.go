@@ -20,15 +20,22 @@ func (r *receiver) pull(now raft.Instant) (next raft.Instant) {
 			continue
 		}
 		i++
-		switch {
-		case stream.askAt <= now:
+		if stream.askAt <= now {
 			r.askAgain(now, stream, raftpb.ReasonNone)
-		case stream.asked < stream.offset+stream.window(r.engine)/2 && (stream.total == 0 || stream.asked < stream.total):
-			r.send(stream, stream.window(r.engine), raftpb.ReasonNone)
+		} else {
+			r.pullMore(stream)
 		}
 		next = min(next, stream.askAt, stream.movedAt+stream.patience())
 	}
 	return next
+}
+
+// pullMore asks for more once half of the window has come. That is looked at after each chunk: the source goes on while others wait here, where it would
+// otherwise find nothing to do until all of them were written.
+func (r *receiver) pullMore(stream *incoming) {
+	if window := stream.window(r.engine); stream.asked < stream.offset+window/2 && (stream.total == 0 || stream.asked < stream.total) {
+		r.send(stream, window, raftpb.ReasonNone)
+	}
 }
 
 // patience is how long nothing may come. It is long, so that a stream goes on after a long cut, unless there is another way: then

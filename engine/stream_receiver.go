@@ -196,7 +196,9 @@ func (r *receiver) take(now raft.Instant, m *raftpb.Message) {
 	}
 	if stream.total > 0 && stream.offset >= stream.total {
 		r.finish(now, stream)
+		return
 	}
+	r.pullMore(stream)
 }
 
 // sameLife sees to it that bytes of two lives of a source's stream are never mixed: a source that was started again, or had given the stream up,
