@@ -149,21 +149,26 @@ func TestASnapshotOfALaterFormatStopsTheStart(t *testing.T) {
 	s.fill(1, 10)
 	s.mustTake()
 	s.stopReplica()
-	change := func(version byte) {
+	change := func(version byte) (former byte) {
 		file, err := s.fs.OpenReadWrite(s.directory.Path(s.list()[0]), "test")
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = file.WriteAt([]byte{version}, 8)
+		was := make([]byte, 1)
+		_, err = file.ReadAt(was, 8)
+		if err == nil {
+			_, err = file.WriteAt([]byte{version}, 8)
+		}
 		if err := errors.Join(err, file.Close()); err != nil {
 			t.Fatal(err)
 		}
+		return was[0]
 	}
-	change(200)
+	written := change(200)
 	if _, err := s.tryStart(1); !errors.Is(err, snapshot.ErrVersion) || !strings.Contains(err.Error(), s.directory.Path(s.list()[0])) {
 		t.Errorf("%v", err)
 	}
-	change(1)
+	change(written)
 	s.startReplica(1)
 	s.wantState(10)
 	if s.newest.recovered != 10 {

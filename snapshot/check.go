@@ -1,9 +1,7 @@
 package snapshot
 
 import (
-	"crypto/sha256"
 	"fmt"
-	"hash"
 	"hash/crc32"
 
 	"github.com/flotilla-raft/flotilla/raftpb"
@@ -14,7 +12,7 @@ import (
 //
 // It belongs to one goroutine. After an error every call returns that error.
 type Check struct {
-	digest  hash.Hash
+	digest  digest
 	summary Summary
 	known   bool // the metadata were read
 
@@ -33,7 +31,7 @@ type Check struct {
 
 // NewCheck begins a check.
 func NewCheck() *Check {
-	c := &Check{digest: sha256.New()}
+	c := &Check{}
 	c.expect(fixedHeader, c.fixed)
 	return c
 }
@@ -65,7 +63,7 @@ func (c *Check) step(data []byte) int {
 	if c.body > 0 {
 		n := min(len(data), int(c.body))
 		c.sum = crc32.Update(c.sum, castagnoli, data[:n])
-		_, _ = c.digest.Write(data[:n]) // never fails
+		c.digest.stored(data[:n])
 		if c.body -= uint32(n); c.body == 0 {
 			c.err = c.endBlock()
 		}
@@ -80,8 +78,9 @@ func (c *Check) step(data []byte) int {
 }
 
 func (c *Check) fixed() error {
-	length, err := parseFixed(c.held)
+	version, length, err := parseFixed(c.held)
 	if err == nil {
+		c.digest = newDigest(version)
 		c.need, c.parse = fixedHeader+length+4, c.header // goes on holding what it has
 	}
 	return err
@@ -91,7 +90,7 @@ func (c *Check) header() (err error) {
 	if c.summary.Meta, err = parseHeader(c.held); err != nil {
 		return err
 	}
-	_, _ = c.digest.Write(c.held)
+	c.digest.head(c.held)
 	c.known = true
 	c.expect(1, c.mark)
 	return nil
@@ -115,13 +114,14 @@ func (c *Check) blockHead() (err error) {
 	if kind := c.head.kind; kind != KindFileName && kind != c.last && !kind.follows(c.last) {
 		return fmt.Errorf("%w: block %d: section %s after %s", ErrDamaged, number, c.head.kind, c.last)
 	}
-	_, _ = c.digest.Write(c.held)
+	c.digest.head(c.held)
 	c.sum = crc32.Checksum(c.held[:blockSummed], castagnoli)
 	c.body = c.head.stored // at least 1
 	return nil
 }
 
 func (c *Check) endBlock() error {
+	c.digest.endBlock()
 	c.summary.Blocks++
 	c.summary.PlainBytes += uint64(c.head.plain)
 	c.last = c.head.kind
@@ -137,7 +137,7 @@ func (c *Check) footer() error {
 	if err != nil {
 		return err
 	}
-	c.digest.Sum(c.summary.Digest[:0])
+	c.summary.Digest = c.digest.result()
 	if err := f.agrees(&c.summary); err != nil {
 		return err
 	}

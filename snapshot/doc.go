@@ -11,13 +11,13 @@
 //	  n      │ kind │ flags │ reserved │ stored │ plain │ C │ stored bytes   │               C over the 12 bytes and the stored ones
 //	         └──1───┴───1───┴────2─────┴───4────┴───4───┴─4─┴────────────────┘
 //	footer   ┌──────┬────────┬────────┬─────────┬───┬──────────┐
-//	         │ 0xff │ blocks │ plain  │ SHA-256 │ C │ FLTLDONE │                             C over the footer before it
+//	         │ 0xff │ blocks │ plain  │ digest  │ C │ FLTLDONE │                             C over the footer before it
 //	         └──1───┴───8────┴───8────┴───32────┴─4─┴────8─────┘
 //
 // Blocks of one kind that follow each other are one section, cut anywhere: sessions (1), state (2), and for each external file its name
 // (3), always one block, and its content (4). The flag 1 says that the stored bytes are compressed with zstd; a block that would not shrink is stored
-// plain. The digest in the footer covers every byte in front of the footer: with it a file that was copied, exported or
-// streamed is known to be the one that was written.
+// plain. The digest in the footer covers every byte in front of it, by way of a sum of each block (digest.go; in
+// version 1 directly): with it a file that was copied, exported or streamed is known to be the one that was written. Version 2 is written, 1 is read, too.
 //
 // Copy writes a snapshot anew with other metadata, which is how one is given to other members.
 //

@@ -26,7 +26,7 @@ var (
 const (
 	magic       = "FLTLSNAP"
 	magicEnd    = "FLTLDONE"
-	version     = 1
+	version     = 2 // what is written; 1 is read, too
 	fixedHeader = 8 + 2 + 2 + 4
 	blockHeader = 1 + 1 + 2 + 4 + 4 + 4
 	blockSummed = blockHeader - 4
@@ -157,19 +157,20 @@ func (f *footer) agrees(s *Summary) error {
 	return nil
 }
 
-// parseFixed reads the first bytes of a file and returns the length of its metadata.
-func parseFixed(fixed []byte) (int, error) {
+// parseFixed reads the first bytes of a file and returns its version and the length of its metadata.
+func parseFixed(fixed []byte) (uint16, int, error) {
 	if string(fixed[:8]) != magic {
-		return 0, fmt.Errorf("%w: it begins with %q, want %q", ErrForeign, fixed[:8], magic)
+		return 0, 0, fmt.Errorf("%w: it begins with %q, want %q", ErrForeign, fixed[:8], magic)
 	}
-	if v := binary.LittleEndian.Uint16(fixed[8:]); v != version {
-		return 0, fmt.Errorf("%w: version %d, this program reads version %d", ErrVersion, v, version)
+	v := binary.LittleEndian.Uint16(fixed[8:])
+	if v < 1 || v > version {
+		return 0, 0, fmt.Errorf("%w: version %d, this program reads versions 1 to %d", ErrVersion, v, version)
 	}
 	length := binary.LittleEndian.Uint32(fixed[12:])
 	if length > MaxMetaBytes {
-		return 0, fmt.Errorf("%w: header: metadata of %d bytes, want at most %d", ErrDamaged, length, MaxMetaBytes)
+		return 0, 0, fmt.Errorf("%w: header: metadata of %d bytes, want at most %d", ErrDamaged, length, MaxMetaBytes)
 	}
-	return int(length), nil
+	return v, int(length), nil
 }
 
 // parseHeader reads a whole header, checksum included.

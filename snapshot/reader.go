@@ -1,10 +1,8 @@
 package snapshot
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 
 	"github.com/klauspost/compress/zstd"
@@ -16,7 +14,7 @@ import (
 // error.
 type Reader struct {
 	in      io.Reader
-	digest  hash.Hash
+	digest  digest
 	decoder *zstd.Decoder
 	summary Summary
 
@@ -44,12 +42,12 @@ type Section struct {
 
 // NewReader reads the header. Errors: ErrForeign, ErrVersion, ErrTruncated, ErrDamaged, those of in.
 func NewReader(in io.Reader) (*Reader, error) {
-	r := &Reader{in: in, digest: sha256.New()}
+	r := &Reader{in: in}
 	fixed := make([]byte, fixedHeader)
 	if err := r.read(fixed, "header"); err != nil {
 		return nil, err
 	}
-	length, err := parseFixed(fixed)
+	version, length, err := parseFixed(fixed)
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +59,8 @@ func NewReader(in io.Reader) (*Reader, error) {
 	if r.summary.Meta, err = parseHeader(header); err != nil {
 		return nil, err
 	}
+	r.digest = newDigest(version)
+	r.digest.head(header)
 	r.ended = true
 	return r, nil
 }
@@ -71,11 +71,10 @@ func (r *Reader) Meta() raftpb.SnapshotMeta { return r.summary.Meta }
 // Summary returns what was read; it is complete once Next has returned io.EOF.
 func (r *Reader) Summary() Summary { return r.summary }
 
-// read fills data and feeds the digest.
+// read fills data.
 func (r *Reader) read(data []byte, what string) error {
 	n, err := io.ReadFull(r.in, data)
 	r.summary.Bytes += uint64(n)
-	_, _ = r.digest.Write(data[:n]) // never fails
 	switch {
 	case err == nil:
 		return nil
@@ -147,7 +146,6 @@ func (r *Reader) readNext() error {
 	if space[0] == footerMark {
 		return r.readFooter(space[:])
 	}
-	_, _ = r.digest.Write(space[:1])
 	number := r.summary.Blocks + 1
 	if err := r.read(space[1:blockHeader], fmt.Sprintf("block %d", number)); err != nil {
 		return err
@@ -163,6 +161,9 @@ func (r *Reader) readNext() error {
 	if err := r.read(r.stored, fmt.Sprintf("block %d", number)); err != nil {
 		return err
 	}
+	r.digest.head(space[:blockHeader])
+	r.digest.stored(r.stored)
+	r.digest.endBlock()
 	computed := head
 	if computed.append(space[:0], r.stored); computed.sum != head.sum {
 		return fmt.Errorf("%w: block %d: checksum is %08x, computed is %08x", ErrDamaged, number, head.sum, computed.sum)
@@ -171,7 +172,7 @@ func (r *Reader) readNext() error {
 	return nil
 }
 
-// readMark reads the byte that tells a block from the footer, which the digest does not cover.
+// readMark reads the byte that tells a block from the footer.
 func (r *Reader) readMark(mark []byte) error {
 	n, err := io.ReadFull(r.in, mark)
 	r.summary.Bytes += uint64(n)
@@ -185,7 +186,7 @@ func (r *Reader) readMark(mark []byte) error {
 }
 
 func (r *Reader) readFooter(space []byte) error {
-	r.digest.Sum(r.summary.Digest[:0])
+	r.summary.Digest = r.digest.result()
 	if err := r.read(space[1:], "footer"); err != nil {
 		return err
 	}

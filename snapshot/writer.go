@@ -1,10 +1,8 @@
 package snapshot
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"hash"
 	"hash/crc32"
 	"io"
 
@@ -27,7 +25,7 @@ type Summary struct {
 	Blocks uint64
 	// PlainBytes are those of all sections, Bytes those of the file.
 	PlainBytes, Bytes uint64
-	// Digest is the SHA-256 of the file but for its footer.
+	// Digest is that of the file but for its footer. It depends on the version of the file.
 	Digest [32]byte
 }
 
@@ -35,7 +33,7 @@ type Summary struct {
 // call returns that error.
 type Writer struct {
 	out      io.Writer
-	digest   hash.Hash
+	digest   digest
 	encoder  *zstd.Encoder // nil: plain
 	limit    int
 	block    []byte // of the current section, not written yet
@@ -63,7 +61,7 @@ func NewWriter(out io.Writer, meta raftpb.SnapshotMeta, options WriterOptions) (
 	if err := checkMeta(&meta); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
 	}
-	w := &Writer{out: out, digest: sha256.New(), limit: options.BlockBytes, summary: Summary{Meta: meta}}
+	w := &Writer{out: out, digest: newDigest(version), limit: options.BlockBytes, summary: Summary{Meta: meta}}
 	if options.Compress {
 		encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
 		if err != nil {
@@ -76,7 +74,9 @@ func NewWriter(out io.Writer, meta raftpb.SnapshotMeta, options WriterOptions) (
 	header = binary.LittleEndian.AppendUint16(header, 0)
 	header = binary.LittleEndian.AppendUint32(header, uint32(len(encoded)))
 	header = append(header, encoded...)
-	w.write(binary.LittleEndian.AppendUint32(header, crc32.Checksum(header, castagnoli)))
+	header = binary.LittleEndian.AppendUint32(header, crc32.Checksum(header, castagnoli))
+	w.digest.head(header)
+	w.write(header)
 	return w, w.err
 }
 
@@ -95,12 +95,11 @@ func checkMeta(meta *raftpb.SnapshotMeta) error {
 	return nil
 }
 
-// write writes bytes that the digest covers.
+// write writes bytes in front of the footer.
 func (w *Writer) write(data []byte) {
 	if w.err != nil {
 		return
 	}
-	_, _ = w.digest.Write(data) // never fails
 	n, err := w.out.Write(data)
 	if err == nil && n < len(data) {
 		err = io.ErrShortWrite
@@ -182,7 +181,11 @@ func (w *Writer) flush() {
 		}
 	}
 	var space [blockHeader]byte
-	w.write(head.append(space[:0], stored))
+	encoded := head.append(space[:0], stored)
+	w.digest.head(encoded)
+	w.digest.stored(stored)
+	w.digest.endBlock()
+	w.write(encoded)
 	w.write(stored)
 	w.summary.Blocks++
 	w.summary.PlainBytes += uint64(head.plain)
@@ -202,8 +205,7 @@ func (w *Writer) Close() (Summary, error) {
 	if w.encoder != nil {
 		_ = w.encoder.Close() // writes nowhere
 	}
-	f := footer{blocks: w.summary.Blocks, plain: w.summary.PlainBytes}
-	w.digest.Sum(f.digest[:0])
+	f := footer{blocks: w.summary.Blocks, plain: w.summary.PlainBytes, digest: w.digest.result()}
 	end := f.append(nil)
 	n, err := w.out.Write(end)
 	if err == nil && n < len(end) {

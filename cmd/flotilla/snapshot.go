@@ -94,7 +94,7 @@ func printSnapshot(out io.Writer, path string, s *snapshot.Summary) {
 	fmt.Fprintf(out, "  state machine %s, its version %d; %d blocks, %d bytes, %d bytes of state\n", kindName(s.Meta.Kind), s.Meta.StateVersion,
 		s.Blocks, s.Bytes, s.PlainBytes)
 	fmt.Fprintf(out, "  members since entry %d: %s\n", s.Meta.Config.Index, describeMembers(&s.Meta.Config.Membership))
-	fmt.Fprintf(out, "  SHA-256 %x\n", s.Digest)
+	fmt.Fprintf(out, "  digest  %x\n", s.Digest)
 }
 
 func kindName(kind raftpb.SnapshotKind) string {
