@@ -32,7 +32,7 @@ type Options struct {
 	// recover, or are opened. One that does not return keeps its place. Defaults 2 and max(2, GOMAXPROCS/2).
 	SnapshotWorkers, RecoverWorkers int
 	// SnapshotShare is the share of its time, above 0 and at most 1, that a worker takes for the snapshot of a state machine that goes on with
-	// Updates meanwhile; otherwise it sleeps. Default 0.25: the shard, and its neighbours, come first.
+	// Updates meanwhile; otherwise it sleeps. Default 0.1: the shard, and its neighbours, come first.
 	SnapshotShare float64
 	// StreamWorkers is how many state machines on disk are sent to other hosts at the same time; others wait. For each, up to SnapshotWindowBytes and
 	// a chunk are kept in memory. Default 4.
@@ -108,7 +108,7 @@ func (o *Options) withDefaults() {
 	setDefault(&o.SnapshotWindowBytes, max(8<<20, 2*o.SnapshotChunkBytes))
 	o.coroutines = o.Yield != nil
 	if o.SnapshotShare == 0 {
-		o.SnapshotShare = 0.25
+		o.SnapshotShare = 0.1
 	}
 	if o.Yield == nil {
 		o.Yield = func() bool { return true }

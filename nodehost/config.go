@@ -103,7 +103,7 @@ type Tuning struct {
 	// recover or are opened. One that does not return keeps its place. Defaults 2 and max(2, GOMAXPROCS/2).
 	SnapshotWorkers, RecoverWorkers int
 	// SnapshotShare is the share of a worker's time, above 0 and at most 1, that the snapshot of a state machine takes which goes on with Updates
-	// meanwhile. Default 0.25: the shard, and its neighbours, come first. With 1 a snapshot is taken as fast as disk and processor allow.
+	// meanwhile. Default 0.1: the shard, and its neighbours, come first. With 1 a snapshot is taken as fast as disk and processor allow.
 	SnapshotShare float64
 	// StreamWorkers is how many state machines on disk are sent to other hosts at the same time; others wait. Default 4.
 	StreamWorkers int
