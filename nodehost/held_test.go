@@ -37,12 +37,24 @@ func (c *cluster) hold(id uint64) (leader int) {
 			shards = append(shards, shard)
 		}
 	}
-	c.t.Cleanup(func() { c.setTimeouts(id, 0) })
+	c.t.Cleanup(func() { c.let(id) })
 	replica, err := holdLeader(patient(c.t), shards, heldTimeout)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	return int(replica - 1)
+}
+
+// let gives the election timeouts back to the hosts that run.
+func (c *cluster) let(id uint64) {
+	for _, host := range c.hosts {
+		if host == nil {
+			continue
+		}
+		if shard, err := host.Shard(id); err == nil {
+			_ = shard.SetTimeouts(patient(c.t), 0, 0) // one that stopped has none
+		}
+	}
 }
 
 // holdLeader raises the election timeouts of a shard on all its hosts while they follow one leader. One that is lost just then would be missing for as long: then

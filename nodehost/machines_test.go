@@ -66,6 +66,7 @@ func useReadyMade(t *testing.T, open func(dir string) (rsm.StateMachine, error))
 	}
 	c.stop(2)
 	put(20, 400)
+	c.compacted(0, 1)
 	start(2)
 	c.eventually("a snapshot is installed", func() bool { return installed.Load() > 0 })
 	put(400, 420)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -275,8 +276,9 @@ func TestCloseDoesNotWaitForASave(t *testing.T) {
 	c := newCluster(t, 1)
 	c.start(0)
 	saving, over := make(chan struct{}), make(chan struct{})
+	var once sync.Once // one that broke off is tried again
 	machine := &savedJournal{saving: func() error {
-		close(saving)
+		once.Do(func() { close(saving) })
 		<-over
 		return nil
 	}}

@@ -267,7 +267,11 @@ func (r *streamKillRun) killInAStream() {
 	point := 1 + r.random.IntN(2*linesOfAState)
 	r.await("a part has come", func() bool { return p.progress >= point || p.up == diskShard })
 	var killed []int
-	switch source := r.source[receiver]; r.random.IntN(3) {
+	source := r.source[receiver]
+	if source == receiver { // it was offered nothing: the log was enough
+		source = (receiver + 1) % 3
+	}
+	switch r.random.IntN(3) {
 	case 0:
 		killed = []int{receiver}
 		r.receivers++

@@ -150,7 +150,7 @@ func (r *largeRun) cutFiveTimes(lagging int) {
 		r.c.eventually("a part has come", func() bool { return received() >= (cut+1)*uint64(r.size)/7 })
 		r.connections.cut(r.c.addresses[lagging])
 	}
-	r.c.eventually("it is installed", func() bool { return r.c.hosts[lagging].Info().Engine.SnapshotsInstalled == 1 })
+	r.c.eventually("it is installed", func() bool { return r.c.hosts[lagging].Info().Engine.SnapshotsInstalled > 0 })
 	var sent uint64
 	for _, host := range r.c.hosts[:3] {
 		sent += host.Info().Engine.StreamBytesSent

@@ -67,13 +67,10 @@ func TestCloseReportsAStateMachineThatDoesNotReturn(t *testing.T) {
 	if err := <-answered; !errors.Is(err, nodehost.ErrStopped) || !nodehost.MaybeApplied(err) {
 		t.Errorf("the proposal ended with %v", err)
 	}
-	again, err := nodehost.New(config) // the directory is free
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := again.Close(); err != nil {
-		t.Error(err)
-	}
+	c.eventually("the directory is free", func() bool {
+		again, err := nodehost.New(config)
+		return err == nil && again.Close() == nil
+	})
 	close(machine.release)
 	<-machine.returned
 }
@@ -100,13 +97,10 @@ func TestCloseReportsACallbackThatDoesNotReturn(t *testing.T) {
 	if err := host.Close(); !errors.Is(err, nodehost.ErrStuck) || !strings.Contains(err.Error(), "listener") {
 		t.Errorf("Close says %v", err)
 	}
-	again, err := nodehost.New(c.config(0)) // the directory is free
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := again.Close(); err != nil {
-		t.Error(err)
-	}
+	c.eventually("the directory is free", func() bool {
+		again, err := nodehost.New(c.config(0))
+		return err == nil && again.Close() == nil
+	})
 	close(release)
 	<-returned
 }

@@ -20,11 +20,13 @@ func TestTimeoutsChangeWhileTheShardRuns(t *testing.T) {
 			t.Fatalf("host %d: %v", host, err)
 		}
 	}
-	for i := range 3 {
-		set(i, time.Hour, 10*time.Millisecond)
+	shards := []*nodehost.Shard{c.shard(0, 1), c.shard(1, 1), c.shard(2, 1)}
+	leads, err := holdLeader(patient(t), shards, time.Hour)
+	if err != nil {
+		t.Fatal(err)
 	}
 	c.propose(0, 1, "meanwhile")
-	leader := c.leader(1)
+	leader := int(leads - 1)
 	c.isolate(network, leader, true)
 	for i := range 3 {
 		if i != leader {
