@@ -144,8 +144,8 @@ func (r *killRun) kill(round int) (acknowledged []string, err error) {
 			}
 		}
 	}
-	_ = child.Wait() // killed
-	if lines < kill {
+	_ = child.Wait()                                                              // killed
+	if slow := ctx.Err() != nil && len(acknowledged) > 0; lines < kill && !slow { // a slow machine's child is killed at the end of its time
 		return nil, fmt.Errorf("the child ended by itself after %d of %d lines: %s", lines, kill, complaints.String())
 	}
 	return acknowledged, nil
