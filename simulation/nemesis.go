@@ -335,21 +335,29 @@ func (n *nemesis) putBack(h *host) bool {
 	}
 	var less []*place
 	for _, p := range h.places {
-		if p == nil || p.lost {
+		if p == nil {
 			continue
 		}
 		key := keyOf(p)
 		old, current := b.durable[key], h.disk.durable[key]
+		if p.lost && old != nil && !noticed(old, h.promise.records[key]) { // it would have again what it lost with its snapshots
+			n.during(0, time.Second, func() { w.bootIfDown(h) })
+			return false
+		}
+		if p.lost {
+			continue
+		}
 		if current == nil {
 			continue
 		}
 		if old == nil {
 			old = &mirror{}
 		}
-		if old.last() == current.last() && old.lastTerm() == current.lastTerm() && old.state.Term == current.state.Term && old.state.Vote == current.state.Vote {
+		same := old.last() == current.last() && old.lastTerm() == current.lastTerm() && old.state.Term == current.state.Term && old.state.Vote == current.state.Vote
+		if same && old.installing == current.installing {
 			continue
 		}
-		if !noticed(old, h.promise.records[key]) || old.installing != current.installing {
+		if !noticed(old, h.promise.records[key]) || old.installing != current.installing { // a snapshot that was recovered from may be gone
 			n.during(0, time.Second, func() { w.bootIfDown(h) })
 			return false
 		}
