@@ -58,6 +58,9 @@ func (w *World) sent(h *host, to int, m *raftpb.Message) {
 			w.checkAcknowledgement(h, m)
 		}
 	case raftpb.MessageTimeoutNow:
+		if p := h.places[s.id-1]; p != nil {
+			p.handsOver = true
+		}
 		w.checkHandOver(h, s, m)
 	case raftpb.MessageSnapshotPull:
 		if m.HintTerm > 0 && s.pulls[m.HintIndex] == m.HintTerm { // what was to follow is asked for again

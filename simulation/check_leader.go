@@ -23,6 +23,10 @@ func (w *World) heard(target, from *host, m *raftpb.Message) {
 		if m.Type == raftpb.MessageTimeoutNow {
 			p.told = w.now
 		}
+		p.led(from, m)
+		if w.network.ways[from.index][target.index].damage == 0 {
+			p.checkTakes(m)
+		}
 	}
 }
 
@@ -73,6 +77,9 @@ func (w *World) checkCampaign(h *host, u *update, before raftpb.HardState) {
 	campaigns := u.stateSet && u.state.Vote == u.key.ReplicaID && (u.state.Term != before.Term || before.Vote == 0)
 	if campaigns && p != nil && p.failedFor() > time.Second {
 		w.violate("quarantine", "shard %d: replica %d begins term %d %v after its state machine failed", p.shard.id, u.key.ReplicaID, u.state.Term, p.failedFor())
+	}
+	if campaigns && p != nil {
+		w.checkLastResort(p, u.state.Term)
 	}
 	if !campaigns || p == nil || w.plan.raft.DisablePreVote {
 		return

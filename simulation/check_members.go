@@ -114,7 +114,7 @@ func (w *World) unfinished() string {
 			return fmt.Sprintf("a change of the members of shard %d has not ended", c.shard.id)
 		}
 	}
-	return ""
+	return w.keepsTheLead()
 }
 
 // left says whether whoever leads has something to do in the decided membership. A learner that never starts again is waited for in

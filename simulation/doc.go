@@ -50,7 +50,11 @@
 //     from the product; a call is applied once however often it is tried, every answer is that of this one time, and each refusal is
 //     one that the rules have for an attempt of the call;
 //   - histories, at the end (history.go): every register's is given to porcupine;
-//   - replicas that fail (failing.go): one whose state machine fails does not lead or campaign for long, one that is fenced says nothing more;
+//   - replicas that fail (failing.go, check_taking.go): one whose state machine fails does not lead or campaign for long, and goes on taking entries;
+//     one that is fenced says nothing more;
+//   - priorities (check_priority.go): who is to lead last gives way before it campaigns, and hands over;
+//   - full disks (full_disks.go): in some runs of profile "disks" all hosts are started anew at the end with no more room than the reserve, and every shard elects a
+//     leader whose first entry is decided, before anybody makes room;
 //   - recovery (recovery.go): when all faults have ended, every shard of which a majority kept its promises serves again within a
 //     bounded number of election timeouts, and its replicas agree.
 //

@@ -86,6 +86,12 @@ type place struct {
 	answered, silence [maxHosts]int64
 	told              int64
 	failure           failure
+	untaken           untaken
+	offeredAt         int64 // when something of a snapshot came last
+	// ledAt is when a message of a leader came last, ledBy its host; handsOver: it has told another one to take over since it was started.
+	ledAt     int64
+	ledBy     int
+	handsOver bool
 	// removed: its data is to be removed once it is stopped; removing: that is on its way to the disk.
 	removed, removing bool
 	// lost says that the replica's storage lost what it had promised, so that it may abstain for good; the incarnation
@@ -160,6 +166,7 @@ func (h *host) boot() {
 	if err := h.endpoint.Start(e); err != nil {
 		w.violate("simulator", "transport of host %d: %v", h.index+1, err)
 	}
+	h.fill(w.tight)
 	for _, p := range h.places {
 		if p != nil && p.erase {
 			p.remove()
@@ -210,6 +217,7 @@ func (p *place) start() {
 	}
 	p.state = placeStarting
 	p.cure()
+	p.ledAt, p.handsOver = 0, false
 	life := h.life
 	options := engine.ReplicaOptions{ShardID: p.shard.id, ReplicaID: uint64(h.index + 1), Join: p.joins, Raft: h.world.plan.raft,
 		Snapshots: h.world.plan.snapshots.policy(), Audit: h.world.options.Audit}

@@ -14,6 +14,7 @@ import (
 // their replicas, all replicas agree, and nothing has work that nobody was told of.
 func (w *World) recover() {
 	w.mend()
+	w.electOnFullDisks()
 	bound := w.now + int64(recoveryElections*w.plan.raft.ElectionTimeout+4*w.plan.requestTimeout+recoverySlack)
 	probes, asked := w.newProbes(), false
 	for w.violation == nil && w.now < bound {

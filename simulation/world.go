@@ -31,6 +31,7 @@ type World struct {
 	counters  Counters
 	violation *Violation
 	quiet     bool // faults and clients have ended
+	tight     bool // no disk has more room than its reserve
 	happened  int
 }
 
