@@ -106,10 +106,12 @@ func (d *disk) hardenUpTo(wr *write) {
 	d.uncertain = left
 }
 
-// takeApart is take for a disk with lanes: of each replica some of its writes are there.
+// takeApart is take for a disk with lanes: of each replica some of its writes are there. They are made durable when all replicas were looked at, for
+// what that takes out of a full trail goes into the base.
 func (d *disk) takeApart(found content, base map[logdb.ReplicaKey]*mirror, writes []*write, known, least int) {
 	w := d.host.world
 	less, lost := false, 0
+	var survived []*write
 	for _, p := range d.host.places {
 		if p == nil || found.damaged[keyOf(p)] {
 			continue
@@ -132,11 +134,14 @@ func (d *disk) takeApart(found content, base map[logdb.ReplicaKey]*mirror, write
 			switch {
 			case wr.key != key:
 			case known+i < kept:
-				d.harden(wr)
+				survived = append(survived, wr)
 			default:
 				lost++
 			}
 		}
+	}
+	for _, wr := range survived {
+		d.harden(wr)
 	}
 	w.counters.add(countLostWrites, lost)
 	if less {
