@@ -85,7 +85,7 @@ func (w *StepWorker) warm(size int) {
 
 // warm reads a word of each line of the replica that an input touches.
 func (r *Replica) warm() uint64 {
-	sum := r.replicaID + r.handedOver + r.promised.Term + r.toldApplied + uint64(r.wheelSlot) + uint64(r.nextRead) +
+	sum := r.replicaID + r.handedOver + r.promised.Term + r.toldApplied + uint64(r.wheelSlot) + r.nextRead +
 		r.publishedTerm.Load() + uint64(len(r.transfers)) + uint64(len(r.pending.items)) + uint64(r.election)
 	if r.queue.full.Load() {
 		sum++

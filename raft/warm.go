@@ -7,7 +7,7 @@ package raft
 
 // Warm reads a word of each line of the core that inputs touch.
 func (c *Core) Warm() uint64 {
-	return c.term + uint64(c.applied) + uint64(c.timeout) + c.log.last + c.log.terms.before.Term + uint64(c.log.pinned) + c.save.saved +
+	return c.term + c.applied + uint64(c.timeout) + c.log.last + c.log.terms.before.Term + uint64(c.log.pinned) + c.save.saved +
 		uint64(c.uncommitted) + c.compactTo + uint64(c.apply.bytes) + uint64(c.pending.uncommittedEntries) +
 		uint64(len(c.pending.forwards)) + c.reads.confirmed + uint64(c.lease.promise) + uint64(c.fresh.newest.At) +
 		uint64(len(c.configs)) + c.pull.from + uint64(len(c.readsOut)) + uint64(len(c.logReads)) +

@@ -304,7 +304,7 @@ func TestTheReasonIsTheOneThatTells(t *testing.T) {
 	}
 	closing, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got := reason(closing, closed, make(chan error)); got != closed {
+	if got := reason(closing, closed, make(chan error)); !errors.Is(got, closed) {
 		t.Errorf("without a watcher: %v", got)
 	}
 }
