@@ -41,6 +41,7 @@ type files struct {
 	losing  losing // what the next write that fits becomes
 	wanted  fileClass
 	hit     [fileManifest + 1]bool // by class of file: of that, something there
+	overlog bool                   // a write has gone astray over a log file
 	damaged bool                   // something that was written is not what was to be written
 	counts  fileCounts
 }

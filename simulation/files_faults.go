@@ -170,6 +170,7 @@ func (f *faultyFile) misplace(data []byte) bool {
 	at := int64(all.random.IntN(int(info.Size()))) / sector * sector
 	length := min(int64(len(data)), info.Size()-at)
 	all.hit[classOf(victim)] = true
+	all.overlog = classOf(victim) == fileLog
 	_, err = other.WriteAt(data[:length], at)
 	return errors.Join(err, other.Sync()) == nil
 }

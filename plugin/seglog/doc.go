@@ -142,8 +142,8 @@
 //   - A record whose header can be read says whose it is: that replica is out of service (logdb.ErrDamaged), and the others of the group go on.
 //   - If the header cannot be read either, the next record of that replica, whichever that is, names a predecessor that was not found.
 //     So every replica with a hole is found, and no other is concerned; and since the last record of a replica in a group says so, one that
-//     lost a part of its newest group. What this cannot see is the loss of all that a replica had in its newest groups: that is
-//     missed by what is remembered outside the store (R14).
+//     lost a part of its newest group. What this cannot see is the loss of all that a replica had in its newest groups, or of
+//     all that it had: that is missed by what is remembered outside the store (R14).
 //     What is moved may be older than that remembers, and the only copy: so the group with the higher floor has an empty record of each replica of
 //     which nothing newer was written, at a distance of a block.
 //     A replica's records within a group are numbered up to 65,535; behind that only batches are known to be missing, since they do not follow each other.
