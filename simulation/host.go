@@ -100,6 +100,9 @@ type place struct {
 	lostAt int64
 	// hurt is the life of the host in which the running replica met the damage that lost says: until that life ends it knows all that it promised.
 	hurt uint32
+	// misread is what was durable of it then. Part of it may be there twice, moved to a place where it cannot be read and not yet gone from the
+	// old one, where the next start finds it.
+	misread *mirror
 	// Of a state machine on disk: what it had applied when a Sync that has ended began, 0 since a Recover; and what it has written last.
 	synced, written uint64
 	acts            // what operators do
