@@ -38,8 +38,8 @@ func (id *identity) encode() []byte {
 	return binary.LittleEndian.AppendUint32(content, crc32.Checksum(content, castagnoli))
 }
 
-// decodeIdentity reads what encode wrote. The checks come in an order that says most: a file of a later version is not
-// called damaged. Errors match ErrIdentityDamaged.
+// decodeIdentity reads what encode wrote. The checks come in an order that says most: a file of a later version, which ends with such a
+// checksum too, is refused by its version, and a version byte that has rotted is not taken for one. Errors match ErrIdentityDamaged.
 func decodeIdentity(content []byte) (identity, error) {
 	fail := func(format string, arguments ...any) (identity, error) {
 		return identity{}, fmt.Errorf("%w: %s", ErrIdentityDamaged, fmt.Sprintf(format, arguments...))
@@ -50,12 +50,12 @@ func decodeIdentity(content []byte) (identity, error) {
 	if magic := string(content[:8]); magic != identityMagic {
 		return fail("magic is %q, want %q", magic, identityMagic)
 	}
-	if version := binary.LittleEndian.Uint16(content[8:]); version != identityVersion {
-		return fail("version is %d, this program reads version %d", version, identityVersion)
-	}
 	body, sum := content[:len(content)-4], binary.LittleEndian.Uint32(content[len(content)-4:])
 	if computed := crc32.Checksum(body, castagnoli); computed != sum {
 		return fail("checksum is %08x, computed is %08x", sum, computed)
+	}
+	if version := binary.LittleEndian.Uint16(content[8:]); version != identityVersion {
+		return fail("version is %d, this program reads version %d", version, identityVersion)
 	}
 	if reserved := binary.LittleEndian.Uint16(content[10:]); reserved != 0 {
 		return fail("reserved field is %d, want 0", reserved)

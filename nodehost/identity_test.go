@@ -1,6 +1,7 @@
 package nodehost
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -41,6 +42,7 @@ func TestIdentityRefusesEachWrongField(t *testing.T) {
 		"long":              {append(valid, make([]byte, identityMaxLength)...), "length"},
 		"magic":             {resealed(valid, func(b []byte) { b[0] = 'x' }), "magic"},
 		"version":           {resealed(valid, func(b []byte) { b[8] = 9 }), "version is 9"},
+		"rotten version":    {append(append(bytes.Clone(valid[:8]), 9), valid[9:]...), "checksum"},
 		"reserved":          {resealed(valid, func(b []byte) { b[10] = 1 }), "reserved"},
 		"host id":           {resealed(valid, func(b []byte) { b[12] = 0 }), "empty"},
 		"epoch":             {resealed(valid, func(b []byte) { b[20] = 0 }), "empty"},

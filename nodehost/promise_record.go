@@ -38,12 +38,12 @@ func checkPromiseHeader(content []byte) error {
 	if magic := string(content[:8]); magic != promiseMagic {
 		return fail("magic is %q, want %q", magic, promiseMagic)
 	}
-	if version := binary.LittleEndian.Uint16(content[8:]); version != promiseVersion {
-		return fail("version is %d, this program reads version %d", version, promiseVersion)
-	}
 	sum := binary.LittleEndian.Uint32(content[12:])
 	if computed := crc32.Checksum(content[:12], castagnoli); computed != sum {
 		return fail("checksum of the header is %08x, computed is %08x", sum, computed)
+	}
+	if version := binary.LittleEndian.Uint16(content[8:]); version != promiseVersion { // every version has such a header
+		return fail("version is %d, this program reads version %d", version, promiseVersion)
 	}
 	if size := binary.LittleEndian.Uint16(content[10:]); size != promiseSize {
 		return fail("record size is %d, want %d", size, promiseSize)

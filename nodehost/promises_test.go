@@ -1,8 +1,10 @@
 package nodehost
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"math/rand/v2"
 	"strings"
@@ -121,11 +123,15 @@ func TestPromisesRefuseAForeignFile(t *testing.T) {
 		change func([]byte) []byte
 		says   string
 	}{
-		"empty":       {func(b []byte) []byte { return nil }, "length"},
-		"magic":       {func(b []byte) []byte { b[0] = 'x'; return b }, "magic"},
-		"version":     {func(b []byte) []byte { b[8] = 7; return b }, "version is 7"},
-		"record size": {func(b []byte) []byte { b[10] = 7; return b }, "checksum"},
-		"checksum":    {func(b []byte) []byte { b[15] ^= 1; return b }, "checksum"},
+		"empty": {func(b []byte) []byte { return nil }, "length"},
+		"magic": {func(b []byte) []byte { b[0] = 'x'; return b }, "magic"},
+		"version": {func(b []byte) []byte {
+			b[8] = 7
+			return binary.LittleEndian.AppendUint32(b[:12], crc32.Checksum(b[:12], castagnoli))
+		}, "version is 7"},
+		"rotten version": {func(b []byte) []byte { b[8] = 7; return b }, "checksum"},
+		"record size":    {func(b []byte) []byte { b[10] = 7; return b }, "checksum"},
+		"checksum":       {func(b []byte) []byte { b[15] ^= 1; return b }, "checksum"},
 	} {
 		_, _, err := decodePromises(test.change(promiseHeader()))
 		if !errors.Is(err, ErrPromisesDamaged) || !strings.Contains(err.Error(), test.says) {
