@@ -1,8 +1,10 @@
 package engine_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"slices"
 	"strings"
@@ -143,32 +145,67 @@ func TestASnapshotOfAnotherShardIsNotRecoveredFrom(t *testing.T) {
 	}
 }
 
-// A snapshot of a later format is no damage: the start says so, and a program that reads it finds everything.
+// setVersion changes the version in a snapshot, and the checksum of its header with it if that is to hold.
+func (s *snapshotHost) setVersion(name snapshot.Name, sealed bool, change func(version byte) byte) {
+	s.t.Helper()
+	file, err := s.fs.OpenReadWrite(s.directory.Path(name), "test")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	content, err := io.ReadAll(file)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	content[8] = change(content[8])
+	if sealed {
+		sealSnapshotHeader(content)
+	}
+	_, err = file.WriteAt(content, 0)
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// sealSnapshotHeader makes the checksum in the header of a snapshot fit what the header says.
+func sealSnapshotHeader(content []byte) {
+	end := 16 + int(binary.LittleEndian.Uint32(content[12:]))
+	binary.LittleEndian.PutUint32(content[end:], crc32.Checksum(content[:end], castagnoli))
+}
+
+// One flipped bit makes a later version of any. The start was refused for it; now it is damage, and the snapshot before it serves.
+func TestARottenVersionOfASnapshotIsDamage(t *testing.T) {
+	s := newSnapshotHost(t, rsm.KindMemory, engine.SnapshotPolicy{KeepEntries: -1}, nil)
+	s.fill(1, 10)
+	s.mustTake()
+	s.fill(11, 20)
+	s.mustTake()
+	s.stopReplica()
+	rotten := s.list()[0]
+	s.setVersion(rotten, false, func(version byte) byte { return version ^ 0x80 })
+	s.startReplica(1)
+	s.wantState(20)
+	events := s.eventsOf(engine.EventSnapshotDamaged)
+	if s.newest.recovered != 10 || len(events) != 1 || !errors.Is(events[0].Err, snapshot.ErrDamaged) || errors.Is(events[0].Err, snapshot.ErrVersion) ||
+		slices.Contains(s.list(), rotten) {
+		t.Errorf("%d words recovered, %+v, directory holds %v", s.newest.recovered, events, s.list())
+	}
+}
+
+// A snapshot of a later format is no damage: the start says so, nothing is removed, and a program that reads it finds everything.
 func TestASnapshotOfALaterFormatStopsTheStart(t *testing.T) {
 	s := newSnapshotHost(t, rsm.KindMemory, engine.SnapshotPolicy{KeepEntries: -1}, nil)
 	s.fill(1, 10)
 	s.mustTake()
 	s.stopReplica()
-	change := func(version byte) (former byte) {
-		file, err := s.fs.OpenReadWrite(s.directory.Path(s.list()[0]), "test")
-		if err != nil {
-			t.Fatal(err)
-		}
-		was := make([]byte, 1)
-		_, err = file.ReadAt(was, 8)
-		if err == nil {
-			_, err = file.WriteAt([]byte{version}, 8)
-		}
-		if err := errors.Join(err, file.Close()); err != nil {
-			t.Fatal(err)
-		}
-		return was[0]
-	}
-	written := change(200)
-	if _, err := s.tryStart(1); !errors.Is(err, snapshot.ErrVersion) || !strings.Contains(err.Error(), s.directory.Path(s.list()[0])) {
+	newer, written := s.list()[0], byte(0)
+	s.setVersion(newer, true, func(version byte) byte { written = version; return 200 })
+	if _, err := s.tryStart(1); !errors.Is(err, snapshot.ErrVersion) || !strings.Contains(err.Error(), s.directory.Path(newer)) {
 		t.Errorf("%v", err)
 	}
-	change(written)
+	if len(s.eventsOf(engine.EventSnapshotDamaged)) != 0 || !slices.Contains(s.list(), newer) {
+		t.Errorf("%+v, directory holds %v", s.events, s.list())
+	}
+	s.setVersion(newer, true, func(byte) byte { return written })
 	s.startReplica(1)
 	s.wantState(10)
 	if s.newest.recovered != 10 {

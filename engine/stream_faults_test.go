@@ -146,6 +146,11 @@ func TestASnapshotThatCannotBeUsedIsRefused(t *testing.T) {
 			m.Request = uint64(crc32.Checksum(m.Payload, castagnoli))
 		}
 	}
+	newer := func(m *raftpb.Message) {
+		m.Payload[8]++
+		sealSnapshotHeader(m.Payload)
+		m.Request = uint64(crc32.Checksum(m.Payload, castagnoli))
+	}
 	for _, test := range []struct {
 		name  string
 		chunk int
@@ -153,7 +158,8 @@ func TestASnapshotThatCannotBeUsedIsRefused(t *testing.T) {
 		want  error
 	}{
 		{"foreign", 1, forged(0, 1), snapshot.ErrForeign},
-		{"newer version", 1, forged(8, 2), snapshot.ErrVersion},
+		{"newer version", 1, newer, snapshot.ErrVersion},
+		{"rotten version", 1, forged(8, 2), snapshot.ErrDamaged},
 		{"header", 1, forged(20, 1), snapshot.ErrDamaged},
 		{"state", 3, forged(20, 1), snapshot.ErrDamaged},
 		{"shorter than announced", 3, func(m *raftpb.Message) { m.Commit = m.HintTerm + 1 }, snapshot.ErrDamaged},

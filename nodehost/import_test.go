@@ -2,8 +2,10 @@ package nodehost_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -21,6 +23,13 @@ import (
 	"github.com/flotilla-raft/flotilla/rsm"
 	"github.com/flotilla-raft/flotilla/snapshot"
 )
+
+// resealed makes the checksum in the header of a snapshot fit what the header says.
+func resealed(file []byte) []byte {
+	end := 16 + int(binary.LittleEndian.Uint32(file[12:]))
+	binary.LittleEndian.PutUint32(file[end:], crc32.Checksum(file[:end], crc32.MakeTable(crc32.Castagnoli)))
+	return file
+}
 
 // exportOf exports shard 1 of a host.
 func (c *cluster) exportOf(i int, dir string) string {
@@ -188,8 +197,11 @@ func TestImportRefuses(t *testing.T) {
 			o.File = written(func([]byte) []byte { return []byte("no snapshot, but long enough to be one") })
 		}, snapshot.ErrForeign, other},
 		"newer": {func(o *nodehost.ImportOptions) {
-			o.File = written(func(b []byte) []byte { b[8]++; return b })
+			o.File = written(func(b []byte) []byte { b[8]++; return resealed(b) })
 		}, snapshot.ErrVersion, other},
+		"with a rotten version": {func(o *nodehost.ImportOptions) {
+			o.File = written(func(b []byte) []byte { b[8] ^= 0x80; return b })
+		}, snapshot.ErrDamaged, "header: checksum"},
 		"of a witness": {func(o *nodehost.ImportOptions) {
 			o.File = written(func([]byte) []byte {
 				var out bytes.Buffer

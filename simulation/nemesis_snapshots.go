@@ -170,8 +170,7 @@ func (w *World) checkDamagedSnapshot(h *host, e engine.Event) {
 // replica is started anew.
 func (w *World) mayBeQuarantined(h *host, e engine.Event) bool {
 	p := h.places[e.ShardID-1]
-	damaged := errors.Is(e.Err, snapshot.ErrDamaged) || errors.Is(e.Err, snapshot.ErrTruncated) || errors.Is(e.Err, snapshot.ErrForeign) ||
-		errors.Is(e.Err, snapshot.ErrVersion)
+	damaged := errors.Is(e.Err, snapshot.ErrDamaged) || errors.Is(e.Err, snapshot.ErrTruncated) || errors.Is(e.Err, snapshot.ErrForeign)
 	if p == nil || !damaged || !h.snapshots.isFlipped(p) {
 		return false
 	}

@@ -78,18 +78,20 @@ func (c *Check) step(data []byte) int {
 }
 
 func (c *Check) fixed() error {
-	version, length, err := parseFixed(c.held)
+	length, err := parseFixed(c.held)
 	if err == nil {
-		c.digest = newDigest(version)
 		c.need, c.parse = fixedHeader+length+4, c.header // goes on holding what it has
 	}
 	return err
 }
 
-func (c *Check) header() (err error) {
-	if c.summary.Meta, err = parseHeader(c.held); err != nil {
+func (c *Check) header() error {
+	version, meta, err := parseHeader(c.held)
+	c.summary.Meta = meta
+	if err != nil {
 		return err
 	}
+	c.digest = newDigest(version)
 	c.digest.head(c.held)
 	c.known = true
 	c.expect(1, c.mark)

@@ -18,6 +18,7 @@
 // (3), always one block, and its content (4). The flag 1 says that the stored bytes are compressed with zstd; a block that would not shrink is stored
 // plain. The digest in the footer covers every byte in front of it, by way of a sum of each block (digest.go; in
 // version 1 directly): with it a file that was copied, exported or streamed is known to be the one that was written. Version 2 is written, 1 is read, too.
+// The header is of this shape in every version: a version that is not known is believed, and refused by name, only if the header's checksum holds.
 //
 // Copy writes a snapshot anew with other metadata, which is how one is given to other members.
 //

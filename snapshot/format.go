@@ -15,7 +15,8 @@ var (
 	ErrDamaged = errors.New("snapshot: damaged")
 	// ErrTruncated says that the file ends before its footer.
 	ErrTruncated = errors.New("snapshot: cut off")
-	// ErrVersion says that the file is of a later version than this program reads.
+	// ErrVersion says that the file is of a later version than this program reads. The checksum of its header holds: a version byte
+	// that has rotted is ErrDamaged.
 	ErrVersion = errors.New("snapshot: version is not supported")
 	// ErrForeign says that the file is no snapshot at all.
 	ErrForeign = errors.New("snapshot: not a snapshot file")
@@ -157,33 +158,34 @@ func (f *footer) agrees(s *Summary) error {
 	return nil
 }
 
-// parseFixed reads the first bytes of a file and returns its version and the length of its metadata.
-func parseFixed(fixed []byte) (uint16, int, error) {
+// parseFixed reads the first bytes of a file and returns the length of its metadata. The version is not looked at before the checksum of
+// the header was, which is why every version has a header of this shape and within these limits: one flipped bit makes a later version of
+// any, and a start that is refused for it waits for a program that nobody has, where an older snapshot or the other replicas would have served.
+func parseFixed(fixed []byte) (int, error) {
 	if string(fixed[:8]) != magic {
-		return 0, 0, fmt.Errorf("%w: it begins with %q, want %q", ErrForeign, fixed[:8], magic)
-	}
-	v := binary.LittleEndian.Uint16(fixed[8:])
-	if v < 1 || v > version {
-		return 0, 0, fmt.Errorf("%w: version %d, this program reads versions 1 to %d", ErrVersion, v, version)
+		return 0, fmt.Errorf("%w: it begins with %q, want %q", ErrForeign, fixed[:8], magic)
 	}
 	length := binary.LittleEndian.Uint32(fixed[12:])
 	if length > MaxMetaBytes {
-		return 0, 0, fmt.Errorf("%w: header: metadata of %d bytes, want at most %d", ErrDamaged, length, MaxMetaBytes)
+		return 0, fmt.Errorf("%w: header: metadata of %d bytes, want at most %d", ErrDamaged, length, MaxMetaBytes)
 	}
-	return v, int(length), nil
+	return int(length), nil
 }
 
-// parseHeader reads a whole header, checksum included.
-func parseHeader(header []byte) (meta raftpb.SnapshotMeta, err error) {
+// parseHeader reads a whole header: its checksum, then its version, then what depends on that.
+func parseHeader(header []byte) (v uint16, meta raftpb.SnapshotMeta, err error) {
 	summed := header[:len(header)-4]
 	if crc32.Checksum(summed, castagnoli) != binary.LittleEndian.Uint32(header[len(summed):]) {
-		return meta, fmt.Errorf("%w: header: checksum", ErrDamaged)
+		return 0, meta, fmt.Errorf("%w: header: checksum", ErrDamaged)
+	}
+	if v = binary.LittleEndian.Uint16(header[8:]); v < 1 || v > version {
+		return 0, meta, fmt.Errorf("%w: version %d, this program reads versions 1 to %d", ErrVersion, v, version)
 	}
 	if meta, err = raftpb.DecodeSnapshotMeta(summed[fixedHeader:]); err != nil {
-		return raftpb.SnapshotMeta{}, fmt.Errorf("%w: header: %w", ErrDamaged, err)
+		return 0, raftpb.SnapshotMeta{}, fmt.Errorf("%w: header: %w", ErrDamaged, err)
 	}
 	if err := checkMeta(&meta); err != nil {
-		return meta, fmt.Errorf("%w: header: %w", ErrDamaged, err)
+		return 0, meta, fmt.Errorf("%w: header: %w", ErrDamaged, err)
 	}
-	return meta, nil
+	return v, meta, nil
 }

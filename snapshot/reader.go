@@ -47,7 +47,7 @@ func NewReader(in io.Reader) (*Reader, error) {
 	if err := r.read(fixed, "header"); err != nil {
 		return nil, err
 	}
-	version, length, err := parseFixed(fixed)
+	length, err := parseFixed(fixed)
 	if err != nil {
 		return nil, err
 	}
@@ -56,10 +56,11 @@ func NewReader(in io.Reader) (*Reader, error) {
 	if err := r.read(header[fixedHeader:], "header"); err != nil {
 		return nil, err
 	}
-	if r.summary.Meta, err = parseHeader(header); err != nil {
+	version, meta, err := parseHeader(header)
+	if err != nil {
 		return nil, err
 	}
-	r.digest = newDigest(version)
+	r.summary.Meta, r.digest = meta, newDigest(version)
 	r.digest.head(header)
 	r.ended = true
 	return r, nil

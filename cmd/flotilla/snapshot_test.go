@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,7 +56,13 @@ func TestSnapshotVerifySaysWhatAFileHoldsAndWhatIsWrong(t *testing.T) {
 		{"without footer", func(b []byte) []byte { return b[:len(b)-60] }, "cut off: footer"},
 		{"bytes behind", func(b []byte) []byte { return append(b, 0) }, "bytes behind the footer"},
 		{"foreign", func(b []byte) []byte { b[0] = 'X'; return b }, "not a snapshot file"},
-		{"newer", func(b []byte) []byte { b[8] = 9; return b }, "version is not supported"},
+		{"newer", func(b []byte) []byte {
+			b[8] = 9
+			end := 16 + int(binary.LittleEndian.Uint32(b[12:]))
+			binary.LittleEndian.PutUint32(b[end:], crc32.Checksum(b[:end], crc32.MakeTable(crc32.Castagnoli)))
+			return b
+		}, "version is not supported"},
+		{"rotten version", func(b []byte) []byte { b[8] = 9; return b }, "damaged: header: checksum"},
 		{"empty", func([]byte) []byte { return nil }, "cut off: header"},
 	} {
 		if err := os.WriteFile(path, test.damage(bytes.Clone(whole)), 0o600); err != nil {
