@@ -171,6 +171,9 @@ func (s *start) install() {
 			return
 		}
 		r.core, r.promised = core, promised
+		// What its log holds may be more than a life that ended in a crash came to record, and a quiet replica writes nothing that would
+		// record it later. Where the record says as much nothing is written.
+		r.promiseDirty = true
 		w.add(r)
 		s.done(r, nil)
 		w.settle(r)

@@ -9,6 +9,10 @@ package raft
 // store may have lost it. (Term, Index) is the last entry that was acknowledged in this term, or, for a leader, that it
 // counted itself for. What was acknowledged to an earlier leader is left out on purpose: the present one may rightly cut it.
 // Losing it goes unnoticed only if the log store lost it and yet kept the present term, which was written after it.
+//
+// A log that ends in an entry of the present term counts as a whole, acknowledged or not: that entry came from the term's only leader, whose
+// log all of it is, and which never cuts it. So a replica that was started again, and does not know what it had acknowledged, promises it
+// again at once: what its former life had promised and not recorded.
 func (c *Core) Promise() (promised Promised, ok bool) {
 	if c.heal.promised != (Promised{}) && !c.heal.done {
 		return c.heal.promised, true
@@ -17,7 +21,7 @@ func (c *Core) Promise() (promised Promised, ok bool) {
 		return Promised{}, false
 	}
 	promised.VoteTerm = c.term
-	if c.role == RoleLeader {
+	if c.role == RoleLeader || c.log.terms.term(c.log.durable) == c.term {
 		promised.Index = c.log.durable
 	} else {
 		promised.Index = min(c.ack.sent, c.log.durable)

@@ -85,3 +85,24 @@ func TestForgottenVote(t *testing.T) {
 		t.Errorf("a vote in the next term: %s", got)
 	}
 }
+
+// TestALogThatEndsInThePresentTermIsPromised is what a replica promises at its start, when it does not know what its former self acknowledged: all
+// of the log if it ends in the present term, whose leader does not cut it. A tail of an earlier term may rightly be cut in the present one: to
+// promise that would be to abstain for nothing.
+func TestALogThatEndsInThePresentTermIsPromised(t *testing.T) {
+	for name, test := range map[string]struct {
+		term uint64
+		want Promised
+	}{
+		"of the present term":  {term: 4, want: Promised{VoteTerm: 4, Term: 4, Index: 12}},
+		"of an earlier term":   {term: 5, want: Promised{VoteTerm: 5, Term: 3, Index: 7}},
+	} {
+		c := restarted(t, raftpb.Stored{
+			State: raftpb.HardState{Term: test.term}, Compacted: 7, CompactedTerm: 3, Last: 12,
+			Terms: []raftpb.TermStart{{Term: 3, First: 8}, {Term: 4, First: 10}},
+		}, Promised{})
+		if got, ok := c.Promise(); !ok || got != test.want {
+			t.Errorf("%s: promised %+v %v, want %+v", name, got, ok, test.want)
+		}
+	}
+}
