@@ -94,8 +94,8 @@ func TestALogThatEndsInThePresentTermIsPromised(t *testing.T) {
 		term uint64
 		want Promised
 	}{
-		"of the present term":  {term: 4, want: Promised{VoteTerm: 4, Term: 4, Index: 12}},
-		"of an earlier term":   {term: 5, want: Promised{VoteTerm: 5, Term: 3, Index: 7}},
+		"of the present term": {term: 4, want: Promised{VoteTerm: 4, Term: 4, Index: 12}},
+		"of an earlier term":  {term: 5, want: Promised{VoteTerm: 5, Term: 3, Index: 7}},
 	} {
 		c := restarted(t, raftpb.Stored{
 			State: raftpb.HardState{Term: test.term}, Compacted: 7, CompactedTerm: 3, Last: 12,

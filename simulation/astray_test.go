@@ -59,7 +59,7 @@ func astrayWorld(t *testing.T, seed uint64, lanes int) (*World, *host) {
 	s := &shard{world: w, id: 1, begun: map[voter]int64{}}
 	initial := raftpb.Membership{Members: []raftpb.Member{{ReplicaID: 1, Kind: raftpb.Voter}}}
 	s.configurations = []configuration{configurationOf(0, 0, &initial)}
-	p := &place{host: h, shard: s}
+	p := &place{host: h, shard: s, state: placeRunning, runsSince: 1}
 	s.places, h.places, w.shards = []*place{p}, []*place{p}, []*shard{s}
 	h.disk = &disk{host: h, random: w.random.fork(), lanes: lanes}
 	h.disk.wipe()
@@ -84,6 +84,7 @@ func astrayWorld(t *testing.T, seed uint64, lanes int) (*World, *host) {
 		w.now += 1e8
 		h.disk.onFiles().work(4) // the group that bears witness
 	}
+	w.now += promiseDelay
 	return w, h
 }
 
@@ -113,4 +114,47 @@ func overwrite(t *testing.T, d *disk) {
 		}
 	}
 	f.damaged, f.hit[fileLog] = true, true
+}
+
+// What was in the log when the store was opened may have lost its newest groups to a write that went astray: the log is what it was before. That
+// shows in the record of promises, unless the replica was started less than a second ago.
+func TestALogThatIsShorterShowsInTheRecordOfPromises(t *testing.T) {
+	longer := mirror{incarnation: 7, state: raftpb.HardState{Term: 1, Vote: 1, Commit: 2}, entries: []entry{{1, 11}, {1, 12}, {1, 13}}}
+	shorter := mirror{incarnation: 7, state: raftpb.HardState{Term: 1, Vote: 1, Commit: 1}, entries: longer.entries[:2]}
+	for name, test := range map[string]struct {
+		promise uint64
+		since   int64
+		change  func(d *disk, found *mirror)
+		want    bool
+	}{
+		"recorded":               {promise: 3, since: 1, want: true},
+		"not recorded":           {promise: 2, since: 1},
+		"not recorded yet":       {promise: 2, since: 3 * promiseDelay / 2, want: true},
+		"not started yet":        {promise: 2, want: true},
+		"another fault":          {promise: 3, since: 1, change: func(d *disk, _ *mirror) { d.astray = false }},
+		"not what it was before": {promise: 3, since: 1, change: func(_ *disk, found *mirror) { found.entries = []entry{{1, 11}, {1, 14}} }},
+		"another incarnation":    {promise: 3, since: 1, change: func(_ *disk, found *mirror) { found.incarnation = 8 }},
+		"another vote":           {promise: 3, since: 1, change: func(_ *disk, found *mirror) { found.state.Vote = 2 }},
+		"it was not there":       {promise: 3, since: 1, change: func(d *disk, _ *mirror) { clear(d.durable) }},
+		"it recovered meanwhile": {promise: 3, since: 1, change: func(_ *disk, found *mirror) { found.installing = 1 }},
+		"the front is not there": {promise: 3, since: 1, change: func(_ *disk, found *mirror) { found.compacted = 1 }},
+		"it begins where it did not": {promise: 3, since: 1, change: func(d *disk, _ *mirror) {
+			d.durable[keyOf(d.host.places[0])].floor = 1
+		}},
+	} {
+		w := &World{now: 2 * promiseDelay}
+		h := &host{world: w, promise: &promises{records: map[logdb.ReplicaKey]raft.Promised{}}}
+		p := &place{host: h, shard: &shard{id: 1}, state: placeRunning, runsSince: test.since}
+		h.places = []*place{p}
+		h.promise.records[keyOf(p)] = raft.Promised{VoteTerm: 1, Term: 1, Index: test.promise}
+		h.disk = &disk{host: h, durable: map[logdb.ReplicaKey]*mirror{keyOf(p): longer.clone()}}
+		h.disk.astray = true
+		found := shorter.clone()
+		if test.change != nil {
+			test.change(h.disk, found)
+		}
+		if got := h.disk.gone(p, content{logs: map[logdb.ReplicaKey]*mirror{keyOf(p): found}}); got != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
 }

@@ -22,7 +22,7 @@ type disorder struct {
 	manifestHit bool
 	// struck: the files were well until the power went, and then one place in them was damaged.
 	struck bool
-	// astray: a write went astray over a log, which may take all that there is of a replica, see gone.
+	// astray: a write went astray over a log, which may take more of a replica than a struck place, see gone.
 	astray bool
 	// older is what was durable before the writes of trail.
 	older map[logdb.ReplicaKey]*mirror
@@ -350,7 +350,7 @@ func (d *disk) apart(base map[logdb.ReplicaKey]*mirror, writes []*write, found c
 		if m := base[keyOf(p)]; m != nil && len(m.entries) == 0 && found.logs[keyOf(p)] == nil && !writtenTwice(writes, keyOf(p)) {
 			continue // all that it had may be the one record that was hit, which nothing tells the owner of
 		}
-		if d.gone(keyOf(p), found) {
+		if d.gone(p, found) {
 			continue
 		}
 		alone := content{logs: found.logs, damaged: map[logdb.ReplicaKey]bool{}}
@@ -365,14 +365,6 @@ func (d *disk) apart(base map[logdb.ReplicaKey]*mirror, writes []*write, found c
 		}
 	}
 	return true
-}
-
-// gone reports whether a replica of which nothing is left may have lost all of it to a write that went astray, and the record of promises shows
-// that (R14). What is left of a quiet replica once its old segments were emptied stands close together, and so do what bears witness of it and what it saved
-// since: a block lies between them, which is more than one struck place reaches, but not more than a write of several groups' length.
-// Then no record names the replica any more; all that the store knows is that groups are missing.
-func (d *disk) gone(key logdb.ReplicaKey, found content) bool {
-	return d.astray && found.logs[key] == nil && noticed(&mirror{}, d.host.promise.records[key])
 }
 
 // struckGroups is how many groups of the segmented log one struck place reaches at most: they begin at blocks, and it is no longer than one.

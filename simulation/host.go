@@ -76,6 +76,8 @@ type place struct {
 	machine *machine
 	state   placeState
 	wanted  bool
+	// runsSince is when the replica was started in this life of the host, 0 if it was not.
+	runsSince int64
 	// joins: it starts as a replica that waits for a leader to know it; told it was removed: gone.
 	joins, gone bool
 	changedAt   int64 // when its membership became another one
@@ -196,7 +198,7 @@ func (h *host) crash() {
 	h.endRoutines()
 	for _, p := range h.places {
 		if p != nil {
-			p.state, p.replica, p.machine = placeStopped, nil, nil
+			p.state, p.replica, p.machine, p.runsSince = placeStopped, nil, nil, 0
 			if p.removing && h.disk.durable[keyOf(p)] != nil && p.reached() { // the removal was lost, not the data
 				p.lost = false
 			} else if p.removing {
@@ -248,7 +250,7 @@ func (p *place) start() {
 			}
 			return
 		}
-		p.state, p.replica = placeRunning, r
+		p.state, p.replica, p.runsSince = placeRunning, r, h.world.now
 		p.settle()
 	})
 	h.wake()

@@ -381,10 +381,15 @@ func noticed(old *mirror, promised raft.Promised) bool {
 }
 
 // mayLose says whether the replicas of these places may lose what they promised: as long as a majority of every shard keeps it,
-// or, in runs that are about that, at least one voter. A shard that has decided nothing yet is left alone.
+// or, in runs that are about that, at least one voter. A shard that has decided nothing yet is left alone, and so is who alone knows that a shard exists.
 func (n *nemesis) mayLose(places []*place) bool {
 	for _, p := range places {
-		if p == nil || p.lost && !p.healed || !p.shard.knows(p) {
+		switch {
+		case p == nil:
+			continue
+		case p.lost && !p.healed && p.aloneRemembers():
+			return false
+		case p.lost && !p.healed || !p.shard.knows(p):
 			continue
 		}
 		if len(p.shard.committed) == 0 || p.shard.intact() < 2 || !n.world.plan.massLoss && !p.shard.keepsQuorum([]*place{p}) {
