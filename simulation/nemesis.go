@@ -381,7 +381,8 @@ func noticed(old *mirror, promised raft.Promised) bool {
 }
 
 // mayLose says whether the replicas of these places may lose what they promised: as long as a majority of every shard keeps it,
-// or, in runs that are about that, at least one voter. A shard that has decided nothing yet is left alone, and so is who alone knows that a shard exists.
+// or, in runs that are about that, at least one voter. A shard that has decided nothing yet is left alone, and so is who alone knows that a shard exists,
+// and a shard of which another replica may come to know any time that its snapshots are damaged.
 func (n *nemesis) mayLose(places []*place) bool {
 	for _, p := range places {
 		switch {
@@ -392,7 +393,7 @@ func (n *nemesis) mayLose(places []*place) bool {
 		case p.lost && !p.healed || !p.shard.knows(p):
 			continue
 		}
-		if len(p.shard.committed) == 0 || p.shard.intact() < 2 || !n.world.plan.massLoss && !p.shard.keepsQuorum([]*place{p}) {
+		if len(p.shard.committed) == 0 || p.shard.intact() < 2 || p.shard.scratched(p) || !n.world.plan.massLoss && !p.shard.keepsQuorum([]*place{p}) {
 			return false
 		}
 	}
