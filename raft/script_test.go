@@ -193,7 +193,7 @@ func (s *script) payload() raftpb.Membership {
 	return m
 }
 
-// message builds one from arguments, with the right addressing unless from-session or from-incarnation say otherwise.
+// message builds one from arguments, with the right addressing unless from-session, to-session or from-incarnation say otherwise.
 func (s *script) message() raftpb.Message {
 	from, to := s.n.node(s.number("from")), s.n.node(s.number("to"))
 	m := raftpb.Message{
@@ -223,6 +223,9 @@ func (s *script) message() raftpb.Message {
 	}
 	if s.d.HasArg("from-session") {
 		m.FromSession = s.number("from-session")
+	}
+	if s.d.HasArg("to-session") {
+		m.ToSession = s.number("to-session")
 	}
 	m.ToIncarnation = s.number("to-incarnation")
 	if s.d.HasArg("from-incarnation") {
