@@ -373,6 +373,8 @@ func (w *World) checkBegunAnew(p *place, incarnation uint64) {
 	case p.repairing:
 		p.repairing, p.lost, p.lostAt = false, true, w.now
 		w.counters.add(countRepaired, 1)
+	case p.resumed:
+		w.lose(p)
 	case !p.lost:
 		w.violate("healing", "%s threw its state away, but its storage lost nothing", p.describe())
 	}
@@ -391,7 +393,8 @@ func (w *World) checkAbstaining(h *host, e engine.Event) {
 	p := w.hosts[e.Peer-1].places[e.ShardID-1]
 	switch {
 	case p == nil || p.lost || p.shard.successor != nil || w.shardAt(h, e.ShardID) != p.shard:
-	case p.repairing: // a leader that is to be repaired takes no part from then on, unless a restart forgets it
+	case p.resumed && h != p.host: // a leader has heard late what it said before
+	case p.repairing || p.replaced(): // who is to be repaired, and leads, takes no part from then on, unless a restart forgets it
 		w.lose(p)
 		p.rests = true
 	default:

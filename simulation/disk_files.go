@@ -8,7 +8,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/flotilla-raft/flotilla/logdb"
-	"github.com/flotilla-raft/flotilla/raft"
 	"github.com/flotilla-raft/flotilla/raftpb"
 )
 
@@ -272,25 +271,10 @@ func (d *disk) taken(found content) {
 		if p != nil && found.damaged[keyOf(p)] {
 			d.host.world.counters.add(countDamagedLog, 1)
 			d.loseLog(p)
-		} else if p != nil {
-			d.rediscovered(p, found.logs[keyOf(p)])
 		}
 	}
 	d.damaged = len(found.damaged) > 0
 	d.remain()
-}
-
-// rediscovered: a log in which a running replica met damage is there with all that was durable when it is opened again. It goes on with that, unless
-// the record of promises keeps that it lost something.
-func (d *disk) rediscovered(p *place, found *mirror) {
-	was := p.misread
-	p.misread = nil
-	if was == nil || !p.lost || p.healed || found == nil || d.host.promise.records[keyOf(p)].VoteTerm == raft.Lost().VoteTerm {
-		return
-	}
-	if d.durable[keyOf(p)].equal(found) && found.incarnation == was.incarnation && found.state.Term >= was.state.Term && found.holds(was.last(), was.lastTerm()) {
-		p.lost = false
-	}
 }
 
 // remain begins the trail anew: what was found is in tables by now.
@@ -449,6 +433,7 @@ func (d *disk) lessThanDurable(found content) {
 			d.replace()
 			return
 		}
+		p.held = nil
 		if !p.lost {
 			less = append(less, p)
 		}
@@ -523,9 +508,7 @@ func (d *disk) damageRead(key logdb.ReplicaKey, err error) {
 		w.counters.add(countDamagedLog, 1)
 		d.loseLog(p)
 		p.hurt = d.host.life
-		if m := d.durable[key]; m != nil {
-			p.misread = m.clone()
-		}
+		p.notesHeld()
 	}
 }
 

@@ -61,6 +61,7 @@
 // A replica whose storage lost what it had promised (a wiped disk, an older copy put back) may abstain for good; the checkers know
 // which (place.lost), and demand that it neither votes nor counts (R14 to R16). An older copy is put back only where the record
 // of promises shows it: for the others nothing is guaranteed.
+// What damage took may be there again after a power cut, and then nothing is lost (rediscovery.go).
 //
 // # The product's log stores, on files that fail
 //

@@ -102,9 +102,9 @@ type place struct {
 	lostAt int64
 	// hurt is the life of the host in which the running replica met the damage that lost says: until that life ends it knows all that it promised.
 	hurt uint32
-	// misread is what was durable of it then. Part of it may be there twice, moved to a place where it cannot be read and not yet gone from the
-	// old one, where the next start finds it.
-	misread *mirror
+	// held and resumed: see rediscovery.go.
+	held    *mirror
+	resumed bool
 	// Of a state machine on disk: what it had applied when a Sync that has ended began, 0 since a Recover; and what it has written last.
 	synced, written uint64
 	acts            // what operators do
@@ -205,6 +205,7 @@ func (h *host) crash() {
 				p.removeMachine()
 			}
 			p.removed, p.removing = false, false
+			p.rediscovers()
 			p.awakes()
 		}
 	}
@@ -308,7 +309,9 @@ func (p *place) remove() {
 	life := h.life
 	known := p.shard.knows(p)
 	p.joins = p.joins || !known || p.shard.successor != nil // whoever starts it again knows that the shard exists
+	held := p.held
 	h.world.lose(p)
+	p.held = held // a power cut may undo the removal, and what made it lost
 	log := h.disk.memory[keyOf(p)]
 	h.disk.backup = nil // with the data the record of its promises goes, and nothing would notice an older copy
 	h.engine.RemoveReplicaData(p.shard.id, uint64(h.index+1), func(err error) {

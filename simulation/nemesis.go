@@ -403,7 +403,7 @@ func (n *nemesis) mayLose(places []*place) bool {
 // lose notes that a replica's storage lost what it had promised.
 func (w *World) lose(p *place) {
 	kept := p.shard.keepsQuorum(nil)
-	p.lost, p.healed, p.rests, p.misread, p.lostAt = true, false, false, nil, p.host.world.now
+	p.lost, p.healed, p.rests, p.held, p.resumed, p.lostAt = true, false, false, nil, false, p.host.world.now
 	if len(p.shard.voters) == 1 { // it has nobody to ask: whoever starts it again has to know that the shard exists
 		p.joins = true
 	}

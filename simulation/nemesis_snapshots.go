@@ -163,6 +163,7 @@ func (w *World) checkDamagedSnapshot(h *host, e engine.Event) {
 	if e.Kind == engine.EventReplicaDamaged && !p.lost {
 		w.counters.add(countSnapshotLost, 1)
 		w.lose(p)
+		p.notesHeld()
 	}
 }
 

@@ -3,11 +3,13 @@ package simulation
 import (
 	"errors"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/flotilla-raft/flotilla/engine"
+	"github.com/flotilla-raft/flotilla/internal/overlayfs"
 	"github.com/flotilla-raft/flotilla/raft"
 	"github.com/flotilla-raft/flotilla/snapshot"
 )
@@ -101,16 +103,26 @@ func (p *place) reached() bool {
 	if err != nil || stored.Installing == nil && (stored.Compacted == 0 || p.shard.machineKind.onDisk()) {
 		return err == nil
 	}
-	directory, err := snapshot.OpenDirectory(p.host.snapshots.memory, snapshotDirectory)
+	return slices.ContainsFunc(p.host.snapshots.list(p), func(name snapshot.Name) bool {
+		return name.Index >= stored.Compacted && (stored.Installing == nil || name.Index == stored.Installing.Index) &&
+			p.host.snapshots.serves(name, p.host.disk.durable[keyOf(p)])
+	})
+}
+
+// serves says that a snapshot is whole, and one of what is in a log.
+func (f *snapshotFiles) serves(name snapshot.Name, log *mirror) bool {
+	directory, err := snapshot.OpenDirectory(overlayfs.New(f.memory), snapshotDirectory)
 	if err != nil {
 		return false
 	}
-	for _, name := range directory.List(keyOf(p).ShardID, keyOf(p).ReplicaID) {
-		if name.Index >= stored.Compacted {
-			return true
-		}
+	data, err := readWhole(f.memory, directory.Path(name))
+	if err != nil {
+		return false
 	}
-	return false
+	check := snapshot.NewCheck()
+	_, err = check.Write(data)
+	summary, short := check.Close()
+	return err == nil && short == nil && summary.Meta.Index == name.Index && log != nil && log.holds(name.Index, summary.Meta.Term)
 }
 
 // keep notes that the removal of a replica's data went no further than its snapshots: its log was not touched. Those that are gone may come back, since
