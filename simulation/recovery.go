@@ -132,11 +132,14 @@ func (w *World) newProbes() *probes {
 	return p
 }
 
+// due says that a place has to answer. A start behind the last fault may find damage that was done before, and the shard be without a quorum from then on.
+func (p *probe) due() bool { return p.place.serves() && p.place.shard.recoverable() }
+
 // done asks again where it is needed, and reports whether everything was answered.
 func (p *probes) done() bool {
 	all, read := true, true
 	for _, probe := range p.places {
-		if !probe.place.serves() {
+		if !probe.due() {
 			continue
 		}
 		switch {
@@ -161,7 +164,7 @@ func failed(o *operation) bool {
 // missing returns a place that has not answered, nil if all have.
 func (p *probes) missing() *place {
 	for _, probe := range p.places {
-		if probe.place.serves() && (probe.write == nil || probe.write.status != statusAnswered) {
+		if probe.due() && (probe.write == nil || probe.write.status != statusAnswered) {
 			return probe.place
 		}
 	}

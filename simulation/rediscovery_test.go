@@ -213,3 +213,20 @@ func writesHealing(p *place, at int64) {
 	c.at, c.decided = at, true
 	p.shard.configurations = append(p.shard.configurations, c)
 }
+
+// Damage that is found behind the last fault may be that of a quorum: then nobody has to answer any more.
+func TestAQuorumThatIsFoundLostBehindTheLastFaultNeedNotServe(t *testing.T) {
+	p := resumedPlace(t)
+	p.state = placeStopped
+	w := p.host.world
+	probes := w.newProbes()
+	if len(probes.places) != 1 || probes.missing() != p {
+		t.Fatalf("%d places are asked, %v has not answered", len(probes.places), probes.missing())
+	}
+	other := &place{host: w.hosts[1], shard: p.shard}
+	p.shard.places = append(p.shard.places, other)
+	w.lose(other)
+	if !probes.done() || probes.missing() != nil {
+		t.Error("a shard without a quorum has to answer")
+	}
+}
