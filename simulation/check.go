@@ -86,6 +86,9 @@ func promising(m *raftpb.Message) bool {
 // forgot says that a replica does not know all that it promised, and is not healed.
 func (p *place) forgot() bool { return p.lost && !p.healed && (p.hurt == 0 || p.hurt != p.host.life) }
 
+// sound says that a replica has lost nothing of what it promised since it began, or began anew because it had: it may lose that.
+func (p *place) sound() bool { return !p.lost || p.healed }
+
 // checkLeader: at most one replica, in one session, leads a term (election safety), and announces only what is committed.
 func (w *World) checkLeader(h *host, s *shard, m *raftpb.Message) {
 	if s.witnesses[h.index] {

@@ -434,7 +434,7 @@ func (d *disk) lessThanDurable(found content) {
 			return
 		}
 		p.held = nil
-		if !p.lost {
+		if p.sound() {
 			less = append(less, p)
 		}
 	}
@@ -504,7 +504,7 @@ func (d *disk) damageRead(key logdb.ReplicaKey, err error) {
 		w.violate("durability", "host %d: reading what nobody has damaged: %v", d.host.index+1, err)
 		return
 	}
-	if p := d.host.places[key.ShardID-1]; !p.lost {
+	if p := d.host.places[key.ShardID-1]; p.sound() {
 		w.counters.add(countDamagedLog, 1)
 		d.loseLog(p)
 		p.hurt = d.host.life

@@ -304,7 +304,7 @@ func (p *place) settle() {
 // remove removes the data of a stopped replica, as an operator might who has the wrong one in hand.
 func (p *place) remove() {
 	h := p.host
-	p.removed, p.removing = false, !p.lost // what was lost before stays lost
+	p.removed, p.removing = false, p.sound() // what was lost before stays lost
 	p.state = placeStarting
 	life := h.life
 	known := p.shard.knows(p)

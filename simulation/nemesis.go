@@ -344,7 +344,7 @@ func (n *nemesis) putBack(h *host) bool {
 			n.during(0, time.Second, func() { w.bootIfDown(h) })
 			return false
 		}
-		if p.lost {
+		if !p.sound() {
 			continue
 		}
 		if current == nil {

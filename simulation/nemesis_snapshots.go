@@ -160,7 +160,7 @@ func (w *World) checkDamagedSnapshot(h *host, e engine.Event) {
 		w.violate("snapshot", "host %d: shard %d: what nobody has damaged is said to be damaged: %v", h.index+1, e.ShardID, e.Err)
 		return
 	}
-	if e.Kind == engine.EventReplicaDamaged && !p.lost {
+	if e.Kind == engine.EventReplicaDamaged && p.sound() {
 		w.counters.add(countSnapshotLost, 1)
 		w.lose(p)
 		p.notesHeld()

@@ -3,6 +3,7 @@ package simulation
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/flotilla-raft/flotilla/engine"
 	"github.com/flotilla-raft/flotilla/logdb"
@@ -228,5 +229,85 @@ func TestAQuorumThatIsFoundLostBehindTheLastFaultNeedNotServe(t *testing.T) {
 	w.lose(other)
 	if !probes.done() || probes.missing() != nil {
 		t.Error("a shard without a quorum has to answer")
+	}
+}
+
+// A replica that was healed has promised something since, as what it is now, and may lose that, too: it is to be healed again.
+func TestWhoWasHealedMayLoseSomethingAgain(t *testing.T) {
+	for name, loses := range map[string]func(p *place){
+		"its snapshots": func(p *place) {
+			p.host.world.checkDamagedSnapshot(p.host, engine.Event{Kind: engine.EventReplicaDamaged, ShardID: 1, ReplicaID: 1, Err: engine.ErrSnapshotDamaged})
+		},
+		"what its running replica read": func(p *place) { p.host.disk.damageRead(keyOf(p), logdb.ErrDamaged) },
+		"the end of its log": func(p *place) {
+			p.host.promise.records[keyOf(p)] = raft.Promised{VoteTerm: 1, Term: 1, Index: 2}
+			shorter := p.host.disk.durable[keyOf(p)].clone()
+			shorter.entries = shorter.entries[:1]
+			p.host.disk.lessThanDurable(content{logs: map[logdb.ReplicaKey]*mirror{keyOf(p): shorter}})
+		},
+	} {
+		w, h := astrayWorld(t, 1, 1)
+		p := h.places[0]
+		h.snapshots = newSnapshotFiles()
+		h.snapshots.flipped = []snapshot.Name{{ShardID: 1, ReplicaID: 1, Index: 1}}
+		h.disk.damaged = true
+		w.lose(p)
+		p.healed = true
+		w.now++
+		loses(p)
+		if !p.lost || p.healed || p.lostAt != w.now || w.violation != nil {
+			t.Errorf("%s: lost: %v, healed: %v, at %d of %d, %v", name, p.lost, p.healed, p.lostAt, w.now, w.violation)
+		}
+	}
+}
+
+// An older disk that is put back under a replica which was healed takes what it promised since.
+func TestAnOlderDiskTakesWhatAHealedReplicaPromised(t *testing.T) {
+	p := scratchedPlace(t, 0)
+	w, h := p.host.world, p.host
+	w.hosts = []*host{h}
+	w.nemesis = &nemesis{world: w}
+	initial := &p.shard.configurations[0].membership
+	initial.Members = append(initial.Members, raftpb.Member{ReplicaID: 3, Kind: raftpb.Voter})
+	p.shard.configurations[0] = configurationOf(0, 0, initial)
+	for i := 1; i < 3; i++ {
+		other := &host{world: w, index: i, disk: &disk{}, snapshots: newSnapshotFiles(), promise: &promises{}}
+		p.shard.places = append(p.shard.places, &place{host: other, shard: p.shard})
+	}
+	p.shard.committed = make([]entry, 5)
+	p.healed = true
+	h.promise.records[keyOf(p)] = raft.Promised{VoteTerm: 1, Term: 1, Index: 5}
+	older := h.disk.clone()
+	older[keyOf(p)].entries = older[keyOf(p)].entries[:4]
+	h.disk.backup = &backup{store: h.disk.store, durable: older}
+	h.snapshots = newSnapshotFiles()
+	if !w.nemesis.putBack(h) {
+		t.Fatal("it is not put back")
+	}
+	if !p.lost || p.healed {
+		t.Errorf("lost: %v, healed: %v", p.lost, p.healed)
+	}
+}
+
+// A power cut undoes the removal of a replica that was healed: it is what it was.
+func TestARemovalOfWhoWasHealedMayBeUndone(t *testing.T) {
+	for name, healed := range map[string]bool{"healed": true, "lost": false} {
+		options := Options{Seed: 1, Profile: "calm", LogDB: modelLogDB, Hosts: 3, Shards: 1, Duration: time.Second}
+		options.setDefaults()
+		w := newWorld(options, nil)
+		w.live()
+		p := w.shards[0].places[0]
+		w.lose(p)
+		p.healed, p.removed, p.wanted = healed, true, false
+		p.stop()
+		w.runUntil(w.now+int64(10*time.Second), func() bool { return !p.removed })
+		if w.violation != nil || p.removed || p.host.disk.durable[keyOf(p)] == nil {
+			t.Fatalf("%s: its removal has not begun, or is over: %v", name, w.violation)
+		}
+		p.host.crash()
+		if p.host.disk.durable[keyOf(p)] == nil || p.lost == healed {
+			t.Errorf("%s: its log is there: %v, lost: %v", name, p.host.disk.durable[keyOf(p)] != nil, p.lost)
+		}
+		w.release()
 	}
 }
