@@ -26,7 +26,8 @@ type snapshotOffer struct {
 // maxOfferPause bounds the pause after failed attempts, in election timeouts.
 const maxOfferPause = 32
 
-// heardLately says that a follower answered within the last election timeout: only then a snapshot is worth beginning.
+// heardLately says that a follower answered this leader within the last election timeout: only then a snapshot is worth beginning, and a membership
+// that needs it may follow. lastContact alone does not say that, for it begins with the leadership.
 func (c *Core) heardLately(p *peer) bool {
 	return p.online && c.now < p.lastContact+c.electionTimeout()
 }
