@@ -111,7 +111,8 @@ func (n *nemesis) drawChange(s *shard, m *raftpb.Membership) []raftpb.MemberChan
 	return changes
 }
 
-// mayBecome says whether the shard would be left with a majority that kept what it promised: the operator is careful.
+// mayBecome says whether the shard would be left with a majority that kept what it promised, not counting on replicas that are to find that their
+// snapshots are damaged: the operator is careful.
 func (n *nemesis) mayBecome(s *shard, m *raftpb.Membership, change *raftpb.MembershipChange) bool {
 	if len(change.Members) == 0 {
 		return false
@@ -129,7 +130,7 @@ func (n *nemesis) mayBecome(s *shard, m *raftpb.Membership, change *raftpb.Membe
 		}
 		if kind == raftpb.Voter {
 			voters++
-			if !p.lost && !p.removed && p.state == placeRunning {
+			if !p.lost && !p.removed && p.state == placeRunning && !p.scratched() {
 				good++
 			}
 		}

@@ -136,17 +136,11 @@ func (f *snapshotFiles) isFlipped(p *place) bool {
 
 // scratched says that another replica of the shard has a snapshot that is damaged, and may come to know it: that is as good as lost.
 func (s *shard) scratched(but *place) bool {
-	for _, p := range s.places {
-		if p == but {
-			continue
-		}
-		for _, name := range p.host.snapshots.list(p) {
-			if slices.Contains(p.host.snapshots.flipped, name) {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.places, func(p *place) bool { return p != but && p.scratched() })
+}
+
+func (p *place) scratched() bool {
+	return slices.ContainsFunc(p.host.snapshots.list(p), func(name snapshot.Name) bool { return slices.Contains(p.host.snapshots.flipped, name) })
 }
 
 // checkDamagedSnapshot: only a snapshot that was damaged is said to be. A replica that has no other, and not all of its log, is lost.
