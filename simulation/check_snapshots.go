@@ -3,6 +3,7 @@ package simulation
 import (
 	"slices"
 
+	"github.com/flotilla-raft/flotilla/logdb"
 	"github.com/flotilla-raft/flotilla/raftpb"
 )
 
@@ -110,6 +111,30 @@ func (d *disk) interrupted() {
 			d.host.world.counters.add(countInterrupted, 1)
 		}
 	}
+}
+
+// removals returns what the log of a replica was each time when it was removed, since what a power cut may go back to. Any of that may be
+// found again: what a replica wrote last and its removal may both be under way, and only the first of them there after the cut.
+func (d *disk) removals(key logdb.ReplicaKey) (removed []*mirror) {
+	state := map[logdb.ReplicaKey]*mirror{}
+	if m := d.older[key]; m != nil {
+		state[key] = m.clone()
+	}
+	for _, writes := range [][]*write{d.trail, d.uncertain} {
+		for _, wr := range writes {
+			for i := range wr.updates {
+				u := &wr.updates[i]
+				if u.key != key {
+					continue
+				}
+				if u.remove && state[key] != nil {
+					removed = append(removed, state[key])
+				}
+				applyTo(state, u)
+			}
+		}
+	}
+	return removed
 }
 
 // prefix gives a log that was read from a store the entries that are compacted there, which it has no more. They are known from what was

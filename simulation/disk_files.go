@@ -200,7 +200,8 @@ func (d *disk) readMirror(key logdb.ReplicaKey) (*mirror, error) {
 		return nil, err
 	}
 	m := &mirror{incarnation: stored.Bootstrap.Incarnation, state: stored.State}
-	if !d.prefix(m, &stored, d.durable[key], d.memory[key], d.older[key]) {
+	known := append([]*mirror{d.durable[key], d.memory[key], d.older[key]}, d.removals(key)...)
+	if !d.prefix(m, &stored, known...) {
 		return nil, fmt.Errorf("%v: the log begins behind entry %d of term %d, which it never held", key, stored.Compacted, stored.CompactedTerm)
 	}
 	for m.last() < stored.Last {
