@@ -246,15 +246,17 @@ func (h *host) awake(s *slot) bool {
 // shared says whether a worker takes its work from a list that another one is about to look at: what that one was woken for this one would
 // take as well.
 func (h *host) shared(s *slot) bool {
-	pool, _, _ := strings.Cut(s.worker.Name(), " ")
-	if !engine.CallsUser(s.worker) && pool != "apply" {
+	pool := poolOf(s.worker)
+	if !engine.CallsUser(s.worker) && pool != "apply" && pool != "log reader" {
 		return false
 	}
 	for i := range h.slots {
-		other := &h.slots[i]
-		if of, _, _ := strings.Cut(other.worker.Name(), " "); other != s && of == pool && h.awake(other) {
+		if other := &h.slots[i]; other != s && poolOf(other.worker) == pool && h.awake(other) {
 			return true
 		}
 	}
 	return false
 }
+
+// poolOf returns a worker's name without the number that it has in its pool.
+func poolOf(worker engine.Worker) string { return strings.TrimRight(worker.Name(), " 0123456789") }
