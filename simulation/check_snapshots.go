@@ -141,7 +141,7 @@ func (d *disk) removals(key logdb.ReplicaKey) (removed []*mirror) {
 // handed to the store, if that was the same log: of the same incarnation if there is such. A replica may have been a witness before, of
 // which the log has the same entries without what is in them.
 func (d *disk) prefix(m *mirror, stored *raftpb.Stored, known ...*mirror) bool {
-	m.compacted, m.floor = stored.Compacted, stored.Compacted
+	m.compacted, m.floor, m.begins = stored.Compacted, stored.Compacted, stored.Compacted
 	if stored.Installing != nil {
 		m.installing = stored.Installing.Index
 	}
@@ -171,8 +171,8 @@ func (w *World) checkCompaction(h *host, u *update, term uint64) {
 	case s == nil:
 	case m == nil || !m.holds(u.compact, term):
 		w.violate("log", "shard %d: replica %d lets go of entry %d of term %d, which it does not hold", s.id, u.key.ReplicaID, u.compact, term)
-	case u.compact < m.compacted:
-		w.violate("log", "shard %d: replica %d lets go of the log up to entry %d after %d", s.id, u.key.ReplicaID, u.compact, m.compacted)
+	case u.compact < m.begins:
+		w.violate("log", "shard %d: replica %d lets go of the log up to entry %d after %d", s.id, u.key.ReplicaID, u.compact, m.begins)
 	case m.installing != 0:
 		w.violate("snapshot", "shard %d: replica %d lets go of the log up to entry %d before its state machine has recovered", s.id, u.key.ReplicaID, u.compact)
 	case !h.places[s.id-1].keeps(u.compact):

@@ -266,8 +266,13 @@ func (d *disk) take(found content) {
 	d.taken(found)
 }
 
-// taken notes which logs are damaged.
+// taken notes which logs are damaged, and where the others begin.
 func (d *disk) taken(found content) {
+	for _, key := range d.keys {
+		if m, log := d.durable[key], found.logs[key]; m != nil && log != nil {
+			m.begins = log.compacted
+		}
+	}
 	for _, p := range d.host.places {
 		if p != nil && found.damaged[keyOf(p)] {
 			d.host.world.counters.add(countDamagedLog, 1)

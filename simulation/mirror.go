@@ -21,6 +21,8 @@ type mirror struct {
 	// compacted is up to where the log was said not to be needed, floor from where it began anew the last time: the store's begins in
 	// between. installing is the snapshot that the state machine has not recovered from, 0 for none.
 	compacted, floor, installing uint64
+	// begins is where the log began when the store was opened, and what it was let go of up to since: a power cut may undo the last of that.
+	begins uint64
 }
 
 func (m *mirror) last() uint64 { return uint64(len(m.entries)) }
@@ -74,12 +76,12 @@ func (m *mirror) apply(u *update) {
 	}
 	if u.install.index != 0 {
 		m.entries = slices.Clone(u.install.entries)
-		m.compacted, m.floor, m.installing = u.install.index, u.install.index, u.install.index
+		m.compacted, m.floor, m.installing, m.begins = u.install.index, u.install.index, u.install.index, u.install.index
 	}
 	if u.installed {
 		m.installing = 0
 	}
-	m.compacted = max(m.compacted, u.compact)
+	m.compacted, m.begins = max(m.compacted, u.compact), max(m.begins, u.compact)
 	if u.truncate != 0 && u.truncate <= m.last() {
 		m.entries = m.entries[:u.truncate-1]
 	}
