@@ -309,7 +309,7 @@ func (n *nemesis) wipe(kind counter, h *host) bool {
 	for _, p := range h.places {
 		switch {
 		case p == nil:
-		case p.shard.knows(p) || kind == countLogWipe && h.promise.records[keyOf(p)] != (raft.Promised{}):
+		case p.shard.knows(p) || kind == countLogWipe && (h.promise.records[keyOf(p)] != (raft.Promised{}) || len(h.snapshots.list(p)) > 0):
 			n.world.lose(p)
 		default: // nobody counts on it, and whoever starts it again knows that the shard exists
 			p.joins, p.lost, p.healed = true, false, false
