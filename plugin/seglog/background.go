@@ -5,18 +5,20 @@ import (
 	"time"
 )
 
-// background has the goroutines of a store. There are three: one writes what Commits leave to it, one is the keeper's, one tells the
-// owner about a failure. All end in stop. A Manual store has none.
+// background has the goroutines of a store. There are four: one writes what Commits leave to it, one completes what that has written, one is the
+// keeper's, one tells the owner about a failure. All end in stop. A Manual store has none.
 type background struct {
 	group   sync.WaitGroup
 	writer  chan struct{}
 	keeper  chan struct{}
+	written chan written // to the completer, in order
 	stopped chan struct{}
 	once    sync.Once
 }
 
 func (b *background) init() {
 	b.writer, b.keeper, b.stopped = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{})
+	b.written = make(chan written, 2)
 }
 
 func wake(c chan struct{}) {
@@ -42,6 +44,12 @@ func (s *Store) wakeKeeper() {
 func (s *Store) start() {
 	b := &s.background
 	b.group.Go(func() {
+		for w := range b.written {
+			s.completed(w)
+		}
+	})
+	b.group.Go(func() {
+		defer close(b.written)
 		for {
 			select {
 			case <-b.writer:

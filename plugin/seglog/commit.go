@@ -9,10 +9,12 @@ import (
 const (
 	// maxFreeGroups is how many groups are kept for reuse: more than step workers fill and Commits hold at a time.
 	maxFreeGroups = 64
-	// joinBytes is the size up to which Commits that wait are joined in one group.
-	joinBytes = 4 << 20
-	// restingBytes is how much may rest unwritten of what nobody waits for.
-	restingBytes = 256 << 10
+	// joinBytes is the size up to which Commits that wait are joined in one group. Larger writes would hardly be faster, and while half of what is under
+	// way is written the other half can be gathered.
+	joinBytes = 256 << 10
+	// restingBytes is how much may rest unwritten of what nobody waits for. It is half of joinBytes: so what does not fit behind a group that rests
+	// is itself too much to rest, and no second one ever does.
+	restingBytes = joinBytes / 2
 	// retainedBatchBytes is the size up to which the buffer of a group commit is kept for the next.
 	retainedBatchBytes = 8 << 20
 )
@@ -51,16 +53,37 @@ func (c *groupCommit) reset() {
 	}
 }
 
-// append adds the records of a group.
-func (c *groupCommit) append(g *Group) {
+// takes reports whether the memory of a group becomes that of the group commit, which is empty: both keep what is large enough for what they mostly
+// hold.
+func (c *groupCommit) takes(g *Group) bool {
+	return len(c.data) == headerSize && len(g.data) >= takenBytes && g.room != nil && cap(c.data) <= 2*cap(g.room)
+}
+
+// take exchanges the memory of a group with that of the group commit, which is empty.
+func (c *groupCommit) take(g *Group) {
+	own := c.data
+	c.data = g.room[:headerSize+len(g.data)]
+	g.room, g.data = own, own[headerSize:headerSize]
+}
+
+// append adds the records of a group, which alone is all there will soon be.
+func (c *groupCommit) append(g *Group, alone bool) {
+	if alone && c.takes(g) {
+		c.take(g)
+	} else {
+		c.copy(g)
+	}
+	c.records += g.records
+	c.sync = c.sync || g.mustSync
+	c.due = c.due || g.lasting
+}
+
+func (c *groupCommit) copy(g *Group) {
 	if need := len(c.data) + len(g.data); need > cap(c.data) {
 		grown := alignedBuffer(2 * need)
 		c.data = append(grown, c.data...)
 	}
 	c.data = append(c.data, g.data...)
-	c.records += g.records
-	c.sync = c.sync || g.mustSync
-	c.due = c.due || g.lasting
 }
 
 // padded returns the bytes to write: whole blocks.
@@ -96,8 +119,8 @@ func (s *Store) recycle(groups []logdb.Group) {
 
 // Commit writes the groups. See logdb.LogDB.
 //
-// Their records are copied behind those of the Commits that wait, while the disk may be busy with the group before. If nothing is under
-// way, and it is small, the caller writes and syncs it itself before Commit returns, unless the options forbid it: so
+// Their records are copied behind those of the Commits that wait, while the disk may be busy with the group before, or their memory is taken. If
+// nothing is under way, and it is small, the caller writes and syncs it itself before Commit returns, unless the options forbid it: so
 // Commit belongs on a goroutine that may wait for the disk, as the log writer's may. A Commit that only changes hard
 // states and that nobody waits for rests in memory until something else is written.
 //
@@ -111,7 +134,7 @@ func (s *Store) Commit(groups []logdb.Group, done func(error)) {
 	}
 	s.counters.commits.Add(1)
 	s.metrics.queue.Add(1)
-	idle := !s.stepping && !s.anythingDue()
+	idle := !s.stepping && s.completing == 0 && !s.anythingDue()
 	c := s.enqueue(groups, done)
 	s.recycle(groups)
 	switch {
@@ -156,7 +179,7 @@ func (s *Store) enqueue(groups []logdb.Group, done func(error)) *groupCommit {
 		return c
 	}
 	for _, group := range groups {
-		c.append(group.(*Group))
+		c.append(group.(*Group), len(groups) == 1)
 	}
 	c.waiters = append(c.waiters, waiter{done: done})
 	if len(c.data) > restingBytes {

@@ -79,9 +79,13 @@
 //	Commit ──────► copied into the group commit that waits          while the disk may be busy with the one before
 //	step ────────► places, chains, checksums of headers; one write, one sync; the index; done of every Commit, in order
 //
+// A Commit of one large group is not copied: its memory is taken and the group gets another.
+//
 // The step belongs to whoever has set Store.stepping: the committer itself if the write is small and nothing else is under way, otherwise the writer's
-// goroutine. Opening, the keeper and RunOnce use the same step. The index is changed after the sync and before done, from the records in the buffer that
-// was written: the code that builds it again when the store is opened is the same.
+// goroutine. That one leaves done to the completer and writes the next group meanwhile, since whoever is told may gather and copy the next Commit
+// at once. All others wait until the completer is at rest before they complete anything, or leave it to the completer, and so does a failure before
+// it is told: so done is called in order, whoever calls it. Opening, the keeper and RunOnce use the same step. The index is changed after the sync and
+// before done, from the records in the buffer that was written: the code that builds it again when the store is opened is the same.
 //
 // Hard states that nobody waits for (a commit index that moved) are seen at once and rest in memory until something else is written, or
 // the writer is idle. That keeps the promise: such a Commit is durable no later than the next one that syncs.
@@ -153,15 +157,15 @@
 //
 // # Failures
 //
-// The first write or sync that fails is for ever (R9): it is latched while the writer is still owned, the Commits of that group and all later ones end with
-// logdb.ErrFailed, and nothing is written any more. A full disk is such a failure, save while a file is only being filled with zeros. Also if it is the sync
-// that says so, as where blocks are found only when the page cache is written back: which of them were written is not known then, and the system may
-// believe them clean. The reserve (R10) is there so that it does not come to that. Reads go on.
+// The first write or sync that fails is for ever (R9): it is latched while the writer is owned and the completer at rest, the
+// Commits of that group and all later ones end with logdb.ErrFailed, and nothing is written any more. A full disk is such a failure, save while a file
+// is only being filled with zeros. Also if it is the sync that says so, as where blocks are found only when the page cache is written back: which of
+// them were written is not known then, and the system may believe them clean. The reserve (R10) is there so that it does not come to that. Reads go on.
 //
 // # Locks and goroutines
 //
-// All goroutines start in background.go: the writer's, the keeper's, and one that tells the owner of a failure. With Options.Manual there are none, and the owner
-// calls RunOnce. Store says in which order its locks are taken. The index is changed by the owner of the step alone.
+// All goroutines start in background.go: the writer's, the completer's, the keeper's, and one that tells the owner of a failure. With Options.Manual
+// there are none, and the owner calls RunOnce. Store says in which order its locks are taken. The index is changed by the owner of the step alone.
 //
 // # Reading the source
 //

@@ -11,10 +11,16 @@ import (
 // retainedGroupBytes is the size up to which the memory of a group is kept for the next use.
 const retainedGroupBytes = 4 << 20
 
+// takenBytes is the size from which the memory of a group that is a whole Commit is taken as it is, and not copied.
+const takenBytes = 16 << 10
+
 // Group implements logdb.Group: records, encoded on the goroutine of the step worker that owns it, complete but for what
 // depends on their place in the stream.
 type Group struct {
-	data     []byte
+	data []byte
+	// room is the memory of data and what precedes it if that is large: a header's room, from a multiple of the block size on, so that
+	// a group commit can take it as it is.
+	room     []byte
 	records  int
 	mustSync bool
 	// lasting says that there is more in it than hard states that nobody waits for: it is written at once.
@@ -27,9 +33,7 @@ func (g *Group) begin(h recordHeader) []byte {
 	start := len(g.data)
 	size := recordBytes(int(h.length))
 	if cap(g.data)-start < size {
-		grown := make([]byte, start, 2*cap(g.data)+size)
-		copy(grown, g.data)
-		g.data = grown
+		g.grow(2*cap(g.data) + size)
 	}
 	g.data = g.data[:start+size]
 	end := start + recordHeaderSize + int(h.length)
@@ -37,6 +41,16 @@ func (g *Group) begin(h recordHeader) []byte {
 	g.records++
 	h.encode(g.data[start:])
 	return g.data[start+recordHeaderSize : end]
+}
+
+// grow makes room for so many bytes of records, more than there is.
+func (g *Group) grow(bytes int) {
+	if bytes < takenBytes {
+		g.data, g.room = append(make([]byte, 0, bytes), g.data...), nil
+		return
+	}
+	g.room = alignedBuffer(headerSize + bytes)[:headerSize]
+	g.data = append(g.room[headerSize:], g.data...)
 }
 
 // add adds a record whose body is given.
@@ -159,8 +173,8 @@ func (g *Group) Empty() bool { return g.records == 0 }
 
 // reset makes the group empty and keeps its memory, unless that is large.
 func (g *Group) reset() {
-	*g = Group{data: g.data[:0], scratch: g.scratch}
+	*g = Group{data: g.data[:0], room: g.room, scratch: g.scratch}
 	if cap(g.data) > retainedGroupBytes {
-		g.data = nil
+		g.data, g.room = nil, nil
 	}
 }

@@ -179,7 +179,7 @@ func (s *Store) writeMoved(m *moved) (at writtenGroup, err error) {
 			s.step()
 		}
 		c := newGroupCommit()
-		c.append(&m.group)
+		c.append(&m.group, false)
 		c.moving = m.from
 		if err = s.append(c); err == nil {
 			w := &s.writer

@@ -24,7 +24,7 @@ const (
 	// DefaultIdleDelay is how long the writer rests before it writes a marker behind the last group: 100 ms.
 	DefaultIdleDelay = 100 * time.Millisecond
 	// inlineBytes is the size up to which a lone Commit is written by its caller: above it, the next is better gathered meanwhile.
-	inlineBytes = 64 << 10
+	inlineBytes = 96 << 10
 )
 
 // ErrOptions says that the options are not usable.
@@ -66,7 +66,7 @@ type Options struct {
 	TrustIndex bool
 
 	// HandOff makes the store's goroutine do every write. Otherwise a small Commit that comes while nothing is under way is
-	// written and synced by its caller, which saves two changes of goroutine.
+	// written and synced by its caller, which saves changes of goroutine.
 	HandOff bool
 
 	// Buffered keeps the store from bypassing the page cache (O_DIRECT), as it does where the file system allows it.

@@ -248,7 +248,7 @@ func (s *Store) noteDamage(key logdb.ReplicaKey, damage error) {
 	}
 	group := Group{mustSync: true, lasting: true}
 	group.add(recordDamage, key, []byte(reasonOf(key, damage)))
-	s.lastGroup(group.Bytes()).append(&group)
+	s.lastGroup(group.Bytes()).append(&group, false)
 	s.mu.Unlock()
 	s.options.Logger.Error("seglog: damage", "replica", key, "error", damage)
 	s.wakeWriter()

@@ -26,7 +26,7 @@ func Open(options Options) (store *Store, err error) {
 	}
 	options = options.withDefaults()
 	s := &Store{options: options, directory: directory{fs: options.FS, path: options.Dir}, index: newIndex()}
-	s.freed = sync.NewCond(&s.mu)
+	s.freed, s.settled = sync.NewCond(&s.mu), sync.NewCond(&s.mu)
 	s.latch.failed = make(chan struct{})
 	s.background.init()
 	defer func() {

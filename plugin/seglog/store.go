@@ -37,10 +37,13 @@ type Store struct {
 	awaited  int        // who waits in run for the writer
 	handed   bool       // the writer was handed to one of those, and stepping stays set
 	freed    *sync.Cond // handed was set
-	queue    []*groupCommit
-	spare    []*groupCommit
-	closing  bool
-	isDirty  bool // something was written, or rests, since the keeper last went to sleep
+	// completing is how many groups are written and in the hands of the completer; settled tells when there are none.
+	completing int
+	settled    *sync.Cond
+	queue      []*groupCommit
+	spare      []*groupCommit
+	closing    bool
+	isDirty    bool // something was written, or rests, since the keeper last went to sleep
 
 	pool   pool
 	keeper keeper
@@ -138,7 +141,9 @@ func (s *Store) fail(err error) {
 // win it by chance, and the keeper has to give segments back as fast as they are filled.
 func (s *Store) release() {
 	s.mu.Lock()
-	for !s.anythingDue() && s.completeResting() {
+	// While groups are with the completer it is for the completer to do: what rests comes after what was written before it.
+	for s.completing == 0 && !s.anythingDue() && s.resting() {
+		s.completeResting()
 	}
 	if s.awaited > 0 {
 		s.awaited--
@@ -155,9 +160,21 @@ func (s *Store) release() {
 	}
 }
 
+// resting reports whether there are Commits that need not be written at once and are not completed. s.mu is held.
+func (s *Store) resting() bool {
+	for _, c := range s.queue {
+		for i := range c.waiters {
+			if c.waiters[i].done != nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // completeResting completes Commits that came while something was written and need not be written at once. s.mu is held,
-// and released in between. It reports whether there were any.
-func (s *Store) completeResting() bool {
+// and released in between.
+func (s *Store) completeResting() {
 	var calls []func(error)
 	err := s.latch.get()
 	for _, c := range s.queue {
@@ -175,9 +192,6 @@ func (s *Store) completeResting() bool {
 			s.index.mu.Unlock()
 		}
 	}
-	if len(calls) == 0 {
-		return false
-	}
 	wake := s.dirty()
 	s.mu.Unlock()
 	if wake {
@@ -188,7 +202,6 @@ func (s *Store) completeResting() bool {
 		done(err)
 	}
 	s.mu.Lock()
-	return true
 }
 
 // run lets f use the writer once nobody else does.
@@ -202,12 +215,21 @@ func (s *Store) run(f func()) {
 		s.handed = false
 	}
 	s.stepping = true
+	s.settle()
 	s.mu.Unlock()
 	f()
 	s.release()
 }
 
-// drain writes what is due until nothing is, or somebody else is writing.
+// settle waits until the completer has done everything, so that what is completed now is completed in order. s.mu is held, and released in between.
+func (s *Store) settle() {
+	for s.completing > 0 {
+		s.settled.Wait()
+	}
+}
+
+// drain writes what is due until nothing is, or somebody else is writing. It leaves completion to the completer: the next group is on its way to the disk
+// meanwhile.
 func (s *Store) drain() {
 	for {
 		s.mu.Lock()
@@ -217,7 +239,7 @@ func (s *Store) drain() {
 		}
 		s.stepping = true
 		s.mu.Unlock()
-		s.step()
+		s.stepAhead()
 		s.release()
 	}
 }

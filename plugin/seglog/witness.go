@@ -26,7 +26,7 @@ func (s *Store) bearWitness(marker *groupCommit, c *cleaning) {
 		}
 		group.addNothing(key)
 	}
-	marker.append(&group)
+	marker.append(&group, false)
 	s.counters.rewritten.Add(uint64(group.Bytes()))
 }
 

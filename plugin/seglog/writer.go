@@ -24,20 +24,79 @@ type writer struct {
 	warmed     uint64 // see warm
 }
 
-// step writes the oldest group that waits, and completes its Commits. The caller owns the writer.
+// step writes the oldest group that waits, and completes its Commits. The caller owns the writer, and has seen the completer at rest.
 func (s *Store) step() {
-	s.mu.Lock()
-	if len(s.queue) == 0 {
-		s.mu.Unlock()
+	c := s.takeOldest()
+	if c == nil {
 		return
+	}
+	err := s.append(c)
+	hurries := err == nil && s.hurries()
+	s.complete(c, err)
+	if hurries {
+		s.wakeKeeper()
+	}
+}
+
+// stepAhead is step, but for the completion, which it leaves to the completer. The caller owns the writer and is its goroutine.
+func (s *Store) stepAhead() {
+	c := s.takeOldest()
+	if c == nil {
+		return
+	}
+	err := s.append(c)
+	hurries := err == nil && s.hurries()
+	s.mu.Lock()
+	s.completing++
+	s.mu.Unlock()
+	s.background.written <- written{c, err}
+	if hurries {
+		s.wakeKeeper()
+	}
+}
+
+// takeOldest takes the oldest group from the queue; nil if there is none.
+func (s *Store) takeOldest() *groupCommit {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) == 0 {
+		return nil
 	}
 	c := s.queue[0]
 	n := copy(s.queue, s.queue[1:])
 	s.queue[n] = nil
 	s.queue = s.queue[:n]
-	s.mu.Unlock()
+	return c
+}
 
-	err := s.append(c)
+// written is a group with the outcome of its write.
+type written struct {
+	commit *groupCommit
+	err    error
+}
+
+// completed is what the completer does with each group, in the order in which they were written.
+func (s *Store) completed(w written) {
+	s.complete(w.commit, w.err)
+	s.mu.Lock()
+	s.completing--
+	if s.completing > 0 {
+		s.mu.Unlock()
+		return
+	}
+	s.settled.Broadcast()
+	// What came meanwhile and need not be written could not be completed before these.
+	if s.stepping || !s.resting() {
+		s.mu.Unlock()
+		return
+	}
+	s.stepping = true
+	s.mu.Unlock()
+	s.release()
+}
+
+// complete completes the Commits of a group, and keeps its memory.
+func (s *Store) complete(c *groupCommit, err error) {
 	for i := range c.waiters {
 		w := &c.waiters[i]
 		if w.done == nil {
@@ -50,14 +109,13 @@ func (s *Store) step() {
 		w.done(w.err)
 	}
 	c.reset()
-	hurries := err == nil && s.hurries()
 	s.mu.Lock()
-	if len(s.spare) < 3 {
+	if len(s.spare) < 4 {
 		s.spare = append(s.spare, c)
 	}
 	wake := s.dirty()
 	s.mu.Unlock()
-	if wake || hurries {
+	if wake {
 		s.wakeKeeper()
 	}
 }
@@ -68,6 +126,9 @@ func (s *Store) append(c *groupCommit) error {
 		return err
 	}
 	if err := s.write(c); err != nil {
+		s.mu.Lock()
+		s.settle() // once the failure is known nothing completes without an error
+		s.mu.Unlock()
 		s.fail(err)
 		return s.latch.get()
 	}
