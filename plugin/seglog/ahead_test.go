@@ -144,12 +144,13 @@ func TestTheWriterDoesNotWaitWithWhatRests(t *testing.T) {
 	r.end(t, 1, 2, 3, 4)
 }
 
-// A failure is told when what was written before it is completed: then nothing completes without an error any more.
+// A failure is told when what was written before it is completed: then nothing completes without an error any more. It may be the writer's, or
+// the keeper's, which looks after the next segment once the first Commit has taken the better part of one.
 func TestAFailureIsToldBehindCompletions(t *testing.T) {
 	for name, fails := range map[string]struct {
 		kind   errorfs.OpKind
 		suffix string
-	}{"Sync": {errorfs.OpFileSyncData, segmentSuffix}} {
+	}{"Sync": {errorfs.OpFileSyncData, segmentSuffix}, "Fill": {errorfs.OpFileWriteAt, tempSuffix}} {
 		t.Run(name, func(t *testing.T) { failBehindCompletions(t, fails.kind, fails.suffix) })
 	}
 }

@@ -157,7 +157,7 @@
 //
 // # Failures
 //
-// The first write or sync that fails is for ever (R9): it is latched while the writer is owned and the completer at rest, the
+// The first write or sync that fails, the keeper's too, is for ever (R9): it is latched while the writer is owned and the completer at rest, the
 // Commits of that group and all later ones end with logdb.ErrFailed, and nothing is written any more. A full disk is such a failure, save while a file
 // is only being filled with zeros. Also if it is the sync that says so, as where blocks are found only when the page cache is written back: which of
 // them were written is not known then, and the system may believe them clean. The reserve (R10) is there so that it does not come to that. Reads go on.

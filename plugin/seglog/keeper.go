@@ -55,7 +55,7 @@ func (s *Store) keep(now time.Duration) time.Duration {
 	for _, piece := range [...]func() (bool, error){s.retire, s.prepareNext, s.clean, s.mark} {
 		more, err := piece()
 		if err != nil {
-			s.fail(err)
+			s.run(func() { s.fail(err) })
 			return -1
 		}
 		if more {

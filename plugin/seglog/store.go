@@ -124,7 +124,8 @@ func (s *Store) List() ([]logdb.ReplicaKey, error) {
 	return s.index.keys(), nil
 }
 
-// fail latches the first failure and tells the owner.
+// fail latches the first failure and tells the owner. The caller owns the writer, and has seen the completer at rest: nothing that was written
+// before completes behind it.
 func (s *Store) fail(err error) {
 	if s.latch.get() != nil {
 		return
