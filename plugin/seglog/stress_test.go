@@ -3,6 +3,7 @@ package seglog
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,16 +20,20 @@ import (
 func TestStress(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	t.Cleanup(func() { leaktest.Verify(t, before) })
-	for name, options := range map[string]Options{"Inline": {}, "HandOff": {HandOff: true}} {
+	for name, run := range map[string]struct {
+		handOff bool
+		bytes   int
+		commits uint64
+	}{"Inline": {false, 700, 250}, "HandOff": {true, 700, 250}, "Large": {false, 30_000, 60}} {
 		t.Run(name, func(t *testing.T) {
-			options.Dir, options.SegmentBytes, options.IdleDelay = t.TempDir(), MinSegmentBytes, time.Millisecond
-			stress(t, options)
+			options := Options{Dir: t.TempDir(), HandOff: run.handOff, SegmentBytes: MinSegmentBytes, IdleDelay: time.Millisecond}
+			stress(t, options, run.bytes, run.commits)
 		})
 	}
 }
 
-func stress(t *testing.T, options Options) {
-	const shards, commits = 4, 250
+func stress(t *testing.T, options Options, bytes int, commits uint64) {
+	const shards = 4
 	s, err := Open(options)
 	if err != nil {
 		t.Fatal(err)
@@ -49,11 +54,22 @@ func stress(t *testing.T, options Options) {
 	}
 	// One goroutine commits at a time, with a few Commits under way, as the log writer does.
 	slots := make(chan struct{}, 3)
-	for i := range uint64(commits) {
+	var begun, completed atomic.Int64
+	commit := func(group logdb.Group) {
+		number := begun.Add(1)
+		slots <- struct{}{}
+		s.Commit([]logdb.Group{group}, func(err error) {
+			if order := completed.Add(1); err != nil || order != number {
+				t.Errorf("commit %d completes as %d: %v", number, order, err)
+			}
+			<-slots
+		})
+	}
+	for i := range commits {
 		group := s.NewGroup()
 		for shard := range uint64(shards) {
 			key := logdb.ReplicaKey{ShardID: shard + 1, ReplicaID: 1}
-			save := &raftpb.Save{ShardID: key.ShardID, ReplicaID: 1, MustSync: true, Batches: []raftpb.Batch{logdbtest.Batch(key.ShardID, 1, i+1, 1, 700)}}
+			save := &raftpb.Save{ShardID: key.ShardID, ReplicaID: 1, MustSync: true, Batches: []raftpb.Batch{logdbtest.Batch(key.ShardID, 1, i+1, 1, bytes)}}
 			if err := group.Save(save); err != nil {
 				t.Fatal(err)
 			}
@@ -61,13 +77,14 @@ func stress(t *testing.T, options Options) {
 				group.Compact(key, i-3, 1)
 			}
 		}
-		slots <- struct{}{}
-		s.Commit([]logdb.Group{group}, func(err error) {
-			if err != nil {
-				t.Errorf("commit %d: %v", i, err)
+		commit(group)
+		if i%3 == 0 { // that nobody waits for
+			group := s.NewGroup()
+			if err := group.Save(&raftpb.Save{ShardID: 1, ReplicaID: 1, StateChanged: true, State: raftpb.HardState{Term: 1, Commit: i}}); err != nil {
+				t.Fatal(err)
 			}
-			<-slots
-		})
+			commit(group)
+		}
 	}
 	close(stop)
 	readers.Wait()
