@@ -169,7 +169,7 @@ sim: bin/flotilla ## simulate fresh seeds for BUDGET (1m) in PROFILE (everything
 SOAK ?= 50
 
 # Kills are paired with power cuts, which drop what was not synced, and those with runs without syncs, which have to lose something.
-soak: ## kill processes under load and during streams, and cut the power, SOAK (50) times each; stream 1 GiB through cuts
+soak: ## kill processes under load and during streams, each kill paired with power cuts, and cut the power, SOAK (50) times each; stream 1 GiB through cuts
 	go test ./engine -run '^TestAPowerCut' -count=1 -v -tags invariants
 	go test ./nodehost -run '^(TestKill|TestNothingAcknowledgedIsLostInAPowerCut|TestAPowerCutWithoutSyncs|TestALargeStateIsStreamed)' -count=1 -v \
 		-tags invariants -timeout 3h -soak=$(SOAK)

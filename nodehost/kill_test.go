@@ -28,7 +28,7 @@ const killsInSample = 3
 // A process that is killed under load, or while it starts, and started again holds every command whose acknowledgement its parent
 // received, and its hosts agree. Where the kill comes is drawn: among the first lines that the child writes as its
 // hosts come up, or after some hundreds of acknowledgements. The kernel keeps what was written, synced or not: that syncs are where they have to be
-// is shown by the power cuts. Of the second shard snapshots are taken every few entries, and log is let go of.
+// is shown by the power cut that each kill is paired with (R30, killPair). Of the second shard snapshots are taken every few entries, and log is let go of.
 func TestKillKeepsWhatWasAcknowledged(t *testing.T) {
 	kills := max(killsInSample, *soak)
 	for _, store := range stores {
@@ -38,9 +38,14 @@ func TestKillKeepsWhatWasAcknowledged(t *testing.T) {
 			r.c.configure = func(_ int, config *nodehost.Config) { config.LogDB = store.open }
 			r.c.saved = func(shard uint64) bool { return shard == savedShard }
 			for round := range kills {
-				acknowledged, err := r.kill(round)
+				pair := killPair{store: store, seed: uint64(round)}
+				kill := r.draw(&pair)
+				acknowledged, err := r.kill(round, kill)
 				if err != nil {
 					t.Fatalf("kill %d: %v", round, err)
+				}
+				if err := pair.run(); err != nil {
+					t.Fatalf("power cut of kill %d, %+v: %v", round, pair, err)
 				}
 				r.wanted = append(r.wanted, acknowledged...)
 				if round == kills-1 || round%killsBetweenChecks == killsBetweenChecks-1 {
@@ -104,8 +109,8 @@ func (r *killRun) check() {
 	r.c.stop(0, 1, 2)
 }
 
-// kill runs a child, kills it at a point that is drawn, and returns what it acknowledged.
-func (r *killRun) kill(round int) (acknowledged []string, err error) {
+// kill runs a child, kills it after a line of its output, and returns what it acknowledged.
+func (r *killRun) kill(round, kill int) (acknowledged []string, err error) {
 	c := r.c
 	program, err := os.Executable()
 	if err != nil {
@@ -129,7 +134,7 @@ func (r *killRun) kill(round int) (acknowledged []string, err error) {
 	if err := child.Start(); err != nil {
 		return nil, err
 	}
-	kill, lines := r.draw(), 0
+	lines := 0
 	for output := bufio.NewReader(output); ; {
 		line, err := output.ReadString('\n')
 		if err != nil {
@@ -151,13 +156,15 @@ func (r *killRun) kill(round int) (acknowledged []string, err error) {
 	return acknowledged, nil
 }
 
-// draw draws the line of its output after which the child is killed.
-func (r *killRun) draw() int {
+// draw draws the line of its output after which the child is killed, and with it when the power of its pair is cut.
+func (r *killRun) draw(pair *killPair) int {
 	if r.random.IntN(4) == 0 {
 		r.early++
+		pair.commands, pair.comingUp = 1+r.random.IntN(50), 1+r.random.IntN(syncsComingUp)
 		return 1 + r.random.IntN(len(r.c.hosts)+1)
 	}
-	return 50 + r.random.IntN(1500)
+	pair.commands = 50 + r.random.IntN(1500)
+	return pair.commands
 }
 
 // runKillChild is the child's main: three hosts, two shards, callers on every host; what is acknowledged is written to stdout, after a +.

@@ -150,25 +150,9 @@ func (s *cutScenario) cutUnderLoad(generation int, disks []*vfs.MemFS) (points [
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	var callers sync.WaitGroup
-	var stop atomic.Bool
-	progress := make(chan struct{}, 1)
-	for i := range hosts {
-		shard, err := hosts[i].Shard(1)
-		if err != nil {
-			return nil, err
-		}
-		for caller := range 3 {
-			callers.Go(func() {
-				for n := 0; !stop.Load() && ctx.Err() == nil; n++ {
-					s.propose(ctx, shard, fmt.Sprint(generation, "/", i, "/", caller, "/", n))
-					select {
-					case progress <- struct{}{}:
-					default:
-					}
-				}
-			})
-		}
+	progress, stop, err := s.load(ctx, generation, hosts)
+	if err != nil {
+		return nil, err
 	}
 	for target := s.count(); len(points) < cutsInScenario/cutGenerations; {
 		if s.snapshots && len(points)%2 == 1 { // the first members have met by then
@@ -182,13 +166,41 @@ func (s *cutScenario) cutUnderLoad(generation int, disks []*vfs.MemFS) (points [
 	for _, host := range hosts {
 		s.installed += host.Info().Engine.SnapshotsInstalled
 	}
-	stop.Store(true)
-	if ctx.Err() != nil {
-		err = fmt.Errorf("%d acknowledgements: %w", s.count(), ctx.Err())
+	return points, stop()
+}
+
+// load has callers propose on all hosts until it is stopped. They say so each time something has ended. To have run out of time is an error.
+func (s *cutScenario) load(ctx context.Context, generation int, hosts []*nodehost.NodeHost) (progress <-chan struct{}, stop func() error, err error) {
+	shards := make([]*nodehost.Shard, len(hosts))
+	for i, host := range hosts {
+		if shards[i], err = host.Shard(1); err != nil {
+			return nil, nil, err
+		}
 	}
-	cancel()
-	callers.Wait()
-	return points, err
+	calls, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{}, 1)
+	var callers sync.WaitGroup
+	for i, shard := range shards {
+		for caller := range 3 {
+			callers.Go(func() {
+				for n := 0; calls.Err() == nil; n++ {
+					s.propose(calls, shard, fmt.Sprint(generation, "/", i, "/", caller, "/", n))
+					select {
+					case ended <- struct{}{}:
+					default:
+					}
+				}
+			})
+		}
+	}
+	return ended, func() (err error) {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%d acknowledgements: %w", s.count(), ctx.Err())
+		}
+		cancel()
+		callers.Wait()
+		return err
+	}, nil
 }
 
 // leaveBehind cuts one host off until the others' logs are compacted past it: the next cut of the power finds a snapshot on its way to it, or
@@ -383,68 +395,4 @@ func closeCutHosts(hosts []*nodehost.NodeHost) error {
 	}
 	closing.Wait()
 	return errors.Join(faults...)
-}
-
-// powerSwitch keeps syncs from ending while a cut is made, or from doing anything at all.
-type powerSwitch struct {
-	mu           sync.RWMutex
-	withoutSyncs bool
-}
-
-func (p *powerSwitch) sync(do func() error) error {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	if p.withoutSyncs {
-		return nil
-	}
-	return do()
-}
-
-// cutFS is a disk whose syncs go through a power switch.
-type cutFS struct {
-	vfs.FS
-	power *powerSwitch
-}
-
-func (f *cutFS) wrap(file vfs.File, err error) (vfs.File, error) {
-	if err != nil {
-		return nil, err
-	}
-	return &cutFile{file, f.power}, nil
-}
-
-func (f *cutFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	return f.wrap(f.FS.Create(name, category))
-}
-
-func (f *cutFS) Open(name string, options ...vfs.OpenOption) (vfs.File, error) {
-	return f.wrap(f.FS.Open(name, options...))
-}
-
-func (f *cutFS) OpenReadWrite(name string, category vfs.DiskWriteCategory, options ...vfs.OpenOption) (vfs.File, error) {
-	return f.wrap(f.FS.OpenReadWrite(name, category, options...))
-}
-
-func (f *cutFS) OpenDir(name string) (vfs.File, error) { return f.wrap(f.FS.OpenDir(name)) }
-
-func (f *cutFS) ReuseForWrite(oldName, newName string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	return f.wrap(f.FS.ReuseForWrite(oldName, newName, category))
-}
-
-func (f *cutFS) Unwrap() vfs.FS { return f.FS }
-
-type cutFile struct {
-	vfs.File
-	power *powerSwitch
-}
-
-func (f *cutFile) Sync() error     { return f.power.sync(f.File.Sync) }
-func (f *cutFile) SyncData() error { return f.power.sync(f.File.SyncData) }
-
-func (f *cutFile) SyncTo(length int64) (full bool, err error) {
-	err = f.power.sync(func() error {
-		full, err = f.File.SyncTo(length)
-		return err
-	})
-	return full, err
 }

@@ -28,8 +28,9 @@ const (
 // started again. While it is sent a snapshot of each shard it is killed again, or who sends them is, or both, at a point that is
 // drawn, and they come back. It has to catch up, the replicas never differ, none is damaged, and whatever was acknowledged is on every disk in the end.
 //
-// The kernel keeps what was written, synced or not (R30). What this test does not show for that reason is shown by power cuts at each step of an
-// installation (engine, TestAPowerCutAtAnyPointOfAnInstallation), which damage it if syncs do nothing, and by those under load here.
+// The kernel keeps what was written, synced or not. For that reason each round is paired with a cut of the power of all three during
+// such a stream (R30, killPair), and power cuts at each step of an installation damage it if syncs do nothing (engine,
+// TestAPowerCutAtAnyPointOfAnInstallation).
 func TestKillsDuringStreams(t *testing.T) {
 	if testing.Short() {
 		t.Skip("its hosts are other processes: no race is seen")
@@ -48,6 +49,12 @@ func TestKillsDuringStreams(t *testing.T) {
 	r.tell(0, fmt.Sprint("fill ", bytes/streamCommandBytes))
 	for r.round = 1; r.round <= rounds; r.round++ {
 		r.killInAStream()
+		pair := killPair{
+			store: storeNamed("seglog"), seed: uint64(r.round), commands: 1 + r.random.IntN(50), inStream: true, beyond: 1 + r.random.IntN(40),
+		}
+		if err := pair.run(); err != nil {
+			t.Fatalf("power cut of round %d, %+v: %v", r.round, pair, err)
+		}
 	}
 	for i := range r.children {
 		r.tell(i, "quiet")
