@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -27,7 +28,8 @@ func (s *Shard) Repair(ctx context.Context) error {
 }
 
 // MarkForRepair makes a replica of a stopped host be rebuilt from the others when it is started next, as Shard.Repair does on a
-// running one, but that it takes no part from its start on and nobody looks whether it is needed: mark one replica of a shard at a time. replicaID 0 stands for the only replica of the shard that the directory knows. Nothing but the record of promises is
+// running one, but that it takes no part from its start on and nobody looks whether it is needed: mark one replica of a shard at a time. replicaID 0 stands for the only replica of the shard that
+// the directory knows; one that it does not know is refused where it knows another one. Nothing but the record of promises is
 // changed. files nil stands for the operating system's. Errors: ErrNoHost, ErrDirectoryLocked, ErrPromisesDamaged, ErrRepairRefused.
 func MarkForRepair(dir string, files vfs.FS, shardID, replicaID uint64) (marked ReplicaName, err error) {
 	if files == nil {
@@ -55,10 +57,31 @@ func MarkForRepair(dir string, files vfs.FS, shardID, replicaID uint64) (marked 
 	if shardID == 0 {
 		return marked, fmt.Errorf("%w: shard 0, accepted is 1 and above", ErrRepairRefused)
 	}
+	if err := promises.mayName(key); err != nil {
+		return marked, fmt.Errorf("%s: %w", dir, err)
+	}
 	if err := promises.Record([]engine.PromiseRecord{{Key: key, Promised: raft.Lost()}}); err != nil {
 		return marked, err
 	}
 	return ReplicaName{shardID, replicaID}, nil
+}
+
+// mayName refuses a replica of which nothing is recorded where something is of others of its shard: a mark for it would concern nobody, and stand in the way
+// of onlyReplica. Of a shard of which nothing is recorded any replica may be named: the record may be what was lost.
+func (p *promiseFile) mayName(key logdb.ReplicaKey) error {
+	var others []string
+	for _, record := range p.live() {
+		switch {
+		case record.Key == key:
+			return nil
+		case record.Key.ShardID == key.ShardID:
+			others = append(others, fmt.Sprint(record.Key.ReplicaID))
+		}
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: replica %d: shard %d has replica %s here", ErrRepairRefused, key.ReplicaID, key.ShardID, strings.Join(others, ", "))
 }
 
 // onlyReplica returns the replica of a shard that something is recorded of.

@@ -15,6 +15,10 @@ func TestRepairMarksAReplicaOfAStoppedHost(t *testing.T) {
 	if err := host.Close(); err != nil {
 		t.Fatal(err)
 	}
+	// A mark for a replica that is not here concerned nobody, and made the shard one of two replicas, of which one had to be named.
+	if _, errOut, code := command("repair", "--data", dir, "--shard", "7", "--replica", "9"); code != exitFailed || !strings.Contains(errOut, "has replica 2 here") {
+		t.Errorf("of a replica that is not here: code %d, %q", code, errOut)
+	}
 	out, errOut, code := command("repair", "--data", dir, "--shard", "7")
 	if code != exitOK || !strings.Contains(out, "replica 2 of shard 7 will be rebuilt") {
 		t.Errorf("code %d, %q, %q", code, out, errOut)
