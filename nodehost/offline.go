@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -28,7 +29,14 @@ type OfflineHost struct {
 	// LogDB is the log store. It must not be written to.
 	LogDB logdb.LogDB
 
-	lock io.Closer
+	files vfs.FS
+	lock  io.Closer
+}
+
+// LogFile is a file of a log store.
+type LogFile struct {
+	Path  string
+	Bytes int64
 }
 
 // OpenOffline opens the data directory of a stopped host. files nil stands for the operating system's, open nil for the log store
@@ -69,12 +77,37 @@ func OpenOffline(dir string, files vfs.FS, open func(LogDBContext) (logdb.LogDB,
 		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), lock.Close())
 	}
 	return &OfflineHost{
-		Dir: dir, Deployment: id.deployment, Address: id.address, HostID: id.hostID, Epoch: id.epoch, LogDB: db, lock: lock,
+		Dir: dir, Deployment: id.deployment, Address: id.address, HostID: id.hostID, Epoch: id.epoch, LogDB: db,
+		files: files, lock: lock,
 	}, nil
 }
 
 // Close releases the directory.
 func (o *OfflineHost) Close() error { return errors.Join(o.LogDB.Close(), o.lock.Close()) }
+
+// LogFiles returns the files of the log store that are on disk, in the order of their paths. LogDB may show others: what its recovery writes is in memory.
+func (o *OfflineHost) LogFiles() (found []LogFile, err error) {
+	directories := []string{o.files.PathJoin(o.Dir, logName)}
+	if several, ok := o.LogDB.(logdb.DirectoryReporter); ok {
+		directories = several.Directories()
+	}
+	for _, directory := range directories {
+		names, err := o.files.List(directory)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", directory, err)
+		}
+		slices.Sort(names)
+		for _, name := range names {
+			path := o.files.PathJoin(directory, name)
+			info, err := o.files.Stat(path)
+			if err != nil {
+				return nil, err
+			}
+			found = append(found, LogFile{path, info.Size()})
+		}
+	}
+	return found, nil
+}
 
 // FindHosts returns the data directories of hosts at or directly below a directory, in the order of their names. files nil stands for the
 // operating system's. The error is ErrNoHost if there is none.
@@ -93,6 +126,7 @@ func FindHosts(dir string, files vfs.FS) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoHost, err)
 	}
+	slices.Sort(names) // a real directory lists them in any order
 	var hosts []string
 	for _, name := range names {
 		if path := files.PathJoin(dir, name); isHost(path) {

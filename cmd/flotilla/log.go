@@ -27,7 +27,7 @@ the directory of a running host is refused.
 Exit codes: 0 all is well; 1 something is damaged or cannot be read; 3 the command line is wrong.`
 
 func logCommand() *cobra.Command {
-	command := &cobra.Command{Use: "log", Short: "Look at the logs of stopped hosts", Long: logHelp, Args: cobra.NoArgs}
+	command := &cobra.Command{Use: "log", Short: "Look at the logs of stopped hosts", Long: logHelp, Args: cobra.NoArgs, RunE: help}
 	lanes := command.PersistentFlags().StringArray("lane", nil, "a further directory of the log, once for each in their order: of a host whose log is on several devices that are not mounted where they were")
 	command.AddCommand(logInspectCommand(lanes), logVerifyCommand(lanes), logDumpCommand(lanes))
 	return command
@@ -45,7 +45,7 @@ func logInspectCommand(lanes *[]string) *cobra.Command {
 				}
 				printHost(out, host)
 				printReplicas(out, replicas)
-				return errors.Join(printSpace(out, host.LogDB), printDamage(out, replicas))
+				return errors.Join(printSpace(out, host), printDamage(out, replicas))
 			})
 		},
 	}
@@ -156,17 +156,21 @@ func printHost(out io.Writer, host *nodehost.OfflineHost) {
 }
 
 func printReplicas(out io.Writer, replicas []inspect.Replica) {
-	fmt.Fprintf(out, "  %10s %8s %12s %12s %8s %6s %12s %9s %12s  %s\n",
-		"shard", "replica", "first", "last", "term", "vote", "commit", "batches", "bytes", "members")
+	fmt.Fprintf(out, "  %10s %8s %12s %12s %8s %8s %6s %12s %9s %12s  %s\n",
+		"shard", "replica", "first", "last", "of term", "term", "vote", "commit", "batches", "bytes", "members")
 	for i := range replicas {
 		r := &replicas[i]
+		if r.Unreadable {
+			fmt.Fprintf(out, "  %10d %8d  damaged, see below\n", r.Key.ShardID, r.Key.ReplicaID)
+			continue
+		}
 		s := &r.Stored
 		members := "-"
 		if m, ok := r.Membership(); ok {
 			members = describeMembers(&m)
 		}
-		fmt.Fprintf(out, "  %10d %8d %12d %12d %8d %6d %12d %9d %12d  %s\n", r.Key.ShardID, r.Key.ReplicaID, s.Compacted+1, s.Last,
-			s.State.Term, s.State.Vote, s.State.Commit, r.Batches, r.Bytes, members)
+		fmt.Fprintf(out, "  %10d %8d %12d %12d %8d %8d %6d %12d %9d %12d  %s\n", r.Key.ShardID, r.Key.ReplicaID, s.Compacted+1, s.Last,
+			r.LastTerm(), s.State.Term, s.State.Vote, s.State.Commit, r.Batches, r.Bytes, members)
 		if s.Installing != nil {
 			fmt.Fprintf(out, "  %19s installing the snapshot up to entry %d of term %d, of replica %d\n", "",
 				s.Installing.Index, s.Installing.Term, s.Installing.ReplicaID)
@@ -190,24 +194,6 @@ func describeMembers(m *raftpb.Membership) string {
 		return describe(m.Members) + " (together with " + describe(m.Outgoing) + ")"
 	}
 	return describe(m.Members)
-}
-
-// printSpace says where the store's bytes are, if the store can tell.
-func printSpace(out io.Writer, db logdb.LogDB) error {
-	reporter, ok := db.(logdb.SpaceReporter)
-	if !ok {
-		return nil
-	}
-	space, err := reporter.Space()
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "  %d bytes on disk, %d of them live (%.0f %%), %d segments\n", space.DiskBytes, space.LiveBytes,
-		100*float64(space.LiveBytes)/float64(max(1, space.DiskBytes)), len(space.Segments))
-	for _, s := range space.Segments {
-		fmt.Fprintf(out, "  %s\t%d bytes, %.0f %% live\n", s.Name, s.Bytes, 100*float64(s.LiveBytes)/float64(max(1, s.Bytes)))
-	}
-	return nil
 }
 
 // printDamage lists what is wrong; the error says how much.

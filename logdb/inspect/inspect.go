@@ -19,9 +19,15 @@ type Replica struct {
 	// Batches, Entries and Bytes of the log were read, headers included.
 	Batches, Entries int
 	Bytes            int64
-	// Damage is everything that was found wrong; each error names its place.
+	// Unreadable says that the replica could not be loaded: nothing but Key and Damage is known of it.
+	Unreadable bool
+	// Damage is what was found wrong; each error names its place. The log is not followed beyond damage that hides what comes next, nor read at
+	// all if the replica cannot be loaded, so there may be more.
 	Damage []error
 }
+
+// LastTerm returns the term of the last entry: of survivors of a shard that lost its quorum the one with the highest is to be taken.
+func (r *Replica) LastTerm() uint64 { return termOf(&r.Stored, r.Stored.Last) }
 
 // Membership returns the newest stored membership; ok is false if there is none.
 func (r *Replica) Membership() (m raftpb.Membership, ok bool) {
@@ -66,6 +72,7 @@ func All(ctx context.Context, db logdb.LogDB, progress Progress) ([]Replica, err
 func (r *Replica) read(ctx context.Context, db logdb.LogDB, chunkRead func(bytes int)) error {
 	var err error
 	if r.Stored, err = db.Load(r.Key); err != nil {
+		r.Unreadable = true
 		r.damaged(fmt.Errorf("load: %w", err))
 		return nil
 	}

@@ -61,7 +61,7 @@ func store(t *testing.T) logdb.LogDB {
 	save := &raftpb.Save{
 		ShardID: key.ShardID, ReplicaID: key.ReplicaID, Number: 1, MustSync: true,
 		Bootstrap: &raftpb.Bootstrap{Incarnation: 5, Complete: true},
-		State:     raftpb.HardState{Term: 3, Vote: 2, Commit: 5}, StateChanged: true,
+		State:     raftpb.HardState{Term: 4, Vote: 2, Commit: 5}, StateChanged: true,
 		Batches: []raftpb.Batch{
 			first, commands(2, false, "two"), commands(3, true, strings.Repeat("three", 50), "four"), commands(5, false, "five"),
 			commands(6, false, "six").WithoutBody(),
@@ -92,6 +92,9 @@ func TestAllReadsEverything(t *testing.T) {
 	r := &replicas[0]
 	if r.Key != key || r.Batches != 4 || r.Entries != 5 || r.Bytes == 0 || len(r.Damage) != 0 || r.Stored.Compacted != 1 {
 		t.Fatalf("%+v", r)
+	}
+	if last := r.LastTerm(); last != 3 { // the term of an entry, not that of the last vote
+		t.Errorf("the last entry is of term %d, want 3", last)
 	}
 	if m, ok := r.Membership(); !ok || m.ID != 1 || len(m.Members) != 1 {
 		t.Fatal(m, ok)
