@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -34,7 +35,10 @@ func run(ctx context.Context, arguments []string, out, errOut io.Writer) int {
 	root.SetErr(errOut)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
-		fmt.Fprintln(errOut, "flotilla:", err)
+		fmt.Fprintln(errOut, "flotilla:", strings.TrimPrefix(err.Error(), "flotilla: ")) // as the errors of the API begin themselves
 	}
 	return exitCode(err)
 }
+
+// help is what a command does that only has others below it. Without it a word that names none of them would be help, too, and end with 0.
+func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }

@@ -88,6 +88,8 @@ func TestWrongCommandLinesEndWithThree(t *testing.T) {
 		{[]string{"bench", "more"}, []string{"more"}},
 		{[]string{"version", "more"}, []string{"more"}},
 		{[]string{"nonsense"}, []string{"nonsense"}},
+		{[]string{"log", "nonsense"}, []string{"nonsense", "flotilla log"}},
+		{[]string{"snapshot", "nonsense"}, []string{"nonsense", "flotilla snapshot"}},
 	} {
 		out, errOut, code := command(test.arguments...)
 		if code != exitUsage {

@@ -19,7 +19,7 @@ const snapshotHelp = `Looks at snapshot files, and begins shards with them. docs
 Exit codes: 0 all is well; 1 a file is damaged, or cannot be used; 3 the command line is wrong.`
 
 func snapshotCommand() *cobra.Command {
-	command := &cobra.Command{Use: "snapshot", Short: "Check snapshot files, and restore shards from them", Long: snapshotHelp, Args: cobra.NoArgs}
+	command := &cobra.Command{Use: "snapshot", Short: "Check snapshot files, and restore shards from them", Long: snapshotHelp, Args: cobra.NoArgs, RunE: help}
 	command.AddCommand(snapshotVerifyCommand(), snapshotImportCommand())
 	return command
 }
