@@ -14,8 +14,8 @@ import (
 // their replicas, all replicas agree, and nothing has work that nobody was told of.
 //
 // A shard without a quorum is let off in every run, not only in those with massLoss. What a file lost when it was written is known once it is read, by a
-// start some seconds later, and until then its host counts as sound: another one may lose its log meanwhile (seed 15549158353 of "everything" did so
-// within half a second). Whoever wants to demand quorums has to have mayLose count such a host as lost, and seeds then mean something else.
+// start some seconds later, and until then its host counts as sound: another one may lose its log meanwhile (seed 15549158353 of "everything": after
+// 1.6 s). Whoever wants to demand quorums has to have mayLose count such a host as lost, and seeds then mean something else.
 func (w *World) recover() {
 	w.mend()
 	w.electOnFullDisks()
