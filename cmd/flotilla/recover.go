@@ -41,7 +41,7 @@ func recoverCommand() *cobra.Command {
 	flags.StringVar(&options.Dir, "data", "", "data directory of a stopped host: required")
 	flags.Uint64Var(&options.ShardID, "shard", 0, "the shard: required")
 	flags.Uint64Var(&options.ReplicaID, "replica", 0, "the survivor: 0 for the only replica of the shard that the host has")
-	flags.BoolVar(&options.Force, "force", false, "recover although a member answers, could not be asked, or the survivor lost something")
+	flags.BoolVar(&options.Force, "force", false, "recover although a member answers, could not be asked, the survivor lost something, or has no whole snapshot")
 	return command
 }
 
