@@ -26,7 +26,8 @@ type leaderTransfer struct {
 
 // TransferLeader hands leadership to target, or to the best voter if target is 0: of those that were heard within an election
 // timeout and are being sent entries the one with the highest priority, and of equal ones the one that has most of the
-// log. A follower passes the request on. ReasonNone means that it ends within two election timeouts under id: with
+// log. Before anybody has answered a new leader that may be one who is silent: then whoever answers takes its place. A follower
+// passes the request on. ReasonNone means that it ends within two election timeouts under id: with
 // EventTransferDone when the target has committed an entry in its term, which is known here; or with a Refusal:
 //
 //	ReasonNotMember     there is no such replica
@@ -148,11 +149,26 @@ func (c *Core) rank(id uint64) int {
 // after that: it would not have, had it got the message and begun a term of its own.
 func (c *Core) transferProgressed(p *peer) {
 	t := &c.transfer.leader
+	if t.active && t.any && !t.told && p.id != t.target {
+		c.passSilentHeir()
+	}
 	if !t.active || p.id != t.target || p.match != c.log.last || t.told && p.round <= t.toldRound {
 		return
 	}
 	t.told, t.toldRound = true, c.reads.round
 	c.tellTimeoutNow(p)
+}
+
+// passSilentHeir lets who has answered take the place of a target that was chosen before anybody had: right behind an election all count as heard, also
+// who has been silent for long. To wait for the first answer would delay those hand-overs, and to refuse them would fail a host that is closed then.
+func (c *Core) passSilentHeir() {
+	t := &c.transfer.leader
+	if target := c.peer(t.target); target != nil && c.heardLately(target) {
+		return
+	}
+	if next := c.bestVoter(c.now, false); next != nil && c.heardLately(next) {
+		t.target = next.id
+	}
 }
 
 // tellTimeoutNow lets p campaign at once, with votes that are not sticky: the lease ends before (T-28).
