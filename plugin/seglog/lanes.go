@@ -63,13 +63,15 @@ func OpenLanes(options Options) (lanes *Lanes, err error) {
 		}
 	}()
 	var told sync.Once
-	onFailure := options.OnFailure
 	for _, directory := range table.directories {
 		lane := options
 		lane.Dir, lane.Directories, lane.isLane = directory, nil, true
 		lane.HandOff = lane.HandOff || len(table.directories) > 1 // or one would wait for the other
-		if onFailure != nil {
-			lane.OnFailure = func(err error) { told.Do(func() { onFailure(err) }) }
+		lane.OnFailure = func(err error) {
+			l.fail(err) // what other lanes complete is not believed from then on, also if no Commit has met the failure
+			if options.OnFailure != nil {
+				told.Do(func() { options.OnFailure(err) })
+			}
 		}
 		s, err := Open(lane)
 		if err != nil {
@@ -211,6 +213,15 @@ func (l *Lanes) completed(c *laneCommit, err error) {
 	}
 	l.commits.Unlock()
 	l.deliver()
+}
+
+// fail notes the first failure.
+func (l *Lanes) fail(err error) {
+	l.commits.Lock()
+	defer l.commits.Unlock()
+	if l.commits.failure == nil {
+		l.commits.failure = err
+	}
 }
 
 // deliver tells those Commits done that are, in their order. Whoever is at it tells what others complete meanwhile, too.

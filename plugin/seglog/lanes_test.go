@@ -257,6 +257,41 @@ func TestALaneThatFailsIsTheFailureOfAll(t *testing.T) {
 	}
 }
 
+// What OnFailure says holds with several lanes, too: one that failed in the background, without a Commit, left the others' Commits without an error.
+func TestOnceAFailureIsToldNoLaneCompletesWithoutAnError(t *testing.T) {
+	options := manualLanes(vfs.NewMem(), "b")
+	var told error
+	options.OnFailure = func(err error) { told = err }
+	l, err := OpenLanes(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	saveInLanes(t, l, 1, 16)
+	l.stores[1].fail(fmt.Errorf("%w: injected", logdb.ErrFailed))
+	if !errors.Is(told, logdb.ErrFailed) {
+		t.Fatalf("told %v", told)
+	}
+	shard := uint64(1)
+	for l.laneOf(logdb.ReplicaKey{ShardID: shard, ReplicaID: 1}) != 0 {
+		shard++
+	}
+	group := l.NewGroup()
+	if err := group.Save(&raftpb.Save{ShardID: shard, ReplicaID: 1, MustSync: true, StateChanged: true, State: raftpb.HardState{Term: 2, Vote: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	done := false
+	l.Commit([]logdb.Group{group}, func(err error) {
+		if done = true; !errors.Is(err, logdb.ErrFailed) {
+			t.Errorf("the other lane's Commit: %v", err)
+		}
+	})
+	l.RunOnce(0)
+	if !done {
+		t.Error("the Commit has not ended")
+	}
+	_ = l.Close() // it says what failed
+}
+
 // FuzzLanes: no bytes make the decoder of tables of lanes panic, and what it takes for one is one, byte by byte.
 func FuzzLanes(f *testing.F) {
 	memory := vfs.NewMem()

@@ -79,7 +79,9 @@ type Options struct {
 	Logger *slog.Logger
 
 	// OnFailure, if not nil, is called once, on a goroutine of its own (from within RunOnce in a Manual store), when the
-	// store has failed: with an error that wraps logdb.ErrFailed and names the cause. By then no Commit completes without an error.
+	// store, or any of its lanes, has failed: with an error that wraps logdb.ErrFailed and names the cause. By then no Commit completes without
+	// an error. With several lanes there are two exceptions: a Commit that is being told done at that very moment, and other lanes may still write
+	// what was handed to them, though its Commit completes with the error.
 	OnFailure func(error)
 }
 
