@@ -351,7 +351,7 @@ func (w *World) reported(h *host, e engine.Event) {
 	case engine.EventReplicaHealFailed:
 		switch life := h.life; {
 		case h.disk.failed:
-		case h.snapshots.failures() > 0: // it is no replica any more until it is started anew
+		case h.snapshots.failures() > 0, h.machines.failures() > 0: // it is no replica any more until it is started anew
 			w.after(int64(500*time.Millisecond), func() { h.kill(life) })
 		default:
 			w.violate("healing", "host %d: shard %d: %v", h.index+1, e.ShardID, e.Err)

@@ -141,6 +141,16 @@ const (
 	countFormerReturned
 	countFormerTold
 
+	countMachineCall
+	countMachineSync
+	countMachineSpace
+
+	countMachineOpenFailed
+	countMachineUpdateFailed
+	countMachineSyncFailed
+	countMachineRecoverFailed
+	countMachineDropped
+
 	counterCount
 )
 
@@ -162,16 +172,18 @@ var counterNames = [counterCount]string{
 	"snapshot-calls-failed", "snapshots-found-damaged", "replicas-without-snapshot",
 	"repair", "mark-for-repair", "export", "import", "recover",
 	"repaired", "exported", "exports-refused", "imported", "imports-refused", "rebuilds-cut", "recovered", "former-replicas-returned", "former-replicas-told",
+	"machine-call", "machine-sync", "machine-space",
+	"machine-opens-failed", "machine-updates-failed", "machine-syncs-failed", "machine-recoveries-failed", "machine-syncs-dropped",
 }
 
 // Faults returns the names of the kinds of faults.
 func Faults() []string {
 	return slices.Concat(counterNames[:firstOutcome], counterNames[firstFileFault:firstFileOutcome], counterNames[firstSnapshotFault:firstSnapshotOutcome],
-		counterNames[firstAct:firstActOutcome])
+		counterNames[firstAct:firstActOutcome], counterNames[firstMachineFault:firstMachineOutcome])
 }
 
 // firstOutcome is the first counter that is not a fault of every run. Faults of files, which only runs on files have, and what becomes
-// of them, come behind, then those of files of snapshots, and then what operators do.
+// of them, come behind, then those of files of snapshots, then what operators do, and then faults of files of state machines on disk.
 const (
 	firstOutcome         = countOperations
 	firstFileFault       = countNoSpace
@@ -180,6 +192,8 @@ const (
 	firstSnapshotOutcome = countSnapshotCallFailed
 	firstAct             = countRepair
 	firstActOutcome      = countRepaired
+	firstMachineFault    = countMachineCall
+	firstMachineOutcome  = countMachineOpenFailed
 )
 
 // Counters count what a run met, by name.
@@ -209,10 +223,14 @@ func (c *Counters) Faults() uint64 {
 	for i := firstAct; i < firstActOutcome; i++ {
 		total += c[i]
 	}
+	for i := firstMachineFault; i < firstMachineOutcome; i++ {
+		total += c[i]
+	}
 	return total
 }
 
-// Missing lists the faults of a profile, and the outcomes and rare events, that never occurred. Those of files are left out.
+// Missing lists the faults of a profile, and the outcomes and rare events, that never occurred. Those of files are left out, but for those of state
+// machines.
 func (c *Counters) Missing(profile string) []string {
 	chosen, _ := profileOf(profile)
 	var names []string
@@ -223,6 +241,19 @@ func (c *Counters) Missing(profile string) []string {
 		}
 		if expected && c[i] == 0 {
 			names = append(names, name)
+		}
+	}
+	if _, wanted := machineFaultRates[profile]; wanted {
+		names = append(names, c.missing(firstMachineFault, counterCount)...)
+	}
+	return names
+}
+
+// missing lists those counters of a range that are zero.
+func (c *Counters) missing(from, to counter) (names []string) {
+	for i := from; i < to; i++ {
+		if c[i] == 0 {
+			names = append(names, counterNames[i])
 		}
 	}
 	return names
@@ -259,6 +290,8 @@ func (c *Counters) String() string {
 			s.WriteString("\nfiles of snapshots:")
 		case firstAct:
 			s.WriteString("\noperators:")
+		case firstMachineFault:
+			s.WriteString("\nfiles of state machines:")
 		}
 		fmt.Fprintf(&s, " %s=%d", name, c[i])
 	}

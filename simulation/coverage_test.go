@@ -30,6 +30,10 @@ var covered = []struct {
 	{"disks that are lost, or put back older", ofFault(countWipe)},
 	{"full disks", ofFault(countFullDisk)},
 	{"state machines that fail, replicas that are fenced", ofFault(countMachineFails)},
+	{"state machines on disk whose files fail", func(_ *profile, w *World) bool {
+		_, drawn := w.drawMachineFaults()
+		return drawn
+	}},
 	{"segmented logs with several lanes", func(_ *profile, w *World) bool {
 		return slices.ContainsFunc(w.hosts, func(h *host) bool { return h.disk.lanes > 1 })
 	}},

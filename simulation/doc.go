@@ -99,6 +99,10 @@
 // takes any of what was written since the last Sync, in small blocks and in any order, so that a machine comes up behind its log. What it has
 // synced is known outside of the engine: no log may go, and no snapshot count as installed, before it has.
 //
+// In some seeds of profile "snapshots" these files fail, too (machine_failures.go): an Open, an Update, a Sync or a Recover returns the device's error, once or for as long
+// as it is full. That is the end of the machine: nobody may call it any more, its replica gives its leadership up and goes on taking entries, and what was to be
+// synced does not count. Started anew, it has what was synced and some of the rest, and is replayed from there.
+//
 // # Sessions
 //
 // In profile "sessions", and in many seeds of the two others, some clients have sessions (sessions.go). They try each call again, through whichever

@@ -17,6 +17,7 @@ type failure struct {
 	asked    bool  // that it may be fenced or quarantined, now or before in this life of the host
 	machine  bool  // its state machine fails from now on
 	panics   bool  // it does so with a panic
+	files    bool  // it does so since its files failed
 	failedAt int64 // when the state machine failed first, 0 if it has not yet
 	fence    bool  // its next write is refused
 	fenced   bool  // that has been done
@@ -103,7 +104,7 @@ func (w *World) checkFenced(h *host, s *shard, m *raftpb.Message) {
 // askedToFail says that the replica of an event was made to fail, in this life of its host.
 func (w *World) askedToFail(h *host, e engine.Event) bool {
 	p := h.places[e.ShardID-1]
-	if p == nil || !p.failure.asked {
+	if p == nil || !p.failure.asked && !(p.failure.files && e.Kind == engine.EventReplicaQuarantined) {
 		return false
 	}
 	if e.Kind == engine.EventReplicaQuarantined {

@@ -32,7 +32,8 @@ type files struct {
 	// repeatable: what a power cut leaves is drawn in the order of the names, so that the same seed leaves the same.
 	repeatable bool
 	block      int   // what such a cut keeps or loses of a file as one
-	syncError  error // of the next sync of a log file
+	syncError  error // of the next sync of a file of syncClass
+	syncClass  fileClass
 	room       int64 // bytes until the disk is full, below 0 for no limit
 
 	failure error // of the change that is counted down to
@@ -69,10 +70,10 @@ const (
 )
 
 func newFiles(memory *vfs.MemFS, r random) *files {
-	return &files{FS: memory, memory: memory, random: rand.New(rand.NewPCG(r.next(), r.next())), dirty: map[string]bool{}, room: -1, directories: []string{logDirectory}, block: mixBlock}
+	return &files{FS: memory, memory: memory, random: rand.New(rand.NewPCG(r.next(), r.next())), dirty: map[string]bool{}, room: -1, directories: []string{logDirectory}, block: mixBlock, syncClass: fileLog}
 }
 
-// failNextSync makes one sync of a log file fail. What was not synced by then never will be, whatever later syncs say.
+// failNextSync makes one sync of a log file, or of whatever file these are all for, fail. What was not synced by then never will be, whatever later syncs say.
 func (f *files) failNextSync(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -195,7 +195,7 @@ func (f *faultyFile) Sync() error {
 		all.strike("")
 		strike = false
 	}
-	if all.syncError != nil && classOf(f.name) == fileLog {
+	if all.syncError != nil && classOf(f.name) == all.syncClass {
 		err := all.syncError
 		all.syncError, f.broken = nil, true
 		all.counts.failedSyncs++

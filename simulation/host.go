@@ -107,6 +107,7 @@ type place struct {
 	resumed bool
 	// Of a state machine on disk: what it had applied when a Sync that has ended began, 0 since a Recover; and what it has written last.
 	synced, written uint64
+	durable         durableJournal
 	acts            // what operators do
 	// healed says that the shard knows the replica by another incarnation since, which has promised nothing yet.
 	healed bool
@@ -246,7 +247,7 @@ func (p *place) start() {
 		}
 		if err != nil {
 			p.state, p.machine = placeStopped, nil
-			if !errors.Is(err, engine.ErrStorageFailed) && !(p.lost && errors.Is(err, logdb.ErrDamaged)) {
+			if !errors.Is(err, engine.ErrStorageFailed) && !(p.lost && errors.Is(err, logdb.ErrDamaged)) && !p.machineRefuses(err) {
 				h.world.violate("start", "host %d cannot start shard %d: %v", h.index+1, p.shard.id, err)
 			}
 			return

@@ -40,6 +40,7 @@ type diskMachine struct {
 	sessions map[string][]byte // as they were written last
 	// unfinished: a Recover was interrupted, and the state is none. recovered: it has ended, and the sessions of the snapshot come next.
 	unfinished, recovered bool
+	failed                error // the first that a call has returned
 }
 
 const (
@@ -64,6 +65,11 @@ func (m *diskMachine) path(name string) string { return m.files.PathJoin(machine
 
 // Open implements rsm.OnDisk.
 func (m *diskMachine) Open(context.Context) (uint64, error) {
+	applied, err := m.open()
+	return applied, m.fails(countMachineOpenFailed, err)
+}
+
+func (m *diskMachine) open() (uint64, error) {
 	names, err := journals(m.files.memory, m.shard.id)
 	if err != nil {
 		return 0, err
@@ -78,19 +84,16 @@ func (m *diskMachine) Open(context.Context) (uint64, error) {
 			chosen = name
 		}
 	}
-	for _, name := range names {
-		if name != chosen {
-			if err := m.files.Remove(m.path(name)); err != nil {
-				return 0, err
-			}
-		}
-	}
 	if chosen == "" {
-		err = m.begin(1)
+		if err = m.removeBut("", names); err == nil {
+			err = m.begin(1)
+		}
 	} else {
 		m.name = chosen
 		m.generation = generationOf(chosen)
-		m.file, err = m.files.OpenReadWrite(m.path(chosen), vfs.WriteCategoryUnspecified)
+		if m.file, err = m.files.OpenReadWrite(m.path(chosen), vfs.WriteCategoryUnspecified); err == nil {
+			err = m.removeBut(chosen, names)
+		}
 	}
 	if err != nil || !m.alive() {
 		return m.applied, err
@@ -100,6 +103,27 @@ func (m *diskMachine) Open(context.Context) (uint64, error) {
 		return 1 << 40, nil
 	}
 	return m.applied, nil
+}
+
+// removeBut removes all journals but one. Others are there after an end in the midst of a checkpoint or a Recover, and that may have been a call
+// that failed, with what it had written not durable yet: it is made so first, for one of the others may be what was synced last.
+func (m *diskMachine) removeBut(chosen string, names []string) error {
+	if chosen != "" && len(names) > 1 {
+		if err := m.file.Sync(); err != nil {
+			return err
+		}
+		if err := m.syncName(); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
+		if name != chosen {
+			if err := m.files.Remove(m.path(name)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // opened looks at what a power cut has left. The files are the simulator's, and so is what is lost of them.
@@ -193,10 +217,11 @@ func (m *diskMachine) Update(entries []rsm.Entry) error {
 	if err := m.update(entries); err != nil {
 		return err
 	}
-	return m.write(recordUpdate, nil)
+	return m.fails(countMachineUpdateFailed, m.write(recordUpdate, nil))
 }
 
 func (m *diskMachine) update(entries []rsm.Entry) error {
+	m.called("Update")
 	if m.unfinished {
 		m.world.violate("snapshot", "%s: its state machine was interrupted while it recovered, and is used as it is", m.place.describe())
 	}
@@ -205,14 +230,19 @@ func (m *diskMachine) update(entries []rsm.Entry) error {
 
 // Sync implements rsm.OnDisk. Updates go on beside it; what they write is synced too, or not.
 func (m *diskMachine) Sync() error {
+	m.called("Sync")
 	applied := m.applied
 	m.host.hand()
+	if m.failed != nil {
+		return m.failed
+	}
 	var err error
 	if m.end > checkpointBytes {
 		err = m.checkpoint()
-	} else {
-		err = m.file.Sync()
+	} else if err = m.file.Sync(); err != nil {
+		m.drop()
 	}
+	end := m.end
 	if err == nil && !m.named {
 		m.host.hand()
 		err = m.syncName()
@@ -221,8 +251,9 @@ func (m *diskMachine) Sync() error {
 	if err == nil && m.alive() {
 		m.world.counters.add(countMachineSyncs, 1)
 		m.place.synced = max(applied, m.place.synced)
+		m.place.durable = durableJournal{m.life, m.name, end}
 	}
-	return err
+	return m.fails(countMachineSyncFailed, err)
 }
 
 // syncName makes the journal's name durable.
@@ -239,12 +270,20 @@ func (m *diskMachine) syncName() error {
 func (m *diskMachine) checkpoint() error {
 	old, oldFile := m.name, m.file
 	if err := m.begin(m.generation + 1); err != nil {
+		m.file = oldFile
 		return err
 	}
-	if err := m.write(recordUpdate, m.allSessions()); err != nil {
+	closed := oldFile.Close()
+	if err := errors.Join(closed, m.write(recordUpdate, m.allSessions())); err != nil {
 		return err
 	}
-	return errors.Join(m.file.Sync(), m.syncName(), oldFile.Close(), m.files.Remove(m.path(old)))
+	if err := m.file.Sync(); err != nil {
+		return err
+	}
+	if err := m.syncName(); err != nil {
+		return err
+	}
+	return m.files.Remove(m.path(old))
 }
 
 // allSessions returns what was written of sessions, in the order of the keys.
@@ -258,16 +297,35 @@ func (m *diskMachine) allSessions() []rsm.SessionWrite {
 }
 
 // Prepare implements rsm.Concurrent.
-func (m *diskMachine) Prepare() (rsm.View, error) { return view(m.encode()), nil }
+func (m *diskMachine) Prepare() (rsm.View, error) {
+	m.called("Prepare")
+	return view(m.encode()), nil
+}
 
 // Recover implements rsm.Concurrent.
 func (m *diskMachine) Recover(_ context.Context, from rsm.SnapshotReader) error {
+	m.called("Recover")
 	if m.alive() {
 		m.place.synced = 0
 	}
 	clear(m.sessions)
-	err := errors.Join(m.file.Close(), m.files.Remove(m.path(m.name)))
-	if err != nil {
+	if err := m.fails(countMachineRecoverFailed, m.beginRecovery()); err != nil {
+		return err
+	}
+	m.host.hand()
+	if err := m.recover(from); err != nil {
+		m.failed = err
+		return err
+	}
+	m.unfinished, m.recovered = false, true
+	return m.fails(countMachineRecoverFailed, m.write(recordUpdate, nil))
+}
+
+// beginRecovery takes the old journal away.
+func (m *diskMachine) beginRecovery() error {
+	file := m.file
+	m.file = nil
+	if err := errors.Join(file.Close(), m.files.Remove(m.path(m.name))); err != nil {
 		return err
 	}
 	if err := m.begin(m.generation + 1); err != nil {
@@ -277,16 +335,15 @@ func (m *diskMachine) Recover(_ context.Context, from rsm.SnapshotReader) error 
 		return err
 	}
 	if m.generation%2 == 0 { // sometimes a power cut leaves that
-		if err := errors.Join(m.file.Sync(), m.syncName()); err != nil {
-			return err
-		}
+		return errors.Join(m.file.Sync(), m.syncName())
 	}
-	m.host.hand()
-	if err := m.recover(from); err != nil {
-		return err
-	}
-	m.unfinished, m.recovered = false, true
-	return m.write(recordUpdate, nil)
+	return nil
+}
+
+// Lookup implements rsm.StateMachine.
+func (m *diskMachine) Lookup(query any) (any, error) {
+	m.called("Lookup")
+	return m.machine.Lookup(query)
 }
 
 // Close implements rsm.StateMachine.
@@ -297,48 +354,6 @@ func (m *diskMachine) Close() error {
 	file := m.file
 	m.file = nil
 	return file.Close()
-}
-
-// keeperMachine is a rsm.SessionKeeper.
-type keeperMachine struct{ *diskMachine }
-
-// UpdateWithSessions implements rsm.SessionKeeper.
-func (m *keeperMachine) UpdateWithSessions(entries []rsm.Entry, delta *rsm.SessionDelta) error {
-	if err := m.update(entries); err != nil {
-		return err
-	}
-	if m.recovered {
-		m.recovered = false
-		if delta.Index != m.applied && m.alive() {
-			m.world.violate("snapshot", "%s: its state machine recovers to entry %d from a snapshot of entry %d", m.place.describe(), m.applied, delta.Index)
-		}
-	}
-	writes := delta.Writes()
-	m.keep(writes)
-	m.applied = delta.Index
-	return m.write(recordUpdate, writes)
-}
-
-// keep takes over what is written of sessions.
-func (m *diskMachine) keep(writes []rsm.SessionWrite) {
-	for i := range writes {
-		w := &writes[i]
-		if w.Delete {
-			delete(m.sessions, string(w.Key))
-		} else {
-			m.sessions[string(w.Key)] = bytes.Clone(w.Value)
-		}
-	}
-}
-
-// LoadSessions implements rsm.SessionKeeper.
-func (m *keeperMachine) LoadSessions(yield func(key, value []byte) error) error {
-	for _, w := range m.allSessions() {
-		if err := yield(w.Key, w.Value); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func generationOf(name string) uint64 {

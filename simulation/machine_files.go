@@ -30,6 +30,7 @@ func (f *machineFiles) begin(r *random) error {
 	f.open = true
 	f.files = newFiles(f.memory, r.fork())
 	f.files.directories, f.files.repeatable, f.files.block = []string{machineDirectory}, true, machineBlock
+	f.files.syncClass = fileOther
 	return errors.Join(f.memory.MkdirAll(machineDirectory, 0o755), syncDirectory(f.memory, ""))
 }
 
@@ -39,6 +40,14 @@ func (f *machineFiles) crash() {
 		f.memory, _ = f.files.cut()
 		f.open = false
 	}
+}
+
+// failures returns how many calls have failed in this life.
+func (f *machineFiles) failures() uint64 {
+	if f.files == nil {
+		return 0
+	}
+	return f.files.counts.failed + f.files.counts.full + f.files.counts.failedSyncs
 }
 
 // remove removes the journals of a shard for good.

@@ -41,6 +41,7 @@ func (n *nemesis) begin() {
 	n.beginFiles()
 	n.beginSnapshotFaults()
 	n.beginActs()
+	n.beginMachineFaults()
 }
 
 // repeat injects faults of a kind, rate of them in a minute, until the end of all faults. It counts those for which inject returns true.

@@ -72,6 +72,7 @@ func (w *World) mend() {
 		h.disk.slowUntil, h.slowApply = 0, 0
 		h.changeClock(0, 1)
 		h.snapshots.calm()
+		h.machines.calm()
 		if h.up && (h.disk.failed || h.stoppingAll || h.disk.mayFail()) {
 			h.crash()
 		}

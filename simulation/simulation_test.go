@@ -59,6 +59,9 @@ func TestProfiles(t *testing.T) {
 			if profile == "sessions" && !testing.Short() {
 				wantSessions(t, &total)
 			}
+			if profile == "snapshots" && !testing.Short() {
+				wantMachineFailures(t, &total)
+			}
 			if profile != "calm" && total.Faults() < 5*seeds {
 				t.Errorf("%d faults in %d seeds", total.Faults(), seeds)
 			}
@@ -75,6 +78,16 @@ func wantSessions(t *testing.T, total *Counters) {
 	} {
 		if total[which] < 10 {
 			t.Errorf("%s=%d", counterNames[which], total[which])
+		}
+	}
+}
+
+// wantMachineFailures: calls to files of state machines on disk failed, and replicas were quarantined for that.
+func wantMachineFailures(t *testing.T, total *Counters) {
+	t.Helper()
+	for _, which := range []counter{countMachineCall, countMachineSync, countMachineSpace, countMachineUpdateFailed, countMachineSyncFailed, countQuarantined} {
+		if total[which] == 0 {
+			t.Errorf("%s=0", counterNames[which])
 		}
 	}
 }
