@@ -24,6 +24,7 @@ type Core struct {
 	leaderKnows   bool // a message of the leader named this replica's incarnation
 	changing      bool // leader: continueChange has something to do
 	term          uint64
+	vote          uint64 // every Save has it
 	leader        uint64 // 0 when none is known
 	claim         claim  // who leads or led this term, as far as it is known
 	commit        uint64
@@ -79,7 +80,6 @@ type Core struct {
 	heal     healState
 	standIns witnessState
 	tail     tailState
-	vote     uint64
 	sealed   uint64 // a term of a former session in which a vote may be forgotten: none is given in it (R14)
 	asked    uint64 // bootstrapping: how often the other initial members were asked
 	addedAt  uint64 // ID of the first membership known here that has this replica
