@@ -243,8 +243,14 @@ func (s *Store) prepare(c *groupCommit) error {
 			le.PutUint32(record[4:], uint32(recordVoid)<<28|h.length)
 			o.kind = recordVoid
 		}
-		w.owners = append(w.owners, s.chain(o))
+		w.owners = append(w.owners, s.owner(o))
 		at += recordBytes(int(h.length))
+	}
+	for i, r := range w.owners {
+		w.warm(i)
+		if r != nil {
+			r.chain(&w.operations[i], w.seq)
+		}
 	}
 	w.markLast(c)
 	return nil
@@ -269,18 +275,22 @@ func (w *writer) markLast(c *groupCommit) {
 	}
 }
 
-// chain gives a record its id and its predecessor. It changes the index before the write, in what only the writer looks at. s.index.mu is held.
-func (s *Store) chain(o *operation) *replica {
+// owner returns the replica that a record is of, nil for a void one. s.index.mu is held.
+func (s *Store) owner(o *operation) *replica {
 	if o.kind == recordVoid {
 		return nil
 	}
-	r := s.index.get(o.key)
-	o.previous, o.id = r.last, nextID(r.last, s.writer.seq)
+	return s.index.get(o.key)
+}
+
+// chain gives a record of group seq its id and its predecessor. It changes the index before the write, in what only the writer looks at. The index's
+// mutex is held.
+func (r *replica) chain(o *operation, seq uint64) {
+	o.previous, o.id = r.last, nextID(r.last, seq)
 	r.last = o.id
 	if o.kind == recordRemove {
 		r.last = 0
 	}
-	return r
 }
 
 // stillThere reports whether what a record repeats is alive and where it was, in the segment that is being emptied. The record
