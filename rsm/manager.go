@@ -173,7 +173,10 @@ func (m *Manager) Apply(turn *Turn) error {
 func (m *Manager) advance(turn *Turn) {
 	m.placeMu.Lock()
 	if turn.shownIndex > m.kept.index {
-		m.kept = place{turn.shownIndex, turn.shownTerm, m.at.config} // a membership ends its turn, so none is in between
+		m.kept.index, m.kept.term = turn.shownIndex, turn.shownTerm
+		if m.kept.config.Index != m.at.config.Index { // a membership ends its turn, so none is in between
+			m.kept.config = m.at.config
+		}
 	}
 	m.at.index, m.at.term = turn.last, turn.term
 	if turn.membership != nil {
