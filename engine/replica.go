@@ -29,6 +29,7 @@ type Replica struct {
 
 	queue      proposalQueue
 	applyQueue applyQueue
+	snapshots  replicaSnapshots // its first line is the apply worker's
 
 	// refusal, if set, answers every proposal at once, with no lock, allocation or clock.
 	refusal atomic.Pointer[error]
@@ -93,10 +94,9 @@ type Replica struct {
 	wheelArmed               bool
 
 	// What is used now and then stands behind what every input touches.
-	factory   rsm.Factory
-	settings  raft.Options // without session, seed and next incarnation, which are drawn anew for every core
-	views     replicaViews // being sent
-	snapshots replicaSnapshots
+	factory  rsm.Factory
+	settings raft.Options // without session, seed and next incarnation, which are drawn anew for every core
+	views    replicaViews // being sent
 }
 
 // ShardID returns the shard.

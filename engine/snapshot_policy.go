@@ -83,12 +83,12 @@ func (p *SnapshotPolicy) Validate() error {
 // drawn anew, between half of what the policy says and all of it: ten thousand shards spread over half an interval with the first one,
 // and stay apart.
 type snapshotMeter struct {
-	policy         SnapshotPolicy
 	entries, bytes uint64 // since the last snapshot was prepared
 	atEntries      uint64
 	atBytes        uint64
-	random         uint64
 	sync           syncInterval
+	random         uint64
+	policy         SnapshotPolicy
 }
 
 // begin starts an interval behind a snapshot of a length, 0 for none.

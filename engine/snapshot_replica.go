@@ -12,10 +12,10 @@ import (
 
 // replicaSnapshots is what a replica has to do with snapshots of itself.
 type replicaSnapshots struct {
-	policy SnapshotPolicy
-	// asked says that a snapshot is under way or wanted. The apply worker sets it when one is due, so that it asks once.
-	asked atomic.Bool
 	meter snapshotMeter // owned by the apply worker
+	// asked says that a snapshot is under way or wanted. The apply worker sets it when one is due, so that it asks once.
+	asked  atomic.Bool
+	policy SnapshotPolicy
 
 	mu       sync.Mutex
 	job      *snapshotJob
