@@ -151,6 +151,9 @@ const (
 	countMachineRecoverFailed
 	countMachineDropped
 
+	countMachineExported
+	countMachineImported
+
 	counterCount
 )
 
@@ -174,6 +177,7 @@ var counterNames = [counterCount]string{
 	"repaired", "exported", "exports-refused", "imported", "imports-refused", "rebuilds-cut", "recovered", "former-replicas-returned", "former-replicas-told",
 	"machine-call", "machine-sync", "machine-space",
 	"machine-opens-failed", "machine-updates-failed", "machine-syncs-failed", "machine-recoveries-failed", "machine-syncs-dropped",
+	"machines-exported", "machines-imported",
 }
 
 // Faults returns the names of the kinds of faults.
@@ -244,7 +248,10 @@ func (c *Counters) Missing(profile string) []string {
 		}
 	}
 	if _, wanted := machineFaultRates[profile]; wanted {
-		names = append(names, c.missing(firstMachineFault, counterCount)...)
+		names = append(names, c.missing(firstMachineFault, countMachineExported)...)
+	}
+	if profile == "operator" {
+		names = append(names, c.missing(countMachineExported, counterCount)...)
 	}
 	return names
 }

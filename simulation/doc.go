@@ -112,7 +112,7 @@
 // # What operators do
 //
 // In profile "operator", operators act as docs/operations.md has it (nemesis_operator.go, rebuild.go): replicas are
-// repaired, while they run or at their next start; snapshots are exported; a shard is rebuilt from an export or from the best log that is left, with the
+// repaired, while they run or at their next start; snapshots are exported, in half of the seeds of state machines on disk too, which go on meanwhile; a shard is rebuilt from an export or from the best log that is left, with the
 // code of production (package internal/rebuild) on the simulated disks, and with power cuts in the midst. Some of those who are left out come back with what they had.
 //
 // A rebuilt shard is another one to the checkers (rebirth.go): it begins with exactly the entries and the state that it was rebuilt from, and what

@@ -129,6 +129,7 @@ func (m *diskMachine) removeBut(chosen string, names []string) error {
 // opened looks at what a power cut has left. The files are the simulator's, and so is what is lost of them.
 func (m *diskMachine) opened() {
 	switch {
+	case m.place.isImported(): // the state is of a former life of the shard, and it is to recover
 	case m.unfinished:
 		m.world.counters.add(countMachineUnusable, 1)
 	case m.applied < m.place.synced:

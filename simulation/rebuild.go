@@ -308,6 +308,9 @@ func (r *rebuilding) start() {
 		w.counters.add(countRecovered, 1)
 	} else {
 		w.counters.add(countImported, 1)
+		if r.shard.machineKind.onDisk() {
+			w.counters.add(countMachineImported, 1)
+		}
 	}
 	w.rebuildings = slices.DeleteFunc(w.rebuildings, func(other *rebuilding) bool { return other == r })
 	for _, p := range r.shard.places {
@@ -354,6 +357,15 @@ func (n *nemesis) add(leader *place, m *raftpb.Membership) {
 
 // imports says that a replica begins as what an import makes it.
 func (p *place) imports(incarnation uint64) bool { return p.begins == incarnation }
+
+// isImported says that an import has made the replica's log, and that its state machine is yet to recover.
+func (p *place) isImported() bool {
+	if p.begins == 0 {
+		return false
+	}
+	log := p.host.disk.durable[keyOf(p)]
+	return log != nil && log.installing != 0
+}
 
 // finishActs brings what operators have begun to an end, for there are no more power cuts.
 func (w *World) finishActs() {

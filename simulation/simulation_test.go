@@ -62,6 +62,9 @@ func TestProfiles(t *testing.T) {
 			if profile == "snapshots" && !testing.Short() {
 				wantMachineFailures(t, &total)
 			}
+			if profile == "operator" && !testing.Short() && (total[countMachineExported] == 0 || total[countMachineImported] == 0) {
+				t.Errorf("%d state machines on disk were exported, %d imported", total[countMachineExported], total[countMachineImported])
+			}
 			if profile != "calm" && total.Faults() < 5*seeds {
 				t.Errorf("%d faults in %d seeds", total.Faults(), seeds)
 			}
