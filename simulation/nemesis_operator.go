@@ -89,10 +89,11 @@ func (p *place) awakes() {
 	p.rests = false
 }
 
-// markForRepair marks a replica of a host that is stopped for it.
+// markForRepair marks a replica of a host that is stopped for it. One that is being imported is not: finishing the import forgets the mark with
+// all that the host had promised, and rightly, for what was to be thrown away is gone, and what begins has promised nothing.
 func (n *nemesis) markForRepair(h *host) bool {
 	p := h.places[n.random.below(len(h.places))]
-	if p == nil || p.lost || p.shard.successor != nil || !p.shard.knows(p) || !n.mayLose([]*place{p}) {
+	if p == nil || p.importing() || p.lost || p.shard.successor != nil || !p.shard.knows(p) || !n.mayLose([]*place{p}) {
 		return false
 	}
 	n.note(h, counterNames[countMarkRepair], p.shard.id, 0)
@@ -102,4 +103,10 @@ func (n *nemesis) markForRepair(h *host) bool {
 	}
 	n.world.lose(p)
 	return true
+}
+
+// importing says that an import of a replica is under way, or is decided and waits for the start of its host.
+func (p *place) importing() bool {
+	shardID, _ := p.host.decidedImport()
+	return p.away || shardID == p.shard.id
 }
