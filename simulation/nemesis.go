@@ -294,7 +294,7 @@ func (n *nemesis) injectDisk(kind counter, h *host) bool {
 
 // wipe takes a disk away: the log store alone, or the whole data directory with identity, epoch and promises.
 func (n *nemesis) wipe(kind counter, h *host) bool {
-	if !n.mayLose(h.places) {
+	if !n.mayLose(h.places) || kind == countLogWipe && slices.ContainsFunc(h.places, (*place).holdsFormerLife) {
 		return false
 	}
 	h.crash()

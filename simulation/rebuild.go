@@ -367,6 +367,12 @@ func (p *place) isImported() bool {
 	return log != nil && log.installing != 0
 }
 
+// holdsFormerLife says that a state machine on disk has the state of a former life of the shard, and that the log alone knows that it is to be replaced:
+// nothing is guaranteed if that is lost, and the machine's data is not.
+func (p *place) holdsFormerLife() bool {
+	return p != nil && p.shard.machineKind.onDisk() && p.isImported()
+}
+
 // finishActs brings what operators have begun to an end, for there are no more power cuts.
 func (w *World) finishActs() {
 	for _, r := range slices.Clone(w.rebuildings) {
