@@ -67,7 +67,8 @@ type Recovered struct {
 // log (flotilla log inspect), and remove the data of the others before they are started.
 //
 // Before that the other members' hosts are asked whether they are there. It is refused if one of them answers, which is all the more wrong where
-// they are a quorum; if one could not be asked; if the survivor lost something itself, or has no whole snapshot where its log does not begin with the first entry. Force goes on nevertheless.
+// they are a quorum; if one could not be asked; if the survivor lost something itself, or has no whole snapshot where its log does not begin
+// with the first entry. Force goes on nevertheless.
 //
 // A former member that comes back and reaches the survivor is told that it was removed; it neither votes nor leads any more and keeps its data
 // until that is removed. Two of three that come back and do not reach the survivor cannot be told: do not start them again.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -238,37 +237,20 @@ func TestRecoverFromAReplicaThatLostSomething(t *testing.T) {
 // A survivor whose log begins behind snapshots of which none is whole has no state: it was made the only member, and could not be started.
 func TestRecoverFromAReplicaWithoutAWholeSnapshot(t *testing.T) {
 	c := newCluster(t, 1)
-	c.start(0)
-	change := func(config *nodehost.ReplicaConfig) {
+	path, whole := c.stopBehindSnapshot(func(config *nodehost.ReplicaConfig) {
 		config.Snapshots = nodehost.SnapshotPolicy{Retain: 1, KeepEntries: -1}
-	}
-	c.mustStartSaved(0, &savedJournal{}, change)
-	for range 20 {
-		c.propose(0, 1, "command")
-	}
-	c.snapshot(0)
-	c.eventually("log was let go of", func() bool { return c.hosts[0].Info().Engine.Compactions > 0 })
-	c.propose(0, 1, "makes that durable")
-	c.stop(0)
-	files, err := filepath.Glob(filepath.Join(c.dirs[0], "snapshots", "*"))
-	if err != nil || len(files) != 1 {
-		t.Fatal(files, err)
-	}
-	whole, err := os.ReadFile(files[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	})
 	damaged := slices.Clone(whole)
 	damaged[len(damaged)/2] ^= 1
-	if err := os.WriteFile(files[0], damaged, 0o600); err != nil {
+	if err := os.WriteFile(path, damaged, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	options := nodehost.RecoverOptions{Dir: c.dirs[0], ShardID: 1}
-	_, err = nodehost.RecoverShard(patient(t), options)
-	if !errors.Is(err, nodehost.ErrRecoverRefused) || !strings.Contains(err.Error(), files[0]) {
-		t.Errorf("recovered: %v, want a refusal that names %s", err, files[0])
+	_, err := nodehost.RecoverShard(patient(t), options)
+	if !errors.Is(err, nodehost.ErrRecoverRefused) || !strings.Contains(err.Error(), path) {
+		t.Errorf("recovered: %v, want a refusal that names %s", err, path)
 	}
-	if err := os.WriteFile(files[0], whole, 0o600); err != nil {
+	if err := os.WriteFile(path, whole, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := nodehost.RecoverShard(patient(t), options); err != nil {

@@ -233,11 +233,32 @@ func TestADamagedSnapshotIsTheErrorOfAStart(t *testing.T) {
 	c.configure = func(_ int, config *nodehost.Config) {
 		config.Events.SnapshotDamaged = func(_ nodehost.ReplicaName, err error) { damaged.Store(&err) }
 	}
-	c.start(0)
 	change := func(config *nodehost.ReplicaConfig) {
 		config.DisableHealing = true
 		config.Snapshots = nodehost.SnapshotPolicy{Retain: 1, KeepEntries: -1}
 	}
+	path, content := c.stopBehindSnapshot(change)
+	if at := bytes.LastIndex(content, []byte("command")); at > 0 {
+		content[at] ^= 1
+	}
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.start(0)
+	err := c.startSaved(0, &savedJournal{}, change)
+	if !errors.Is(err, nodehost.ErrSnapshotDamaged) {
+		t.Errorf("start: %v", err)
+	}
+	c.eventually("the event", func() bool { return damaged.Load() != nil })
+	if text := (*damaged.Load()).Error(); !errors.Is(*damaged.Load(), snapshot.ErrDamaged) || !bytes.Contains([]byte(text), []byte(path+": ")) {
+		t.Errorf("%s", text)
+	}
+}
+
+// stopBehindSnapshot runs a replica on host 0 until its log begins behind its only snapshot, stops the host, and returns the snapshot's file and what is in it.
+func (c *cluster) stopBehindSnapshot(change func(*nodehost.ReplicaConfig)) (path string, content []byte) {
+	c.t.Helper()
+	c.start(0)
 	c.mustStartSaved(0, &savedJournal{}, change)
 	for range 20 {
 		c.propose(0, 1, "command")
@@ -248,27 +269,12 @@ func TestADamagedSnapshotIsTheErrorOfAStart(t *testing.T) {
 	c.stop(0)
 	files, err := filepath.Glob(filepath.Join(c.dirs[0], "snapshots", "*"))
 	if err != nil || len(files) != 1 {
-		t.Fatal(files, err)
+		c.t.Fatal(files, err)
 	}
-	content, err := os.ReadFile(files[0])
-	if err != nil {
-		t.Fatal(err)
+	if content, err = os.ReadFile(files[0]); err != nil {
+		c.t.Fatal(err)
 	}
-	if at := bytes.LastIndex(content, []byte("command")); at > 0 {
-		content[at] ^= 1
-	}
-	if err := os.WriteFile(files[0], content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c.start(0)
-	err = c.startSaved(0, &savedJournal{}, change)
-	if !errors.Is(err, nodehost.ErrSnapshotDamaged) {
-		t.Errorf("start: %v", err)
-	}
-	c.eventually("the event", func() bool { return damaged.Load() != nil })
-	if text := (*damaged.Load()).Error(); !errors.Is(*damaged.Load(), snapshot.ErrDamaged) || !bytes.Contains([]byte(text), []byte(files[0]+": ")) {
-		t.Errorf("%s", text)
-	}
+	return files[0], content
 }
 
 // Close asks a Save to break off, and does not wait for one that does not.

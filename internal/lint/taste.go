@@ -43,6 +43,7 @@ func checkAllocationTests(files []file) []finding {
 	return findings
 }
 
+// unfinished are the words that put work off, not work that is.
 var unfinished = regexp.MustCompile(`\b(TODO|FIXME|XXX|HACK)\b`)
 
 // checkUnfinished finds remarks that put work off.

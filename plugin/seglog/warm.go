@@ -3,8 +3,8 @@ package seglog
 // warmGroup is how many replicas of a group are read side by side.
 const warmGroup = 16
 
-// warm reads, with every sixteenth operation, what the next replicas' records change, and where their runs end. A group of a thousand busy logs finds all of them
-// in memory only; the reads of different replicas do not wait for each other. The sum keeps them from being left out.
+// warm reads, with every sixteenth operation, what the next replicas' records change, and where their runs end. A group of a thousand
+// busy logs finds all of them in memory only; the reads of different replicas do not wait for each other. The sum keeps them from being left out.
 func (w *writer) warm(i int) {
 	if i%warmGroup != 0 || len(w.owners) < warmGroup {
 		return
